@@ -1,0 +1,1 @@
+"""Value types and file formats that the parts of marloft share; data only, no behaviour."""

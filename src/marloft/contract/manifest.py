@@ -1,0 +1,89 @@
+"""What is inside a model archive (`archive.json`) and beside an artifact or archive (sidecars)."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
+Version = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\Z")]
+Runtime = Literal["onnx", "torchscript"]
+Positive = Annotated[int, Meta(ge=1)]
+
+ARCHIVE_JSON = "archive.json"
+SCHEMA_JSON = "schema.json"
+GOLDEN_JSONL = "golden.jsonl"
+MODEL_CONFIG = "model-config.yaml"
+
+
+class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How TorchServe runs the archive unless `deployment.yaml` says otherwise.
+
+    `max_batch_delay_ms` is at least 1: TorchServe reads 0 in an archive's file as 100.
+    """
+
+    workers: Positive = 1
+    batch_size: Positive = 16
+    max_batch_delay_ms: Positive = 1
+    response_timeout_s: Positive = 10
+
+
+class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`archive.json`: the content of an archive, by hash. Holds no time, path or commit.
+
+    `members` maps each other member's path to its SHA-256; `golden_tolerance` is the largest
+    absolute difference from a golden score that still counts as the same answer.
+    """
+
+    format: Literal[1] = 1
+    name: Name
+    version: Version
+    runtime: Runtime | None
+    artifact: str | None
+    handler: str
+    members: dict[str, str]
+    settings: WorkerSettings
+    accepts: list[str]
+    golden_tolerance: float
+    parents: dict[str, str]
+    requires: dict[str, str]
+    sensitive_features_at_serving: list[str]
+
+
+class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sidecar of an exported model: where it came from and how far it is from its source model.
+
+    `inputs` maps each input name to its dtype and shape (`n` = rows), as `"int64[n]"`;
+    `max_abs_diff` is the largest absolute difference from the source model's scores.
+    """
+
+    file: str
+    runtime: Runtime
+    sha256: str
+    size_bytes: int
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    parents: dict[str, str]
+    max_abs_diff: float
+    rows_compared: int
+    metrics: dict[str, float]
+    created: str
+    command: str
+
+
+class GoldenAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of `golden.jsonl`: a request body and what the *source* model answers to it."""
+
+    request: dict[str, Any]
+    expected: dict[str, Any]
+
+
+class ArchiveSidecar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`<archive>.mar.json`: the facts about one build of an archive that change with time."""
+
+    file: str
+    name: str
+    version: str
+    sha256: str
+    size_bytes: int
+    created: str
+    config: str

@@ -1,0 +1,129 @@
+"""The HTTP contract of `POST /predict`: request, response, problem details, gateway headers."""
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+UNIT_PATTERN = r"^[A-Za-z0-9._:@-]{1,128}\Z"
+UserId = (
+    Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Annotated[str, Meta(pattern=UNIT_PATTERN)]
+)
+RequestId = Annotated[str, Meta(pattern=UNIT_PATTERN)]
+
+ROUTE_HEADER = "x-marloft"
+VERSION_HEADER = "x-model-version"
+USER_HEADER = "x-user-id"
+REQUEST_ID_HEADER = "x-request-id"
+ATTEMPT_HEADER = "x-envoy-attempt-count"
+DO_NOT_RETRY_HEADER = "x-envoy-ratelimited"
+PROBLEM_JSON = "application/problem+json"
+
+_VERSION = re.compile(r"v?((?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*))\Z")
+
+
+class RequestEnvelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """A request body; `features` stays raw JSON: logged as sent, decoded by the row schema."""
+
+    features: msgspec.Raw
+    user_id: UserId | None = None
+    model_version: str | None = None
+    request_id: RequestId | None = None
+
+
+class ExperimentArm(Struct, frozen=True, kw_only=True):
+    """The experiment a request belongs to and the arm its unit was assigned."""
+
+    name: str
+    arm: str
+
+
+class PredictResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A good answer.
+
+    `scores` are probabilities in the order of the request's rows; `confidence` is that of the
+    first entry of `prediction`; `latency_ms` runs from arrival at the gateway, queue included.
+    """
+
+    prediction: Any
+    confidence: float
+    latency_ms: float
+    model_version: str
+    request_id: str
+    scores: list[float] | None = None
+    experiment: ExperimentArm | None = None
+
+
+class FieldError(Struct, frozen=True, kw_only=True):
+    """One fault of a request: its place as a JSON pointer (RFC 6901) and what is wrong there."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Problem details, RFC 9457; `errors` follows the extension shown in its section 3."""
+
+    title: str
+    status: int
+    detail: str
+    type: str = "about:blank"
+    request_id: str | None = None
+    errors: list[FieldError] | None = None
+
+
+class RouteFacts(Struct, frozen=True, kw_only=True):
+    """What the gateway tells a handler about a request in the `x-marloft` header.
+
+    `arrived_s` is the time of arrival at the gateway in seconds since the epoch. All fields are
+    None for a request that came without a gateway.
+    """
+
+    release: int | None = None
+    experiment: str | None = None
+    arm: str | None = None
+    version: str | None = None
+    propensity: float | None = None
+    arrived_s: float | None = None
+    probe: bool = False
+
+
+NO_ROUTE = RouteFacts()
+
+
+def parse_route_header(value: str | None) -> RouteFacts:
+    """Parse `release=7;experiment=feed_ab;arm=treatment;version=2.0;propensity=0.5;t=1.5`.
+
+    Unknown keys are ignored, so that a newer gateway works with an older worker. The header is
+    set by the gateway alone (it strips the client's), so its values are trusted.
+    """
+    if not value:
+        return NO_ROUTE
+    pairs = dict(part.split("=", 1) for part in value.split(";") if "=" in part)
+    return RouteFacts(
+        release=int(pairs["release"]) if "release" in pairs else None,
+        experiment=pairs.get("experiment"),
+        arm=pairs.get("arm"),
+        version=pairs.get("version"),
+        propensity=float(pairs["propensity"]) if "propensity" in pairs else None,
+        arrived_s=float(pairs["t"]) if "t" in pairs else None,
+        probe=pairs.get("probe") == "1",
+    )
+
+
+def bare_version(text: str) -> str | None:
+    """Return `"1.0"` for `"v1.0"` or `"1.0"`, None for anything that is not a version."""
+    match = _VERSION.match(text)
+    return match[1] if match else None
+
+
+def public_version(version: str) -> str:
+    """Return the version as HTTP clients see it: `"v1.0"`."""
+    return f"v{version}"
+
+
+def json_pointer(msgspec_path: str, prefix: str = "") -> str:
+    """Turn a msgspec error path (`$[3].item_id`) into a JSON pointer (`/3/item_id`, RFC 6901)."""
+    parts = re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", msgspec_path)
+    return prefix + "".join("/" + (name or index) for name, index in parts)

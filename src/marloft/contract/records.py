@@ -1,0 +1,52 @@
+"""The two kinds of log records, one JSON line each."""
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+RECORD_SCHEMA = 1
+
+
+class PredictionRecord(Struct, frozen=True, kw_only=True, gc=False):
+    """One attempt to answer one request, written by the worker before the answer leaves.
+
+    `version` is the version that ran; `intended_version` the one the gateway meant (None when no
+    gateway was involved). Times are UTC ISO 8601, durations in ms. `features` is the JSON the
+    client sent. `attempt` counts the gateway's tries from 1.
+    """
+
+    schema: int = RECORD_SCHEMA
+    time: str
+    request_id: str
+    attempt: int
+    role: Literal["answer", "shadow"]
+    status: int
+    user_id: str | None
+    model: str
+    version: str
+    intended_version: str | None
+    archive_sha256: str | None
+    release: int | None
+    experiment: str | None
+    arm: str | None
+    propensity: float | None
+    features: msgspec.Raw | None
+    prediction: Any
+    scores: list[float] | None
+    queue_ms: float | None
+    predict_ms: float | None
+    latency_ms: float
+    error: str | None
+    extra: dict[str, Any] | None
+
+
+class OutcomeRecord(Struct, frozen=True, kw_only=True, gc=False):
+    """What a user did with one item of one answer; `event` is for example `click`."""
+
+    schema: int = RECORD_SCHEMA
+    time: str
+    request_id: str
+    item_id: int | str
+    event: str
+    value: float | None

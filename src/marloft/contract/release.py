@@ -1,0 +1,86 @@
+"""A release: the immutable decision about what is live, and its reader."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from marloft.contract.manifest import Name, Positive, Version, WorkerSettings
+from marloft.errors import ReleaseError
+from marloft.files import read_json
+
+_FILE = re.compile(r"(\d{6,})\.json\Z")
+
+
+class Arm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One arm of an allocation: `weight` of the total's buckets go to `version`."""
+
+    name: Name
+    version: Version
+    weight: Positive
+
+
+class Allocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How units are split over arms; arms own consecutive bucket intervals in this order."""
+
+    name: Name
+    salt: str
+    unit: str
+    arms: list[Arm]
+
+
+class ReleasedVersion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One version of a model: the bytes that may serve and how they are run."""
+
+    sha256: str
+    settings: WorkerSettings
+
+
+class ReleasedModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model: its versions, the default one, a running allocation, a shadow version."""
+
+    default: Version
+    versions: dict[Version, ReleasedVersion]
+    allocation: Allocation | None = None
+    shadow: Version | None = None
+
+
+class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that should be live, as decided at `time` (UTC ISO 8601) by `actor`."""
+
+    release: Annotated[int, Meta(ge=1)]
+    time: str
+    actor: str
+    reason: str
+    models: dict[Name, ReleasedModel]
+    default_model: Name
+
+
+def release_path(folder: Path, number: int) -> Path:
+    """Return the file of release `number`: six digits at least, so that names sort by number."""
+    return folder / f"{number:06d}.json"
+
+
+def newest_number(folder: Path) -> int:
+    """Return the highest release number in `folder`, 0 when there is none."""
+    if not folder.is_dir():
+        return 0
+    return max((int(m[1]) for f in folder.iterdir() if (m := _FILE.match(f.name))), default=0)
+
+
+def read_release(folder: Path, number: int | None = None) -> Release:
+    """Read release `number`, or the newest.
+
+    Raises:
+        ReleaseError: there is no such release.
+        ConfigError: the file is damaged.
+    """
+    wanted = newest_number(folder) if number is None else number
+    if wanted == 0:
+        raise ReleaseError(f"no release in {folder} yet; run `marloft apply` first.")
+    path = release_path(folder, wanted)
+    if not path.exists():
+        newest = newest_number(folder)
+        raise ReleaseError(f"release {wanted} does not exist; {folder} holds 1 to {newest}.")
+    return read_json(path, Release)

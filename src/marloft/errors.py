@@ -1,0 +1,56 @@
+"""The exception tree of marloft.
+
+    MarloftError
+    ├── ConfigError      a YAML file or an option is wrong            exit 2
+    ├── DataError        data is missing, damaged or unreachable      exit 2
+    ├── ArchiveError     a model archive is damaged or refused        exit 2
+    ├── ReleaseError     a release cannot be made or read             exit 2
+    ├── ServingError     TorchServe or the gateway is not usable      exit 2
+    └── StepError        a pipeline step ended with an error          exit 1
+
+Each message is one line: what is wrong (with the value), what is allowed, what to do next.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MarloftError(Exception):
+    """Root of all errors that marloft raises on purpose; `exit_code` is the CLI's exit status."""
+
+    exit_code = 2
+
+
+class ConfigError(MarloftError):
+    """A configuration file or an option is wrong."""
+
+
+class DataError(MarloftError):
+    """Data is missing, damaged or unreachable."""
+
+
+class ArchiveError(MarloftError):
+    """A model archive cannot be built, or is refused."""
+
+
+class ReleaseError(MarloftError):
+    """A release cannot be written or read."""
+
+
+class ServingError(MarloftError):
+    """TorchServe or the gateway cannot be started, reached or brought to the release."""
+
+
+class StepError(MarloftError):
+    """A step of a pipeline ended with an error."""
+
+    exit_code = 1
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return `" Did you mean 'x'?"` for the closest allowed name, else the list of all."""
+    names = sorted(allowed)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f" Did you mean {close[0]!r}?"
+    return f" Allowed: {', '.join(names)}."

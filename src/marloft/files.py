@@ -1,0 +1,131 @@
+"""Atomic writes, content hashes and typed JSON/YAML files: the only place that knows how."""
+
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from marloft.errors import ConfigError, nearest
+
+T = TypeVar("T")
+_BLOCK = 1 << 20
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`(?: - at `(?P<at>.*)`)?")
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write `content` to `path` so that a reader sees the old file or the new one, never a part.
+
+    The bytes are on disk (fsync) before the rename; missing parent folders are made.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of the file's bytes as 64 hex digits, reading 1 MiB at a time."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sidecar_path(path: Path) -> Path:
+    """Return where the facts about `path` that must stay outside it lie: `<path>.json`."""
+    return path.with_name(path.name + ".json")
+
+
+def to_json(value: Any) -> bytes:
+    """Encode `value` as indented JSON with sorted keys and a final newline (stable bytes)."""
+    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2) + b"\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` (builtins or a msgspec Struct) atomically, as `to_json` encodes it."""
+    write_atomic(path, to_json(value))
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """Read a JSON file into `kind`; raises ConfigError with the file's name and the place."""
+    return parse_json(_read(path), kind, str(path))
+
+
+def parse_json(data: bytes, kind: type[T], where: str) -> T:
+    """Decode JSON bytes into `kind`; `where` names the source in the ConfigError it raises."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{where}: {_explain(error, kind)}") from None
+
+
+def read_yaml(path: Path, kind: type[T]) -> T:
+    """Read a YAML file (safe loader) into `kind`.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or does not fit `kind`; an unknown key is
+            answered with the nearest known one.
+    """
+    try:
+        return msgspec.yaml.decode(_read(path), type=kind)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: {_explain(error, kind)}") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist; check the path.") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder; name a file.") from None
+
+
+def _explain(error: msgspec.DecodeError, kind: type[Any]) -> str:
+    text = str(error).splitlines()[0]
+    unknown = _UNKNOWN.match(text)
+    if unknown is None:
+        return text
+    place = unknown["at"] or "$"
+    hint = nearest(unknown["field"], _fields_at(kind, place))
+    return f"unknown key {unknown['field']!r} at {place}.{hint}"
+
+
+def _fields_at(kind: Any, place: str) -> list[str]:
+    """Follow a msgspec error path (`$.models[...].rollout`) to the field names there."""
+    node = msgspec.inspect.type_info(kind)
+    for part in re.findall(r"\.(\w+)|(\[[^\]]*\])", place):
+        node = _child(_structured(node), part[0])
+    node = _structured(node)
+    return [field.encode_name for field in getattr(node, "fields", ())]
+
+
+def _child(node: Any, name: str) -> Any:
+    if not name:
+        return getattr(node, "item_type", getattr(node, "value_type", node))
+    fields = {field.encode_name: field.type for field in getattr(node, "fields", ())}
+    return fields.get(name, getattr(node, "value_type", node))
+
+
+def _structured(node: Any) -> Any:
+    """Step through unions (`X | None`) and metadata to the part that has fields or items."""
+    if isinstance(node, msgspec.inspect.Metadata):
+        return _structured(node.type)
+    if isinstance(node, msgspec.inspect.UnionType):
+        plain = (msgspec.inspect.NoneType, msgspec.inspect.StrType, msgspec.inspect.IntType)
+        return next((_structured(t) for t in node.types if not isinstance(t, plain)), node)
+    return node

@@ -1,0 +1,5 @@
+"""Runtimes: one interface over ONNX Runtime and TorchScript."""
+
+from marloft.runtimes.protocol import Arrays, Runtime, load_runtime
+
+__all__ = ["Arrays", "Runtime", "load_runtime"]

@@ -16,7 +16,7 @@ class TorchScriptRuntime:
     def __init__(self, path: Path, threads: int) -> None:
         """Load the module; the thread count is the process's own, as torch has no other."""
         torch.set_num_threads(threads)
-        self._module: Any = torch.jit.load(str(path), map_location="cpu")
+        self._module: Any = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
         self._module.eval()
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:

@@ -52,7 +52,7 @@ def test_sha256_file_equals_the_published_digest(tmp_path: Path) -> None:
         ("training: {}\nmaybe: {learn_rate: 1}", "Did you mean 'learning_rate'?"),
         ("trainin: {}", "Did you mean 'training'?"),
         ("training: {learning_rate: fast}", "Expected `float`, got `str`"),
-        ("training: [", "line 1, column 12"),
+        ("training: [", "line 2, column 1"),
         ("training: {zzz: 1}", "Allowed: learning_rate."),
     ],
 )

@@ -1,11 +1,13 @@
 """From the raw tables to what the other steps read: parquet, feature tables, the audience."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import polars as pl
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from marloft import files
 from marloft.errors import DataError
@@ -102,6 +104,15 @@ def read_part(folder: Path, split: str, part: str) -> pl.DataFrame:
         DataError: the folder is not a prepared data set.
     """
     return _read_ratings(folder).filter(pl.col(f"split_{split}") == part)
+
+
+def encode_part(
+    folder: Path, split: str, part: str, tables: features.FeatureTables
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
+    """Read one part as model inputs (see `features.encode`) and likes, int64[n] of 0 and 1."""
+    rows = read_part(folder, split, part)
+    inputs = features.encode(tables, rows["user_id"].to_numpy(), rows["item_id"].to_numpy())
+    return inputs, rows["like"].to_numpy().astype(np.int64)
 
 
 def read_dataset(folder: Path) -> Dataset:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from marloft.contract.predict_api import (
     ATTEMPT_HEADER,
     NO_ROUTE,
@@ -16,11 +18,14 @@ from marloft.contract.predict_api import (
 )
 from marloft.contract.records import PredictionRecord
 from marloft.runtimes import Arrays
-from marloft.serving.intake import Request, request_id_of
+from marloft.serving.intake import Rejected, Request, request_id_of
 from marloft.serving.loaded import LoadedArchive
 
 if TYPE_CHECKING:
     from marloft.serving.handler import Prediction
+
+
+_NULL = msgspec.Raw(b"null")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -32,6 +37,7 @@ class Exchange:
     headers: Mapping[str, Any]
     request_id: str
     route: RouteFacts = NO_ROUTE
+    attempt: int = 1
     received_s: float = field(default_factory=time.time)
     request: Request | None = None
     inputs: Arrays | None = None
@@ -51,7 +57,7 @@ class Exchange:
         return PredictionRecord(
             time=datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
             request_id=self.request_id,
-            attempt=int(self.headers.get(ATTEMPT_HEADER) or 1),
+            attempt=self.attempt,
             role="answer",
             status=self.problem.status if self.problem else 200,
             user_id=self.request.user_id if self.request else None,
@@ -63,7 +69,7 @@ class Exchange:
             experiment=self.route.experiment,
             arm=self.route.arm,
             propensity=self.route.propensity,
-            features=self.request.features if self.request else None,
+            features=self.request.features if self.request else _NULL,
             prediction=answer.prediction if answer else None,
             scores=answer.scores if answer else None,
             queue_ms=self._queue_ms(),
@@ -80,15 +86,24 @@ class Exchange:
 
 
 def open_exchange(index: int, row: Mapping[str, Any], context: Any) -> Exchange:
-    """Start the exchange of request `index` of a TorchServe batch."""
+    """Start the exchange of request `index` of a TorchServe batch.
+
+    Without a gateway the headers are the client's own: malformed ones refuse this request alone.
+    """
     headers = _headers(context.get_all_request_header(index))
-    return Exchange(
+    exchange = Exchange(
         index=index,
         row=row,
         headers=headers,
         request_id=request_id_of(headers, context.get_request_id(index)),
-        route=parse_route_header(headers.get(ROUTE_HEADER)),
     )
+    try:
+        exchange.route = parse_route_header(headers.get(ROUTE_HEADER))
+        exchange.attempt = int(headers.get(ATTEMPT_HEADER) or 1)
+    except ValueError as error:
+        detail = f"{ROUTE_HEADER} or {ATTEMPT_HEADER} is malformed ({error}); leave both out."
+        exchange.problem = Rejected(detail, status=400).problem(exchange.request_id)
+    return exchange
 
 
 def _headers(given: Mapping[str, Any]) -> dict[str, Any]:

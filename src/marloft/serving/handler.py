@@ -113,6 +113,8 @@ class Handler:
         return [self._answer(exchange, context) for exchange in batch]
 
     def _admit(self, exchange: Exchange) -> None:
+        if exchange.problem is not None:
+            return
         try:
             if exchange.route.probe:
                 self._check_health()
@@ -122,6 +124,8 @@ class Handler:
             )
             exchange.request_id = exchange.request.request_id
             exchange.inputs = self.decode(exchange.request)
+            if not exchange.inputs:
+                raise ValueError("decode returned no arrays.")
         except Rejected as refusal:
             exchange.problem = refusal.problem(exchange.request_id)
         except Exception as error:  # noqa: BLE001 - user code: one request fails, never the batch

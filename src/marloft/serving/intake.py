@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,6 +27,7 @@ _AT = re.compile(r"(?P<what>.*?)(?: - at `(?P<at>.*)`)?\Z", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*)`\Z", re.DOTALL)
 _ID = re.compile(UNIT_PATTERN)
 _JSON = "application/json"
+T = TypeVar("T")
 
 
 class Rejected(Exception):  # noqa: N818 - it carries an answer; nothing failed
@@ -103,26 +104,32 @@ class Intake:
             Rejected: 400, 404, 415 or 422, with the place.
         """
         body = _body(row, headers)
-        try:
-            envelope = self._envelope.decode(body)
-        except msgspec.ValidationError as error:
-            raise self._refusal(error, list(RequestEnvelope.__struct_fields__), "") from None
-        except msgspec.DecodeError as error:
-            raise Rejected(f"The body is not JSON: {error}.", status=400) from None
+        envelope = self._decode(self._envelope, body, list(RequestEnvelope.__struct_fields__), "")
         user_id = _agree("user_id", _text(envelope.user_id), headers.get(USER_HEADER), USER_HEADER)
         if user_id is not None and not _ID.match(user_id):
             raise Rejected(f"user_id {user_id!r} does not match {UNIT_PATTERN}.", "/user_id")
         self._check_version(envelope.model_version, headers, route)
-        try:
-            rows = self._rows.decode(envelope.features)
-        except msgspec.ValidationError as error:
-            raise self._refusal(error, self._fields, "/features") from None
+        rows = self._decode(self._rows, envelope.features, self._fields, "/features")
         return Request(
             request_id=envelope.request_id or request_id,
             user_id=user_id,
             rows=rows,
-            features=envelope.features,
+            features=_one_line(envelope.features),
         )
+
+    def _decode(
+        self,
+        decoder: "msgspec.json.Decoder[T]",
+        data: bytes | msgspec.Raw,
+        fields: list[str],
+        prefix: str,
+    ) -> T:
+        try:
+            return decoder.decode(data)
+        except msgspec.ValidationError as error:
+            raise self._refusal(error, fields, prefix) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Rejected(f"The body is not JSON: {error}.", status=400) from None
 
     def _check_version(
         self, asked: str | None, headers: Mapping[str, Any], route: RouteFacts
@@ -150,7 +157,8 @@ class Intake:
         if unknown is None:
             return Rejected(f"{what.replace('`', chr(39))}.", pointer)
         field = unknown["field"]
-        return Rejected(f"Unknown field {field!r}.{nearest(field, fields)}", f"{pointer}/{field}")
+        escaped = field.replace("~", "~0").replace("/", "~1")
+        return Rejected(f"Unknown field {field!r}.{nearest(field, fields)}", f"{pointer}/{escaped}")
 
 
 def request_id_of(headers: Mapping[str, Any], fallback: str) -> str:
@@ -166,6 +174,14 @@ def _body(row: Mapping[str, Any], headers: Mapping[str, Any]) -> bytes:
         raise Rejected(f"Content-Type is {content_type}; send {_JSON}.", status=415)
     # TorchServe decodes JSON itself unless config.properties has decode_input_request=false.
     return bytes(body) if isinstance(body, bytes | bytearray) else msgspec.json.encode(body)
+
+
+def _one_line(features: msgspec.Raw) -> msgspec.Raw:
+    """Keep a log record on its line: a newline in JSON is white space, strings escape theirs."""
+    data = bytes(features)
+    if b"\n" not in data and b"\r" not in data:
+        return features
+    return msgspec.Raw(data.replace(b"\n", b" ").replace(b"\r", b" "))
 
 
 def _text(user_id: int | str | None) -> str | None:

@@ -1,5 +1,6 @@
 """The prediction log: one append per batch, before the answers leave the worker."""
 
+import errno
 import logging
 import os
 from collections.abc import Sequence
@@ -50,7 +51,9 @@ class RecordLog:
         data = self._encoder.encode_lines(records)
         written = os.write(self._file, data)
         if written != len(data):
-            raise OSError(f"{self.path}: wrote {written} of {len(data)} bytes.")
+            # A line cut short would run into the next batch's first one.
+            os.ftruncate(self._file, os.lseek(self._file, 0, os.SEEK_END) - written)
+            raise OSError(errno.ENOSPC, f"wrote {written} of {len(data)} bytes", str(self.path))
 
     def close(self) -> None:
         """Close the segment."""

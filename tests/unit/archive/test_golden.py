@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests import factories
 
 from marloft.archive.golden import compiled, difference, parse_golden
 from marloft.contract.schema import Property, RowSchema
 from marloft.errors import ConfigError
+from tests import factories
 
 SCHEMA = RowSchema(row={"item_id": Property(type="integer", minimum=0)})
 

@@ -7,13 +7,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests import factories
 
 from marloft.archive import pack as pack_module
 from marloft.archive.pack import pack
 from marloft.contract.manifest import ArchiveSidecar, Manifest
 from marloft.errors import ArchiveError, ConfigError
 from marloft.files import parse_json, read_json, sha256_file
+from tests import factories
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from tests import factories
 
 from marloft.archive.spec import read_artifact, read_spec
 from marloft.errors import ArchiveError, ConfigError
+from tests import factories
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import factories
 
 from marloft.archive.pack import pack
 from marloft.archive.verify import verify
 from marloft.errors import ArchiveError
+from tests import factories
 
 Members = dict[str, bytes]
 

@@ -1,5 +1,6 @@
 PYTHON ?= python3.11
 TORCH_INDEX ?=
+PORT_OFFSET ?= 0
 BIN := .venv/bin
 CODE := $(wildcard src tests training handlers loadtest benchmarks)
 
@@ -23,7 +24,7 @@ install: .venv/.installed  ## Make .venv with everything pinned; re-run only whe
 	@touch $@
 
 demo: install  ## Real data to an answering endpoint, with a table at the end.
-	@$(BIN)/python -m marloft.demo
+	@$(BIN)/python -m marloft.demo --port-offset $(PORT_OFFSET)
 
 test: install  ## All tests, those against real TorchServe and Envoy included.
 	@$(BIN)/pytest

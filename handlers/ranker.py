@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from marloft.ranker.features import FeatureTables, count_unknown, encode, parse_user_id
+from marloft.ranker.features import FeatureTables, encode, parse_user_id
 from marloft.runtimes import Arrays
 from marloft.serving import Handler, LoadedArchive, Prediction, Request, rank
 
@@ -14,6 +14,8 @@ class RankerHandler(Handler):
         """Read the model and the tables it was trained with."""
         super().load(archive)
         self.tables = FeatureTables.load(archive.path("tables.npz"))
+        self.known_users = frozenset(self.tables.user_ids.tolist())
+        self.known_items = frozenset(self.tables.item_ids.tolist())
 
     def decode(self, request: Request) -> Arrays:
         """Look ids up; an unknown user or item takes the out-of-vocabulary row."""
@@ -23,9 +25,12 @@ class RankerHandler(Handler):
 
     def encode(self, request: Request, outputs: Arrays) -> Prediction:
         """Order the candidates; the log also learns how much of the request was unknown."""
-        ranked = rank(request.column("item_id"), outputs["score"])
-        unknown = count_unknown(self.decode(request))
-        extra = {"unknown_items": unknown.items, "unknown_user": unknown.users > 0}
+        items = request.column("item_id")
+        ranked = rank(items, outputs["score"])
+        extra = {
+            "unknown_items": sum(item not in self.known_items for item in items),
+            "unknown_user": parse_user_id(request.user_id) not in self.known_users,
+        }
         return Prediction(
             prediction=ranked.prediction,
             confidence=ranked.confidence,

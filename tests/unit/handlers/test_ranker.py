@@ -1,0 +1,57 @@
+"""The ranker's handler: unknown ids take the out-of-vocabulary row and are counted."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import factories
+from tests.unit.serving.driver import SCHEMA, Server
+
+from marloft.contract.schema import to_json_schema
+from marloft.files import to_json, write_atomic
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The real handler on the tiny archive."""
+    monkeypatch.setenv("MARLOFT_VAR", str(tmp_path / "var"))
+    folder = factories.write_export(tmp_path / "archive")
+    write_atomic(folder / "schema.json", to_json(to_json_schema(SCHEMA)))
+    file = Path(shutil.copy(factories.REPOSITORY / "handlers" / "ranker.py", folder))
+    spec = importlib.util.spec_from_file_location("ranker_handler", file)
+    assert spec is not None and spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return Server(module.RankerHandler(), folder, tmp_path / "var")
+
+
+@pytest.mark.parametrize("golden", factories.golden())
+def test_golden_request_gets_its_golden_answer(server: Server, golden: Any) -> None:
+    (answer,) = server.ask(golden.request)
+    assert answer.body["scores"] == pytest.approx(golden.expected["scores"], abs=1e-5)
+    assert answer.body["prediction"] == golden.expected["prediction"]
+
+
+@pytest.mark.parametrize(
+    ("user", "items", "unknown_user", "unknown_items"),
+    [
+        (7, [1, 2], False, 0),
+        ("7", [1, factories.UNKNOWN_ITEM], False, 1),
+        ("007", [0, 2**53 - 1], True, 2),
+        ("someone", [1], True, 0),
+        ("9" * 30, [1], True, 0),
+        (-1, [1], True, 0),
+        (None, [1], True, 0),
+    ],
+)
+def test_unknown_ids_are_answered_and_counted(
+    server: Server, user: Any, items: list[int], unknown_user: bool, unknown_items: int
+) -> None:
+    (answer,) = server.ask(factories.body(user, items))
+    assert answer.status == 200
+    known = user if not unknown_user else factories.UNKNOWN_USER
+    assert answer.body["scores"] == pytest.approx(factories.score(known, items), abs=1e-5)
+    extra = {"unknown_items": unknown_items, "unknown_user": unknown_user}
+    assert server.records()[0]["extra"] == extra

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import factories
-from tests.unit.serving.driver import SCHEMA, Server
 
 from marloft.contract.schema import to_json_schema
 from marloft.files import to_json, write_atomic
+from tests import factories
+from tests.unit.serving.driver import SCHEMA, Server
 
 
 @pytest.fixture

@@ -25,7 +25,9 @@ def pack(
 ) -> None:
     """Build a model archive; same inputs give the same bytes.
 
-    Example: marloft pack archive_configs/ranker_v1.yaml. More: docs/archive.md.
+    Example: marloft pack archive_configs/ranker_v1.yaml
+
+    Read on: docs/archive.md.
     """
     sidecar = build(config, out)
     if json:
@@ -43,7 +45,9 @@ def verify(
 ) -> None:
     """Check a model archive without running its code; exit status 2 when it is refused.
 
-    Example: marloft verify model_store/ranker-1.0.mar --replay. More: docs/archive.md.
+    Example: marloft verify model_store/ranker-1.0.mar --replay
+
+    Read on: docs/archive.md.
     """
     report = run_replay(path) if replay else inspect(path)
     if json:

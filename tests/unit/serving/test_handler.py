@@ -53,6 +53,23 @@ def test_failing_request_fails_alone(server: Server, fault: int) -> None:
     assert "planted" not in str(bad.body)
 
 
+def test_encode_that_returns_nothing_is_a_failure_not_a_health_answer(
+    serve: Callable[[Handler], Server],
+) -> None:
+    class Forgetful(TinyRanker):
+        forgets = False
+
+        def encode(self, request: Request, outputs: Arrays) -> Prediction:
+            return None if self.forgets else super().encode(request, outputs)  # type: ignore[return-value]
+
+    handler = Forgetful()
+    server = serve(handler)
+    handler.forgets = True
+    (answer,) = server.ask(factories.body(7, [3]))
+    assert answer.status == 500
+    assert "not a Prediction" in server.records()[0]["error"]
+
+
 def test_whole_batch_runs_the_model_once(serve: Callable[[Handler], Server]) -> None:
     sizes: list[int] = []
 

@@ -36,6 +36,21 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that must not exist yet; it appears whole or not at all.
+
+    Raises:
+        FileExistsError: `path` exists; it is left as it is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+        Path(stream.name).chmod(0o644)
+        os.link(stream.name, path)
+
+
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of the file's bytes as 64 hex digits, reading 1 MiB at a time."""
     digest = hashlib.sha256()
@@ -96,7 +111,7 @@ def _read(path: Path) -> bytes:
 
 
 def _explain(error: msgspec.DecodeError, kind: type[Any]) -> str:
-    text = str(error).splitlines()[0]
+    text = " ".join(str(error).split()).replace('in "<byte string>", ', "")
     unknown = _UNKNOWN.match(text)
     if unknown is None:
         return text

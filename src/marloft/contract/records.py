@@ -13,7 +13,8 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, gc=False):
 
     `version` is the version that ran; `intended_version` the one the gateway meant (None when no
     gateway was involved). Times are UTC ISO 8601, durations in ms. `features` is the JSON the
-    client sent. `attempt` counts the gateway's tries from 1.
+    client sent, `null` for a body that could not be read. `attempt` counts the gateway's tries
+    from 1.
     """
 
     schema: int = RECORD_SCHEMA
@@ -31,7 +32,7 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, gc=False):
     experiment: str | None
     arm: str | None
     propensity: float | None
-    features: msgspec.Raw | None
+    features: msgspec.Raw
     prediction: Any
     scores: list[float] | None
     queue_ms: float | None

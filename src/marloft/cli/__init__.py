@@ -1,0 +1,46 @@
+"""The `marloft` command: one file per group of verbs."""
+
+import sys
+
+import typer
+
+from marloft import __version__
+from marloft.cli import archive, data, deploy
+from marloft.errors import MarloftError
+
+app = typer.Typer(
+    name="marloft",
+    help="From a trained PyTorch model to an A/B-tested, monitored TorchServe endpoint.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(data.app, name="data")
+app.command()(archive.pack)
+app.command()(archive.verify)
+app.command()(deploy.apply)
+app.command()(deploy.serve)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """From a trained PyTorch model to an A/B-tested, monitored TorchServe endpoint."""
+
+
+def main() -> None:
+    """Run the command line; an error of the user's is one line on stderr and exit code 2."""
+    try:
+        app()
+    except MarloftError as error:
+        typer.echo(f"marloft: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,68 @@
+"""`marloft pack` and `marloft verify`: build model archives and check them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from marloft.archive.pack import pack as build
+from marloft.archive.replay import replay as run_replay
+from marloft.archive.verify import VerifyReport
+from marloft.archive.verify import verify as inspect
+from marloft.files import to_json
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def pack(
+    config: Annotated[Path, typer.Argument(help="A file of archive_configs/.")],
+    out: Annotated[Path, typer.Option(help="The model store.")] = Path("model_store"),
+    json: Json = False,
+) -> None:
+    """Build a model archive; same inputs give the same bytes.
+
+    Example: marloft pack archive_configs/ranker_v1.yaml. More: docs/archive.md.
+    """
+    sidecar = build(config, out)
+    if json:
+        sys.stdout.buffer.write(to_json(sidecar))
+        return
+    typer.echo(f"{out / sidecar.file}  {sidecar.size_bytes:,} bytes  sha256 {sidecar.sha256}")
+
+
+def verify(
+    path: Annotated[Path, typer.Argument(help="A model archive, *.mar.")],
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Also run its golden requests in a clean process.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Check a model archive without running its code; exit status 2 when it is refused.
+
+    Example: marloft verify model_store/ranker-1.0.mar --replay. More: docs/archive.md.
+    """
+    report = run_replay(path) if replay else inspect(path)
+    if json:
+        sys.stdout.buffer.write(to_json({"ok": report.ok, "report": report}))
+    else:
+        _show(report)
+    if not report.ok:
+        raise typer.Exit(2)
+
+
+def _show(report: VerifyReport) -> None:
+    console = Console()
+    table = Table("code", "", "found", box=None, pad_edge=False)
+    for check in report.checks:
+        found = f"{check.culprit}: {check.message}" if check.culprit else check.message
+        table.add_row(check.code, "ok" if check.ok else "FAILED", escape(found))
+    console.print(table)
+    if report.log is not None:
+        console.print(escape(report.log), highlight=False)
+    verdict = "verified" if report.ok else "refused; docs/archive.md has the cure for each code"
+    named = f"{report.name} {report.version}" if report.name else report.path
+    console.print(f"{escape(named)} (sha256 {report.sha256[:12]}…): {verdict}", soft_wrap=True)

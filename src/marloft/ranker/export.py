@@ -1,0 +1,172 @@
+"""The ranker as ONNX and as TorchScript, and the proof that a file answers as its source does.
+
+Both take the arrays that `features.encode` returns, by name, with any number of rows n, and give
+`score` float32[n]. The same weights give the same bytes: neither file holds a time or a path.
+"""
+
+import io
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from marloft import files
+from marloft.contract.manifest import Runtime as RuntimeName
+from marloft.errors import DataError
+from marloft.ranker import metrics
+from marloft.ranker.features import INPUT_NAMES
+from marloft.ranker.models import Ranker, Scorer
+from marloft.runtimes import load_runtime
+
+MAX_ABS_DIFF = 1e-4
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+class Measured(Struct, frozen=True, kw_only=True):
+    """What running an exported file showed.
+
+    `max_abs_diff` is its largest absolute distance from the source model's scores over
+    `rows_compared` rows.
+    """
+
+    max_abs_diff: float
+    rows_compared: int
+    test_auc: float
+    test_log_loss: float
+
+
+def write_onnx(model: Ranker, path: Path) -> None:
+    """Write the scorer as one ONNX file, weights included."""
+    scorer = Scorer(model).eval()
+    rows = torch.export.Dim("n")
+    with warnings.catch_warnings():
+        # Both come from inside the exporter: its own deprecated call, and a note that the four
+        # inputs share the one axis named n, as they should.
+        warnings.filterwarnings("ignore", r".*treespec, LeafSpec", FutureWarning)
+        warnings.filterwarnings("ignore", r"# The axis name: n will not be used", UserWarning)
+        program = torch.onnx.export(
+            scorer,
+            _example(model),
+            dynamo=True,
+            input_names=list(INPUT_NAMES),
+            output_names=["score"],
+            dynamic_shapes={name: {0: rows} for name in INPUT_NAMES},
+            verbose=False,
+        )
+    if program is None:
+        raise DataError("torch.onnx.export returned no program; report this with the model.")
+    proto = program.model_proto
+    _drop_provenance(proto)
+    files.write_atomic(path, proto.SerializeToString(deterministic=True))
+
+
+def write_torchscript(model: Ranker, path: Path) -> None:
+    """Write the scorer, traced, as one TorchScript file."""
+    scorer = Scorer(model).eval()
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # TorchScript is deprecated upstream; this export stays while its runtime is supported.
+        warnings.filterwarnings("ignore", r".*torch\.jit\.", DeprecationWarning)
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            scorer, example_kwarg_inputs=_named_example(model)
+        )
+        torch.jit.save(traced, buffer)
+    files.write_atomic(path, _without_debug(buffer.getvalue()))
+
+
+def measure(
+    path: Path,
+    runtime: RuntimeName,
+    inputs: Mapping[str, NDArray[Any]],
+    expected: NDArray[np.float32],
+    likes: NDArray[np.int64],
+) -> Measured:
+    """Run a file on all rows at once and on the first row alone, and compare.
+
+    Args:
+        path: the exported file.
+        runtime: what runs it.
+        inputs: what `features.encode` returned, n rows.
+        expected: the source model's scores, float32[n].
+        likes: int[n] of 0 and 1.
+
+    Raises:
+        DataError: a score is further than 1e-4 from the source model's.
+    """
+    loaded = load_runtime(runtime, path, threads=1)
+    scores = loaded.run(inputs)["score"]
+    alone = loaded.run({name: array[:1] for name, array in inputs.items()})["score"]
+    distance = max(_distance(scores, expected), _distance(alone, expected[:1]))
+    # Written so that a NaN is refused too.
+    if not distance <= MAX_ABS_DIFF:
+        raise DataError(
+            f"{path.name} differs from its source model by {distance:.3g} (at most "
+            f"{MAX_ABS_DIFF:g} is allowed); nothing was exported, check the export of this model."
+        )
+    return Measured(
+        max_abs_diff=distance,
+        rows_compared=len(expected),
+        test_auc=metrics.auc(likes, scores),
+        test_log_loss=metrics.log_loss(likes, scores),
+    )
+
+
+def describe_inputs(inputs: Mapping[str, NDArray[Any]]) -> dict[str, str]:
+    """Return dtype and shape of each input in a sidecar's words, such as `float32[n,19]`."""
+    return {
+        name: f"{array.dtype}[{','.join(['n', *map(str, array.shape[1:])])}]"
+        for name, array in inputs.items()
+    }
+
+
+def _distance(scores: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    if scores.shape != expected.shape:
+        raise DataError(f"the export gave scores of shape {scores.shape}, not {expected.shape}.")
+    return float(np.max(np.abs(scores.astype(np.float64) - expected.astype(np.float64))))
+
+
+def _named_example(model: Ranker) -> dict[str, torch.Tensor]:
+    """Return two rows: the exporters take an axis of length 1 for a constant."""
+    ids = torch.zeros(2, dtype=torch.int64)
+    genres = torch.zeros(2, model.fields.genres.in_features)
+    return {"user": ids, "item": ids.clone(), "year": ids.clone(), "genres": genres}
+
+
+def _example(model: Ranker) -> tuple[torch.Tensor, ...]:
+    named = _named_example(model)
+    return tuple(named[name] for name in INPUT_NAMES)
+
+
+def _drop_provenance(proto: onnx.ModelProto) -> None:
+    """Remove what the exporter noted about this machine: stack traces with paths."""
+    for holder in (proto, proto.graph, *proto.functions):
+        holder.ClearField("metadata_props")
+        holder.ClearField("doc_string")
+    graphs = (proto.graph, *proto.functions)
+    values = [v for g in graphs for v in (*g.node, *g.value_info)]
+    for value in (*values, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+        value.ClearField("metadata_props")
+        value.ClearField("doc_string")
+
+
+def _without_debug(content: bytes) -> bytes:
+    """Rewrite a TorchScript file without what depends on this machine.
+
+    That is the debug members, which hold paths, and the optional hash over them.
+    """
+    output = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(content)) as source,
+        zipfile.ZipFile(output, "w", zipfile.ZIP_STORED) as target,
+    ):
+        for name in source.namelist():
+            if not name.endswith((".debug_pkl", ".data/serialization_id")):
+                target.writestr(zipfile.ZipInfo(name, _ZIP_TIME), source.read(name))
+    return output.getvalue()

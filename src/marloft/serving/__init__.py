@@ -1,0 +1,7 @@
+"""What runs inside a TorchServe worker; user code derives from `Handler`."""
+
+from marloft.serving.handler import Handler, Prediction, rank
+from marloft.serving.intake import Rejected, Request
+from marloft.serving.loaded import LoadedArchive
+
+__all__ = ["Handler", "LoadedArchive", "Prediction", "Rejected", "Request", "rank"]

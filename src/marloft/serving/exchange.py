@@ -1,0 +1,115 @@
+"""One request on its way through a batch: what came, what was found, what is logged."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from marloft.contract.predict_api import (
+    ATTEMPT_HEADER,
+    NO_ROUTE,
+    ROUTE_HEADER,
+    Problem,
+    RouteFacts,
+    parse_route_header,
+)
+from marloft.contract.records import PredictionRecord
+from marloft.runtimes import Arrays
+from marloft.serving.intake import Rejected, Request, request_id_of
+from marloft.serving.loaded import LoadedArchive
+
+if TYPE_CHECKING:
+    from marloft.serving.handler import Prediction
+
+
+_NULL = msgspec.Raw(b"null")
+
+
+@dataclass(kw_only=True, slots=True)
+class Exchange:
+    """The state of one request inside `Handler.handle`; each stage fills its part."""
+
+    index: int
+    row: Mapping[str, Any]
+    headers: Mapping[str, Any]
+    request_id: str
+    route: RouteFacts = NO_ROUTE
+    attempt: int = 1
+    received_s: float = field(default_factory=time.time)
+    request: Request | None = None
+    inputs: Arrays | None = None
+    outputs: Arrays | None = None
+    predict_ms: float | None = None
+    prediction: "Prediction | None" = None
+    problem: Problem | None = None
+    error: str | None = None
+    latency_ms: float = 0.0
+
+    def record(self, archive: LoadedArchive, archive_sha256: str | None) -> PredictionRecord:
+        """Fix `latency_ms` and return the line for the prediction log."""
+        now = time.time()
+        arrived = self.route.arrived_s or self.received_s
+        self.latency_ms = round(max(0.0, now - arrived) * 1e3, 3)
+        answer = self.prediction if self.problem is None else None
+        return PredictionRecord(
+            time=datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
+            request_id=self.request_id,
+            attempt=self.attempt,
+            role="answer",
+            status=self.problem.status if self.problem else 200,
+            user_id=self.request.user_id if self.request else None,
+            model=archive.name,
+            version=archive.version,
+            intended_version=self.route.version,
+            archive_sha256=archive_sha256,
+            release=self.route.release,
+            experiment=self.route.experiment,
+            arm=self.route.arm,
+            propensity=self.route.propensity,
+            features=self.request.features if self.request else _NULL,
+            prediction=answer.prediction if answer else None,
+            scores=answer.scores if answer else None,
+            queue_ms=self._queue_ms(),
+            predict_ms=None if self.predict_ms is None else round(self.predict_ms, 4),
+            latency_ms=self.latency_ms,
+            error=self.error or (self.problem.detail if self.problem else None),
+            extra=answer.extra if answer else None,
+        )
+
+    def _queue_ms(self) -> float | None:
+        if self.route.arrived_s is None:
+            return None
+        return round(max(0.0, self.received_s - self.route.arrived_s) * 1e3, 3)
+
+
+def open_exchange(index: int, row: Mapping[str, Any], context: Any) -> Exchange:
+    """Start the exchange of request `index` of a TorchServe batch.
+
+    Without a gateway the headers are the client's own: malformed ones refuse this request alone.
+    """
+    headers = _headers(context.get_all_request_header(index))
+    exchange = Exchange(
+        index=index,
+        row=row,
+        headers=headers,
+        request_id=request_id_of(headers, context.get_request_id(index)),
+    )
+    try:
+        exchange.route = parse_route_header(headers.get(ROUTE_HEADER))
+        exchange.attempt = int(headers.get(ATTEMPT_HEADER) or 1)
+    except ValueError as error:
+        detail = f"{ROUTE_HEADER} or {ATTEMPT_HEADER} is malformed ({error}); leave both out."
+        exchange.problem = Rejected(detail, status=400).problem(exchange.request_id)
+    return exchange
+
+
+def _headers(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Lower the names; TorchServe keeps the body's own content type under the parameter `body`."""
+    headers = {name.lower(): value for name, value in given.items()}
+    body = headers.get("body")
+    if "content-type" not in headers and isinstance(body, Mapping):
+        headers["content-type"] = body.get("content-type")
+    return headers

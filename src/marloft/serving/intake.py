@@ -1,0 +1,197 @@
+"""From what TorchServe hands a worker to a valid request, or to the problem the client gets."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+
+from marloft.contract.predict_api import (
+    REQUEST_ID_HEADER,
+    UNIT_PATTERN,
+    USER_HEADER,
+    VERSION_HEADER,
+    FieldError,
+    Problem,
+    RequestEnvelope,
+    RouteFacts,
+    bare_version,
+    json_pointer,
+    public_version,
+)
+from marloft.contract.schema import RowSchema, rows_decoder
+from marloft.errors import nearest
+
+_AT = re.compile(r"(?P<what>.*?)(?: - at `(?P<at>.*)`)?\Z", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*)`\Z", re.DOTALL)
+_ID = re.compile(UNIT_PATTERN)
+_JSON = "application/json"
+T = TypeVar("T")
+
+
+class Rejected(Exception):  # noqa: N818 - it carries an answer; nothing failed
+    """A request that gets a 4xx; raise it in `Handler.decode` to refuse one request.
+
+    Args:
+        detail: what is wrong and what is allowed.
+        pointer: JSON pointer (RFC 6901) of the place in the request body, `""` for all of it.
+        status: the HTTP status, 422 unless said otherwise.
+    """
+
+    def __init__(self, detail: str, pointer: str = "", status: int = 422) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.pointer = pointer
+        self.status = status
+
+    def problem(self, request_id: str) -> Problem:
+        """Return the problem details (RFC 9457) of this refusal."""
+        errors = [FieldError(pointer=self.pointer, detail=self.detail)]
+        return Problem(
+            title=_TITLES.get(self.status, "Request refused"),
+            status=self.status,
+            detail=self.detail,
+            request_id=request_id,
+            errors=errors if self.status == 422 else None,
+        )
+
+
+_TITLES = {
+    400: "Bad request",
+    404: "Unknown model version",
+    415: "Unsupported media type",
+    422: "Invalid request",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """A valid request: its rows, as the archive's schema decodes them, and whom it is for."""
+
+    request_id: str
+    user_id: str | None
+    rows: list[Any]
+    features: msgspec.Raw
+
+    def column(self, name: str) -> list[Any]:
+        """Return one field of every row, in request order."""
+        return [getattr(row, name) for row in self.rows]
+
+
+class Intake:
+    """Checks requests against one archive's schema and version."""
+
+    def __init__(self, schema: RowSchema, version: str) -> None:
+        """Compile the decoders once; `version` is the one this worker serves."""
+        self._fields = list(schema.row)
+        self._version = version
+        self._envelope = msgspec.json.Decoder(RequestEnvelope)
+        self._rows = rows_decoder(schema)
+
+    def read(
+        self, row: Mapping[str, Any], headers: Mapping[str, Any], route: RouteFacts, request_id: str
+    ) -> Request:
+        """Return the valid request.
+
+        Args:
+            row: TorchServe's parameters of the request; `body` holds the bytes.
+            headers: the request's headers, lower case.
+            route: what the gateway said of it.
+            request_id: the id of a body that names none.
+
+        Raises:
+            Rejected: 400, 404, 415 or 422, with the place.
+        """
+        body = _body(row, headers)
+        envelope = self._decode(self._envelope, body, list(RequestEnvelope.__struct_fields__), "")
+        user_id = _agree("user_id", _text(envelope.user_id), headers.get(USER_HEADER), USER_HEADER)
+        if user_id is not None and not _ID.match(user_id):
+            raise Rejected(f"user_id {user_id!r} does not match {UNIT_PATTERN}.", "/user_id")
+        self._check_version(envelope.model_version, headers, route)
+        rows = self._decode(self._rows, envelope.features, self._fields, "/features")
+        return Request(
+            request_id=envelope.request_id or request_id,
+            user_id=user_id,
+            rows=rows,
+            features=_one_line(envelope.features),
+        )
+
+    def _decode(
+        self,
+        decoder: "msgspec.json.Decoder[T]",
+        data: bytes | msgspec.Raw,
+        fields: list[str],
+        prefix: str,
+    ) -> T:
+        try:
+            return decoder.decode(data)
+        except msgspec.ValidationError as error:
+            raise self._refusal(error, fields, prefix) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Rejected(f"The body is not JSON: {error}.", status=400) from None
+
+    def _check_version(
+        self, asked: str | None, headers: Mapping[str, Any], route: RouteFacts
+    ) -> None:
+        """Without a gateway a pinned version other than ours means the wrong URL was called."""
+        header = headers.get(VERSION_HEADER)
+        pinned = _agree(
+            "model_version",
+            asked and (bare_version(asked) or asked),
+            header and (bare_version(header) or header),
+            VERSION_HEADER,
+        )
+        if pinned is not None and route.version is None and pinned != self._version:
+            raise Rejected(
+                f"model_version {pinned!r} is not served here; this endpoint serves "
+                f"{public_version(self._version)!r}.",
+                status=404,
+            )
+
+    def _refusal(self, error: msgspec.ValidationError, fields: list[str], prefix: str) -> Rejected:
+        match = _AT.match(str(error))
+        what, at = (match["what"], match["at"] or "$") if match else (str(error), "$")
+        pointer = json_pointer(at, prefix)
+        unknown = _UNKNOWN.match(what)
+        if unknown is None:
+            return Rejected(f"{what.replace('`', chr(39))}.", pointer)
+        field = unknown["field"]
+        escaped = field.replace("~", "~0").replace("/", "~1")
+        return Rejected(f"Unknown field {field!r}.{nearest(field, fields)}", f"{pointer}/{escaped}")
+
+
+def request_id_of(headers: Mapping[str, Any], fallback: str) -> str:
+    """Return the gateway's or client's request id when it has the allowed form, else `fallback`."""
+    given = headers.get(REQUEST_ID_HEADER)
+    return given if given and _ID.match(given) else fallback
+
+
+def _body(row: Mapping[str, Any], headers: Mapping[str, Any]) -> bytes:
+    content_type = str(headers.get("content-type") or "none")
+    body = row.get("body", row.get("data"))
+    if content_type.split(";", maxsplit=1)[0].strip().lower() != _JSON or body is None:
+        raise Rejected(f"Content-Type is {content_type}; send {_JSON}.", status=415)
+    # TorchServe decodes JSON itself unless config.properties has decode_input_request=false.
+    return bytes(body) if isinstance(body, bytes | bytearray) else msgspec.json.encode(body)
+
+
+def _one_line(features: msgspec.Raw) -> msgspec.Raw:
+    """Keep a log record on its line: a newline in JSON is white space, strings escape theirs."""
+    data = bytes(features)
+    if b"\n" not in data and b"\r" not in data:
+        return features
+    return msgspec.Raw(data.replace(b"\n", b" ").replace(b"\r", b" "))
+
+
+def _text(user_id: int | str | None) -> str | None:
+    return None if user_id is None else str(user_id)
+
+
+def _agree(field: str, body: str | None, header: str | None, header_name: str) -> str | None:
+    if body is not None and header is not None and body != header:
+        raise Rejected(
+            f"{field} is {body!r} in the body but {header!r} in {header_name}; send one of them.",
+            status=400,
+        )
+    return header if body is None else body

@@ -1,0 +1,94 @@
+"""An unpacked archive as a worker sees it: its manifest, schema, members and model."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from marloft.contract.manifest import (
+    ARCHIVE_JSON,
+    GOLDEN_JSONL,
+    SCHEMA_JSON,
+    GoldenAnswer,
+    Manifest,
+    WorkerSettings,
+)
+from marloft.contract.manifest import Runtime as RuntimeName
+from marloft.contract.schema import RowSchema, from_json_schema
+from marloft.errors import ArchiveError
+from marloft.files import parse_json, read_json
+from marloft.runtimes import Runtime, load_runtime
+
+_SUFFIXES: dict[str, RuntimeName] = {".onnx": "onnx", ".torchscript": "torchscript"}
+_logger = logging.getLogger(__name__)
+
+
+class LoadedArchive:
+    """The folder TorchServe unpacked an archive into. Built by the handler base, read by `load`."""
+
+    def __init__(self, folder: Path, name: str, stock_manifest: dict[str, Any]) -> None:
+        """Read `archive.json`; an archive built by hand has none and is described by TorchServe's.
+
+        Args:
+            folder: where the members lie.
+            name: the name the model is registered under.
+            stock_manifest: TorchServe's own `MAR-INF/MANIFEST.json`.
+        """
+        self.folder = folder
+        self.name = name
+        self.manifest = self._read_manifest()
+        model = stock_manifest.get("model", {})
+        if self.manifest is None:
+            _logger.warning("%s has no archive.json: served, but unverified.", name)
+            self.version = str(model.get("modelVersion", "0.0"))
+            self._artifact: str | None = model.get("serializedFile")
+            self.settings = WorkerSettings()
+        else:
+            self.version = self.manifest.version
+            self._artifact = self.manifest.artifact
+            self.settings = self.manifest.settings
+        self.schema = self._read_schema()
+        self.threads = max(1, (os.cpu_count() or 1) // self.settings.workers)
+
+    def path(self, member: str) -> Path:
+        """Return the path of a member; raises ArchiveError when the archive does not hold it."""
+        path = self.folder / member
+        if not path.is_file():
+            held = ", ".join(sorted(p.name for p in self.folder.iterdir() if p.is_file()))
+            raise ArchiveError(f"{self.name} {self.version} holds no {member!r}; it holds: {held}.")
+        return path
+
+    def load_model(self) -> Runtime:
+        """Load the archive's artifact with its runtime, on cores / workers threads."""
+        if self._artifact is None:
+            raise ArchiveError(f"{self.name} {self.version} has no model artifact to load.")
+        path = self.path(self._artifact)
+        return load_runtime(self._runtime_of(path), path, self.threads)
+
+    def golden(self) -> list[GoldenAnswer]:
+        """Return the recorded answers, empty when the archive holds none."""
+        path = self.folder / GOLDEN_JSONL
+        if not path.is_file():
+            return []
+        lines = path.read_bytes().splitlines()
+        return [
+            parse_json(line, GoldenAnswer, f"{GOLDEN_JSONL}:{i + 1}")
+            for i, line in enumerate(lines)
+        ]
+
+    def _read_manifest(self) -> Manifest | None:
+        path = self.folder / ARCHIVE_JSON
+        return read_json(path, Manifest) if path.is_file() else None
+
+    def _read_schema(self) -> RowSchema:
+        return from_json_schema(msgspec.json.decode(self.path(SCHEMA_JSON).read_bytes()))
+
+    def _runtime_of(self, path: Path) -> RuntimeName:
+        if self.manifest is not None and self.manifest.runtime is not None:
+            return self.manifest.runtime
+        if path.suffix not in _SUFFIXES:
+            known = ", ".join(_SUFFIXES)
+            raise ArchiveError(f"{path.name}: the suffix names no runtime; allowed: {known}.")
+        return _SUFFIXES[path.suffix]

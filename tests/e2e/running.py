@@ -1,0 +1,106 @@
+"""A project on disk, and `marloft serve` running on it, for tests that talk to real servers."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import msgspec
+
+from marloft.contract.records import PredictionRecord
+from marloft.deploy.ports import Ports, check_free
+from marloft.errors import ServingError
+from tests.factories import REPOSITORY
+
+MARLOFT = Path(sys.executable).with_name("marloft")
+JSON_TYPE = {"content-type": "application/json"}
+_STEP = 100
+_OFFSETS = itertools.count(
+    1000 + 2000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), _STEP
+)
+
+
+def free_ports() -> Ports:
+    """Return ports nobody uses; offsets differ by 100, so that two sets never overlap."""
+    for _ in range(20):
+        ports = Ports(offset=next(_OFFSETS))
+        try:
+            check_free(ports)
+        except ServingError:
+            continue
+        return ports
+    raise AssertionError("no free ports")
+
+
+def marloft(project: Path, *words: str | Path, code: int = 0) -> str:
+    """Run a verb in the project; return its output and assert its exit code."""
+    command = [str(MARLOFT), *(str(word) for word in words)]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def configure(project: Path, deployment: str) -> None:
+    """Put `config.properties` and a `deployment.yaml` into the project and pack its archives."""
+    (project / "config.properties").write_bytes((REPOSITORY / "config.properties").read_bytes())
+    (project / "deployment.yaml").write_text(deployment)
+    for config in sorted((project / "archive_configs").glob("*.yaml")):
+        marloft(project, "pack", config)
+
+
+def records(project: Path) -> list[PredictionRecord]:
+    """Return every line of the prediction log."""
+    lines: list[bytes] = []
+    for segment in sorted((project / "var" / "log" / "predictions").glob("*.jsonl")):
+        lines += segment.read_bytes().splitlines()
+    return [msgspec.json.decode(line, type=PredictionRecord) for line in lines]
+
+
+class Serving:
+    """`marloft serve` as a child process; use it as a context manager."""
+
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        self.ports = free_ports()
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.ports.gateway}", timeout=30)
+        self.console = project / "serve.log"
+
+    def __enter__(self) -> Self:
+        command = [str(MARLOFT), "serve", "--port-offset", str(self.ports.offset)]
+        with self.console.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.project, stdout=log, stderr=subprocess.STDOUT
+            )
+        try:
+            self.wait_for("release 1 is live")
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def wait_for(self, line: str, limit_s: float = 60) -> None:
+        """Return when the console shows `line`."""
+        deadline = time.monotonic() + limit_s
+        while line not in self.console.read_text():
+            assert self.process.poll() is None, self.console.read_text()
+            assert time.monotonic() < deadline, f"no {line!r} in:\n{self.console.read_text()}"
+            time.sleep(0.1)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Ask for the end and return the exit code."""
+        self.client.close()
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout=60)
+
+    def predict(self, path: str = "/predict", **body: Any) -> httpx.Response:
+        """POST a JSON body."""
+        return self.client.post(path, json=body)

@@ -1,0 +1,91 @@
+"""Replay: TorchServe's own loader answers the golden requests, in a clean process."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from marloft.archive.pack import pack
+from marloft.archive.replay import replay
+from marloft.archive.verify import VerifyReport
+from tests import factories
+
+
+def _replayed(tmp_path: Path, old: str = "", new: str = "", file: str = "handler") -> VerifyReport:
+    """Pack the tiny ranker with one text replaced in its handler or golden file; replay it."""
+    project = factories.write_project(tmp_path)
+    path = {
+        "handler": project / "handlers" / "ranker.py",
+        "golden": project / "build" / "export" / "golden.jsonl",
+    }[file]
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    store = project / "model_store"
+    return replay(store / pack(project / "archive_configs" / "ranker_v1.yaml", store).file)
+
+
+def _failing(report: VerifyReport) -> list[tuple[str, str]]:
+    return [(check.code, check.culprit) for check in report.checks if not check.ok]
+
+
+def test_good_archive_repeats_its_golden_answers(tmp_path: Path) -> None:
+    report = _replayed(tmp_path)
+    assert report.ok
+    assert [check.code for check in report.checks][-3:] == ["MRL020", "MRL021", "MRL022"]
+    assert report.log is None
+
+
+def test_wrong_golden_answer_is_found_alone_and_in_the_batch(tmp_path: Path) -> None:
+    report = _replayed(tmp_path, '"prediction":[50]', '"prediction":[51]', "golden")
+    assert _failing(report) == [("MRL021", "golden.jsonl:1"), ("MRL022", "golden.jsonl:1")]
+
+
+def test_handler_whose_answers_depend_on_the_batch_fails_in_the_batch_only(tmp_path: Path) -> None:
+    leak = """
+    def predict(self, inputs: Arrays) -> Arrays:
+        return {"score": self.model.run(inputs)["score"] + (len(inputs["user"]) > 50)}
+
+    def decode("""
+    report = _replayed(tmp_path, "\n    def decode(", leak)
+    assert [code for code, _ in _failing(report)] == ["MRL022"]
+
+
+def test_handler_that_fails_shows_its_traceback(tmp_path: Path) -> None:
+    report = _replayed(tmp_path, "super().load(archive)", "raise KeyError('planted')")
+    assert _failing(report) == [("MRL020", "ranker.py")]
+    assert report.checks[-1].message == "KeyError: 'planted'"
+    assert report.log is not None
+    assert 'ranker.py", line' in report.log
+
+
+def test_handler_that_ends_its_process_is_told(tmp_path: Path) -> None:
+    report = _replayed(tmp_path, "super().load(archive)", "import os; os._exit(0)")
+    assert _failing(report) == [("MRL020", "ranker.py")]
+
+
+def test_replay_gives_the_handler_none_of_the_callers_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "x")
+    monkeypatch.setenv("MARLOFT_VAR", str(tmp_path / "callers"))
+    check = "import os; assert 'SECRET' not in os.environ; super().load(archive)"
+    assert _replayed(tmp_path, "super().load(archive)", check).ok
+    assert not (tmp_path / "callers").exists()
+
+
+def test_archive_that_fails_verification_is_not_run(tmp_path: Path) -> None:
+    proof = tmp_path / "ran"
+    project = factories.write_project(tmp_path)
+    handler = project / "handlers" / "ranker.py"
+    text = handler.read_text()
+    handler.write_text(f"{text}\nimport pathlib\npathlib.Path({str(proof)!r}).touch()\n")
+    good = tmp_path / pack(project / "archive_configs" / "ranker_v1.yaml", tmp_path).file
+    bad = tmp_path / "bad.mar"
+    bad.write_bytes(good.read_bytes())
+    with zipfile.ZipFile(bad, "a") as archive:
+        archive.writestr("extra.txt", b"")
+    assert _failing(replay(bad)) == [("MRL007", "extra.txt")]
+    assert not proof.exists()
+    assert replay(good).ok
+    assert proof.exists()

@@ -1,0 +1,159 @@
+"""From prepared data to exported models, through the recipes as a user runs them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from marloft import files
+from marloft.contract.manifest import Artifact, GoldenAnswer
+from marloft.ranker.prepare import prepare
+from marloft.ranker.synthetic import SyntheticSpec, generate
+from marloft.training.track import EpochMetrics, RunResult, read_metrics
+
+pytestmark = pytest.mark.e2e
+
+REPOSITORY = Path(__file__).parents[2]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hold a prepared synthetic data set in `data`."""
+    folder = tmp_path_factory.mktemp("training")
+    prepare(generate(SyntheticSpec()), folder / "data", name="synthetic", split_seed=2020)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two_processes(workspace: Path) -> Path:
+    """Return the folder of a run of three epochs on two processes."""
+    run = train(workspace, "two", "epochs=3", launcher=TORCHRUN)
+    assert run.returncode == 0, run.stderr
+    return workspace / "two"
+
+
+def test_two_processes_learn_what_one_process_learns(workspace: Path, two_processes: Path) -> None:
+    run = train(workspace, "one", "epochs=3")
+    assert run.returncode == 0, run.stderr
+    assert result(two_processes).world_size == 2
+    assert result(workspace / "one").world_size == 1
+    pairs = zip(curve(workspace / "one"), curve(two_processes), strict=True)
+    for one, two in pairs:
+        assert two.train_loss == pytest.approx(one.train_loss, abs=TOLERANCE)
+        assert two.valid_log_loss == pytest.approx(one.valid_log_loss, abs=TOLERANCE)
+
+
+def test_another_seed_is_told_apart_at_that_tolerance(workspace: Path, two_processes: Path) -> None:
+    run = train(workspace, "seed", "epochs=1", "seed=1")
+    assert run.returncode == 0, run.stderr
+    assert abs(curve(workspace / "seed")[0].train_loss - curve(two_processes)[0].train_loss) > (
+        10 * TOLERANCE
+    )
+
+
+def test_training_finds_the_planted_effects(two_processes: Path) -> None:
+    assert result(two_processes).test_auc > 0.7
+
+
+def test_a_resumed_run_ends_with_the_same_weights(workspace: Path, two_processes: Path) -> None:
+    first = train(workspace, "cut", "epochs=1", launcher=TORCHRUN)
+    assert first.returncode == 0, first.stderr
+    rest = train(workspace, "cut", "epochs=3", launcher=TORCHRUN, options=["--resume"])
+    assert rest.returncode == 0, rest.stderr
+    assert "epoch   1/" not in rest.stdout
+    assert result(workspace / "cut").weights_sha256 == result(two_processes).weights_sha256
+    assert [m.epoch for m in curve(workspace / "cut")] == [1, 2, 3]
+
+
+def test_a_misspelt_setting_ends_with_the_nearest_name(workspace: Path) -> None:
+    run = train(workspace, "typo", "optimizer.learnig_rate=0.1")
+    assert run.returncode == 2
+    assert run.stderr == (
+        "error: --set optimizer.learnig_rate=0.1: unknown key 'learnig_rate'. "
+        "Did you mean 'learning_rate'?\n"
+    )
+
+
+def test_training_without_data_says_what_to_run(workspace: Path) -> None:
+    run = train(workspace, "nodata", f"data.folder={workspace / 'nowhere'}")
+    assert run.returncode == 2
+    assert run.stderr.endswith("holds no prepared data; run `marloft data prepare` first.\n")
+
+
+def test_export_writes_checked_artifacts_with_the_same_bytes_each_time(
+    workspace: Path, two_processes: Path
+) -> None:
+    for name in ("export", "again"):
+        run = export(two_processes, workspace / name)
+        assert run.returncode == 0, run.stderr
+    for name in ("model.onnx", "model.torchscript", "tables.npz", "golden.jsonl"):
+        assert files.sha256_file(workspace / "export" / name) == files.sha256_file(
+            workspace / "again" / name
+        )
+    for name in ("model.onnx", "model.torchscript"):
+        sidecar = files.read_json(workspace / "export" / f"{name}.json", Artifact)
+        assert sidecar.sha256 == files.sha256_file(workspace / "export" / name)
+        assert sidecar.max_abs_diff <= 1e-4
+        assert sidecar.metrics["test_auc"] == pytest.approx(
+            result(two_processes).test_auc, abs=1e-4
+        )
+    golden = (workspace / "export" / "golden.jsonl").read_bytes().splitlines()
+    assert len([msgspec.json.decode(line, type=GoldenAnswer) for line in golden]) == 20
+
+
+def test_export_of_weights_that_are_not_the_runs_is_refused(
+    workspace: Path, two_processes: Path
+) -> None:
+    broken = workspace / "broken"
+    broken.mkdir()
+    for name in ("model.pt", "result.json"):
+        (broken / name).write_bytes((two_processes / name).read_bytes())
+    with (broken / "model.pt").open("ab") as stream:
+        stream.write(b"\0")
+    run = export(broken, workspace / "refused")
+    assert run.returncode == 2
+    assert "model.pt is not the file that result.json describes" in run.stderr
+    assert not (workspace / "refused").exists()
+
+
+def train(
+    workspace: Path,
+    name: str,
+    *settings: str,
+    launcher: list[str] | None = None,
+    options: list[str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    settings = (f"data.folder={workspace / 'data'}", f"out={workspace / name}", *settings)
+    command = [*(launcher or [sys.executable]), str(REPOSITORY / "training" / "train.py")]
+    overrides = [part for setting in settings for part in ("--set", setting)]
+    return run_command([*command, *overrides, *(options or [])])
+
+
+def export(run: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    script = str(REPOSITORY / "training" / "export.py")
+    return run_command([sys.executable, script, "--run", str(run), "--out", str(out)])
+
+
+def run_command(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def curve(run: Path) -> list[EpochMetrics]:
+    return read_metrics(run / "metrics.jsonl")
+
+
+def result(run: Path) -> RunResult:
+    return files.read_json(run / "result.json", RunResult)

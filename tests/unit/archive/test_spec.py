@@ -1,0 +1,88 @@
+"""Archive YAML files: typos, missing files and changed artifacts are refused with the cure."""
+
+from pathlib import Path
+
+import pytest
+
+from marloft.archive.spec import read_artifact, read_spec
+from marloft.errors import ArchiveError, ConfigError
+from tests import factories
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return factories.write_project(tmp_path) / "archive_configs" / "ranker_v1.yaml"
+
+
+def _edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_paths_are_relative_to_the_yaml_file(config: Path) -> None:
+    spec = read_spec(config)
+    assert spec.handler == str(config.parents[1] / "handlers" / "ranker.py")
+    assert spec.files == {"tables.npz": str(config.parents[1] / "build" / "export" / "tables.npz")}
+
+
+def test_unknown_key_names_the_nearest(config: Path) -> None:
+    _edit(config, "golden_tolerance:", "golden_tolerence:")
+    with pytest.raises(ConfigError, match="Did you mean 'golden_tolerance'"):
+        read_spec(config)
+
+
+def test_unknown_setting_names_the_nearest(config: Path) -> None:
+    _edit(config, "batch_size:", "batchsize:")
+    with pytest.raises(ConfigError, match="Did you mean 'batch_size'"):
+        read_spec(config)
+
+
+def test_delay_of_zero_is_refused(config: Path) -> None:
+    _edit(config, "max_batch_delay_ms: 1", "max_batch_delay_ms: 0")
+    with pytest.raises(ConfigError, match="max_batch_delay_ms"):
+        read_spec(config)
+
+
+def test_missing_file_is_named_with_its_key(config: Path) -> None:
+    (config.parents[1] / "build" / "export" / "tables.npz").unlink()
+    with pytest.raises(ConfigError, match=r"files\.tables\.npz: .*tables\.npz is no file"):
+        read_spec(config)
+
+
+def test_artifact_without_runtime_is_refused(config: Path) -> None:
+    _edit(config, "runtime: onnx\n", "")
+    with pytest.raises(ConfigError, match="artifact and runtime go together"):
+        read_spec(config)
+
+
+@pytest.mark.parametrize("name", ["ranker_v1.yaml", "ranker_torchscript.yaml"])
+def test_shipped_configs_are_valid(tmp_path: Path, name: str) -> None:
+    project = factories.write_project(tmp_path)
+    (project / "build" / "export" / "model.torchscript").touch()
+    assert read_spec(project / "archive_configs" / name).name == "ranker"
+
+
+def test_unchanged_artifact_is_accepted(tmp_path: Path) -> None:
+    artifact = factories.write_export(tmp_path) / "model.onnx"
+    assert read_artifact(artifact, "onnx").file == "model.onnx"
+
+
+def test_changed_artifact_is_refused(tmp_path: Path) -> None:
+    artifact = factories.write_export(tmp_path) / "model.onnx"
+    artifact.write_bytes(artifact.read_bytes() + b"\0")
+    with pytest.raises(ArchiveError, match="changed after its export"):
+        read_artifact(artifact, "onnx")
+
+
+def test_artifact_of_another_runtime_is_refused(tmp_path: Path) -> None:
+    artifact = factories.write_export(tmp_path) / "model.onnx"
+    with pytest.raises(ArchiveError, match="exported for 'onnx', not 'torchscript'"):
+        read_artifact(artifact, "torchscript")
+
+
+def test_artifact_without_sidecar_is_refused(tmp_path: Path) -> None:
+    artifact = factories.write_export(tmp_path) / "model.onnx"
+    (tmp_path / "model.onnx.json").unlink()
+    with pytest.raises(ConfigError, match=r"model\.onnx\.json does not exist"):
+        read_artifact(artifact, "onnx")

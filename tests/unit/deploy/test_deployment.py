@@ -1,0 +1,54 @@
+"""`deployment.yaml` is checked before anything is done with it."""
+
+from pathlib import Path
+
+import pytest
+
+from marloft.contract.manifest import WorkerSettings
+from marloft.deploy.deployment import SettingsOverride, read_deployment
+from marloft.errors import ConfigError
+
+GOOD = 'default_model: ranker\nmodels: {ranker: {versions: {"1.0": {}}, default: "1.0"}}\n'
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "deployment.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_deployment_reads(tmp_path: Path) -> None:
+    deployment = read_deployment(written(tmp_path, GOOD))
+    assert deployment.models["ranker"].versions == {"1.0": SettingsOverride()}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            GOOD.replace("versions", "version"),
+            "unknown key 'version' at $.models[...]. Did you mean",
+        ),
+        (GOOD.replace("{}", "{worker: 2}"), "Did you mean 'workers'?"),
+        (GOOD.replace("{}", "{workers: 0}"), "Expected `int` >= 1"),
+        (GOOD.replace("default_model: ranker", "default_model: rankr"), "Did you mean 'ranker'?"),
+        (GOOD.replace('default: "1.0"', 'default: "1.1"'), "is not among its versions"),
+        (GOOD.replace('"1.0": {}', '"v1.0": {}'), "matching regex"),
+        ("models: [", "line 2, column 1"),
+    ],
+)
+def test_deployment_refuses_a_fault_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=r"deployment\.yaml") as caught:
+        read_deployment(written(tmp_path, text))
+    assert said in str(caught.value)
+
+
+def test_deployment_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="does not exist"):
+        read_deployment(tmp_path / "deployment.yaml")
+
+
+def test_override_takes_the_rest_from_the_archive() -> None:
+    defaults = WorkerSettings(workers=1, batch_size=16, response_timeout_s=7)
+    settings = SettingsOverride(workers=3).over(defaults)
+    assert settings == WorkerSettings(workers=3, batch_size=16, response_timeout_s=7)

@@ -1,0 +1,66 @@
+"""Files appear whole or not at all; a typo in a config file is answered with the nearest name."""
+
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+from marloft.errors import ConfigError
+from marloft.files import read_yaml, sha256_file, write_atomic, write_new
+
+
+class Inner(Struct, forbid_unknown_fields=True):
+    learning_rate: float = 0.1
+
+
+class Outer(Struct, forbid_unknown_fields=True):
+    training: Inner
+    many: dict[str, Inner] = {}
+    maybe: Inner | None = None
+
+
+def test_write_atomic_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    write_atomic(path, "one")
+    write_atomic(path, "two")
+    assert path.read_text() == "two"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_write_new_refuses_to_replace(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_new(path, b"first")
+    with pytest.raises(FileExistsError):
+        write_new(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_sha256_file_equals_the_published_digest(tmp_path: Path) -> None:
+    """FIPS 180-2, appendix B.1: the digest of `abc`."""
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_file(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("training: {learning_rat: 1}", "unknown key 'learning_rat' at $.training. Did you mean"),
+        ("training: {}\nmany: {a: {learn_rate: 1}}", "Did you mean 'learning_rate'?"),
+        ("training: {}\nmaybe: {learn_rate: 1}", "Did you mean 'learning_rate'?"),
+        ("trainin: {}", "Did you mean 'training'?"),
+        ("training: {learning_rate: fast}", "Expected `float`, got `str`"),
+        ("training: [", "line 2, column 1"),
+        ("training: {zzz: 1}", "Allowed: learning_rate."),
+    ],
+)
+def test_read_yaml_names_the_place_and_the_nearest_key(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_yaml(path, Outer)
+    assert said in str(caught.value)

@@ -21,7 +21,7 @@ EXPERIMENT = read_experiment(FILE)
 def marloft(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
     code = "from marloft.cli import main; main()"
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, "experiment", *map(str, arguments)],
+        [sys.executable, "-c", code, "experiment", *map(str, arguments)],
         input=stdin,
         capture_output=True,
         text=True,

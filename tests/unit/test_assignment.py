@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 import xxhash
-from tests.reference_cases import cases
 
 from marloft.assignment import arm_of, bucket, check_reweight, intervals
 from marloft.contract.release import Allocation, Arm
 from marloft.errors import ReleaseError
+from tests.reference_cases import cases
 
 
 def allocation(*weights: int, salt: str = "feed_ab", name: str = "feed_ab") -> Allocation:

@@ -115,7 +115,7 @@ def _requests(
             experiment=experiment.name,
             arm=arm.name,
             propensity=None,
-            features=None,
+            features=msgspec.Raw(b"null"),
             prediction=items,
             scores=None,
             queue_ms=0.1,

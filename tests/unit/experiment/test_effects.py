@@ -6,7 +6,6 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 from tea_tasting.aggr import Aggregates
-from tests.reference_cases import cases, near, table
 
 from marloft.experiment.effects import (
     CTR,
@@ -17,6 +16,7 @@ from marloft.experiment.effects import (
     relative_effect,
     user_aggregates,
 )
+from tests.reference_cases import cases, near, table
 
 
 def from_reference(name: str, columns: tuple[str, ...]) -> dict[str, Aggregates]:

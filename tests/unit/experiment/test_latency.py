@@ -3,9 +3,9 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-from tests.reference_cases import cases, near
 
 from marloft.experiment.latency import design_effect, quantile_estimate, ratio_estimate
+from tests.reference_cases import cases, near
 
 
 @pytest.mark.parametrize("case", cases("quantile_ci"), ids=lambda c: c["name"])

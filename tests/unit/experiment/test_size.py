@@ -2,11 +2,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.reference_cases import cases, near, table
 
 from marloft.errors import ConfigError
 from marloft.experiment.effects import Moments
 from marloft.experiment.size import Baseline, baseline_moments, detectable, size_for
+from tests.reference_cases import cases, near, table
 
 
 def control_ctr() -> Moments:

@@ -1,7 +1,6 @@
 from typing import Any
 
 import pytest
-from tests.reference_cases import cases, near
 
 from marloft.assignment import arm_of
 from marloft.contract.release import Allocation, Arm
@@ -13,6 +12,7 @@ from marloft.experiment.trust import (
     current_phase,
     srm_p,
 )
+from tests.reference_cases import cases, near
 
 
 def allocation(*weights: int) -> Allocation:

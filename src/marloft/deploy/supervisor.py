@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from marloft.contract.release import Release, newest_number, read_release
+from marloft.contract.release import Release, ReleasedModel, newest_number, read_release
 from marloft.deploy.envoy import Envoy
 from marloft.deploy.events import append_event
 from marloft.deploy.gateway_routes import render_routes, write_routes
@@ -26,7 +26,8 @@ from marloft.deploy.reconcile import (
     reconcile,
     unavailable,
 )
-from marloft.deploy.releases import archive_path, releases_folder
+from marloft.deploy.releases import releases_folder
+from marloft.deploy.resolve import archive_path
 from marloft.deploy.torchserve import TorchServe
 from marloft.errors import ServingError
 from marloft.files import sha256_file
@@ -192,9 +193,13 @@ def exclusive(var: Path) -> Iterator[None]:
 
 
 def _summary(release: Release) -> str:
-    parts = [
-        f"{name} {model.default}"
-        + (f" of {', '.join(model.versions)}" if len(model.versions) > 1 else "")
-        for name, model in release.models.items()
-    ]
-    return "; ".join(parts)
+    return "; ".join(_describe(name, model) for name, model in release.models.items())
+
+
+def _describe(name: str, model: ReleasedModel) -> str:
+    others = [version for version in model.versions if version != model.default]
+    text = f"{name} {model.default}" + (f" (also {', '.join(others)})" if others else "")
+    if model.allocation is not None:
+        arms = ", ".join(f"{arm.name} {arm.version}: {arm.weight}" for arm in model.allocation.arms)
+        text += f", {model.allocation.name} splits users over {arms}"
+    return text

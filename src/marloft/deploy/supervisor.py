@@ -12,6 +12,7 @@ from msgspec import Struct
 from marloft.contract.release import Release, ReleasedModel, newest_number, read_release
 from marloft.deploy.envoy import Envoy
 from marloft.deploy.events import append_event
+from marloft.deploy.gateway_retries import longest_request_s
 from marloft.deploy.gateway_routes import render_routes, write_routes
 from marloft.deploy.management import ManagementApi
 from marloft.deploy.ports import Ports, check_free
@@ -34,8 +35,8 @@ from marloft.files import sha256_file
 
 _LOOK_EVERY_S = 2.0
 _WAKE_EVERY_S = 0.1
-# Longer than the gateway's route timeout, the most that a request can last.
-_DRAIN_S = 9.0
+# What a request may last beyond the gateway's limit, until TorchServe has dropped it.
+_DRAIN_GRACE_S = 1.0
 Report = Callable[[str], None]
 
 
@@ -89,7 +90,8 @@ class Controller:
         self._announced = 0
         self._seen = 0
         self._complaint = ""
-        self._routes_since = time.monotonic()
+        self._drained_at = 0.0
+        self._longest_s = 0.0
 
     def start(self, release: Release) -> None:
         """Write the first route file, which leads nowhere yet, so that the gateway can start."""
@@ -110,6 +112,8 @@ class Controller:
 
     def _step(self) -> None:
         release = read_release(releases_folder(self._project.var))
+        # Never less: requests of earlier releases may still be under way.
+        self._longest_s = max(self._longest_s, longest_request_s(release))
         self._seen = release.release
         observed = self._observe()
         missing = unavailable(release, observed)
@@ -138,7 +142,7 @@ class Controller:
             registered=registered,
             ready_once=frozenset(self._ready_once),
             routes=routes.read_bytes() if routes.is_file() else None,
-            drained=time.monotonic() - self._routes_since > _DRAIN_S,
+            drained=time.monotonic() > self._drained_at,
         )
 
     def _do(self, action: Action) -> None:
@@ -150,7 +154,7 @@ class Controller:
                 self._note("register", model, version)
             case WriteRoutes(content=content):
                 write_routes(self._project.routes, content)
-                self._routes_since = time.monotonic()
+                self._drained_at = time.monotonic() + self._longest_s + _DRAIN_GRACE_S
                 append_event(self._project.var, "routes")
             case SetDefault(model=model, version=version):
                 self._api.set_default(model, version)

@@ -39,6 +39,13 @@ lock: install  ## Pin the newest versions that pyproject.toml allows.
 	$(BIN)/pip-compile --quiet --all-extras --strip-extras --allow-unsafe --no-annotate --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.txt pyproject.toml
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
+	$(MAKE) docker/requirements.txt
+
+docker/requirements.txt: requirements.txt
+	$(BIN)/pip-compile --quiet --extra serve --constraint requirements.txt --strip-extras \
+	  --allow-unsafe --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+	  --no-emit-trusted-host -o $@ pyproject.toml
+	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' $@
 
 clean:  ## Remove what was built; the environment, archives and run-time state stay.
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -123,14 +123,16 @@ class Driver:
 class Serving:
     """`marloft serve` as a child process; use it as a context manager."""
 
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, *options: str) -> None:
         self.project = project
+        self.options = options
         self.ports = free_ports()
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.ports.gateway}", timeout=30)
         self.console = project / "serve.log"
 
     def __enter__(self) -> Self:
         command = [str(MARLOFT), "serve", "--port-offset", str(self.ports.offset)]
+        command += self.options
         with self.console.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.project, stdout=log, stderr=subprocess.STDOUT

@@ -1,7 +1,6 @@
 """Builds the project's image with Debian's own tools, offline but for apt and pip."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,9 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import pytest
-
 from tests.factories import REPOSITORY
+from tests.tools import missing, program
 
 TOOLS = ("buildah", "podman", "runc", "mmdebstrap")
 INSTALL = "apt-get install --no-install-recommends buildah podman runc mmdebstrap"
@@ -31,15 +29,10 @@ class Volume(NamedTuple):
 
 def need_tools() -> None:
     """Skip the test where the tools are missing; fail where they are promised."""
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    for tool in TOOLS:
+        program(tool, INSTALL)
     if os.geteuid() != 0:
-        missing.append("root (sudo)")
-    if not missing:
-        return
-    reason = f"needs {', '.join(missing)}: {INSTALL}"
-    if os.environ.get("MARLOFT_REQUIRE_TOOLS"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+        missing("needs root: buildah's chroot isolation and mmdebstrap run as root here")
 
 
 def run(command: Sequence[str | Path], timeout_s: float = 900) -> str:

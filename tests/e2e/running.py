@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import httpx
 import msgspec
@@ -73,10 +73,16 @@ class Asked(NamedTuple):
     request_id: str | None
 
 
+class Answering(Protocol):
+    """Anything with a client of its gateway."""
+
+    client: httpx.Client
+
+
 class Driver:
     """Asks at a steady rate from a few threads, as long as its block lasts."""
 
-    def __init__(self, serving: "Serving", rate: float, threads: int = 4) -> None:
+    def __init__(self, serving: Answering, rate: float, threads: int = 4) -> None:
         self._url = f"{serving.client.base_url}/predict"
         self._pause_s, self._threads = threads / rate, threads
         self._stop = threading.Event()

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from marloft.deploy.cores import available_cores
 from marloft.deploy.gateway import envoy_command, render_bootstrap
 from marloft.deploy.ports import Exposure, Ports
 from marloft.deploy.process import ManagedProcess
@@ -26,7 +27,7 @@ class Envoy(ManagedProcess):
     def start(self) -> None:
         """Start Envoy and wait until it has its routes."""
         # TorchServe and its workers need the other half of the cores.
-        concurrency = max(1, (os.cpu_count() or 1) // 2)
+        concurrency = max(1, available_cores() // 2)
         bootstrap = render_bootstrap(self._ports, self._routes, exposure=self._exposure)
         write_atomic(self._bootstrap, bootstrap)
         command = envoy_command(self._bootstrap, concurrency=concurrency)

@@ -41,11 +41,15 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 def test_sigterm_under_load_loses_no_request(tmp_path: Path) -> None:
     """Clients ask until `/health` refuses, as a balancer lets them, on kept connections."""
     with started(tmp_path, QUICK, "--drain-s", "2") as serving:
+        assert "connection" not in serving.predict(features=TWO).headers
         health = f"{serving.client.base_url}/health"
         with Driver(serving, rate=80) as driver:
             time.sleep(1.5)
             serving.process.send_signal(signal.SIGTERM)
             signalled_s = driver.now()
+            time.sleep(0.3)
+            told = serving.predict(features=TWO)
+            assert (told.status_code, told.headers["connection"]) == (200, "close")
             while httpx.get(health, timeout=2).status_code == 200:
                 assert driver.now() < signalled_s + 2, "/health never refused"
                 time.sleep(0.05)
@@ -57,18 +61,6 @@ def test_sigterm_under_load_loses_no_request(tmp_path: Path) -> None:
         answered = {asked.request_id for asked in driver.asked}
         assert answered <= {record.request_id for record in records(tmp_path)}
         assert "stopped, 0 requests without an answer" in serving.console.read_text()
-
-
-def test_announcement_ends_kept_connections_and_the_port_closes(tmp_path: Path) -> None:
-    with started(tmp_path, QUICK, "--drain-s", "1.5") as serving:
-        assert "connection" not in serving.predict(features=TWO).headers
-        serving.process.send_signal(signal.SIGTERM)
-        time.sleep(0.7)
-        answer = serving.predict(features=TWO)
-        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
-        assert serving.process.wait(timeout=40) == 0
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(f"{serving.client.base_url}/health")
 
 
 def test_operations_listener_reads_and_changes_nothing(slow: Serving) -> None:
@@ -85,18 +77,20 @@ def test_operations_listener_reads_and_changes_nothing(slow: Serving) -> None:
             assert operations.get(path).status_code == 404
 
 
-def test_interrupt_answers_what_is_under_way(slow: Serving) -> None:
+def test_stop_answers_what_is_under_way_and_then_closes_the_port(slow: Serving) -> None:
     """Last in this module: it stops the shared serving."""
     begun = threading.Event()
 
     def ask() -> httpx.Response:
         begun.set()
-        return slow.predict(features=TWO)
+        return httpx.post(f"{slow.client.base_url}/predict", json={"features": TWO}, timeout=20)
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(ask)
         begun.wait()
         time.sleep(0.5)
         slow.process.send_signal(signal.SIGINT)
-        assert asked.result(timeout=20).status_code == 200
+        assert asked.result().status_code == 200
     assert slow.process.wait(timeout=40) == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{slow.client.base_url}/health")

@@ -13,6 +13,7 @@ from msgspec import Struct
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 import marloft
+from marloft.archive.documents import DOCUMENTS, document_checks
 from marloft.archive.golden import compiled, parse_golden
 from marloft.archive.layout import layout_fault
 from marloft.archive.members import STOCK_MANIFEST, shadowed, unsafe
@@ -114,6 +115,7 @@ def _inspect(
         _check_requires(manifest),
         _check_shadowing(content),
         _check_sidecar(path, sha256),
+        *document_checks(_documents(content), _artifact_sha256(manifest)),
     ]
 
 
@@ -137,6 +139,18 @@ class _Content:
 
     def schema(self) -> RowSchema:
         return from_json_schema(msgspec.json.decode(self.bytes_of(SCHEMA_JSON)))
+
+
+def _documents(content: _Content) -> dict[str, bytes]:
+    """Return the documents that can be read; one that cannot is MRL006's to report."""
+    try:
+        return {n: content.bytes_of(n) for n in DOCUMENTS if n in content.names}
+    except _UNREADABLE:
+        return {}
+
+
+def _artifact_sha256(manifest: Manifest) -> str | None:
+    return None if manifest.artifact is None else manifest.members.get(manifest.artifact, "")
 
 
 def _check_layout(archive: zipfile.ZipFile, path: Path) -> Check:

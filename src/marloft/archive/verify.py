@@ -104,6 +104,7 @@ def _inspect(
         manifest = parse_json(content.bytes_of(ARCHIVE_JSON), Manifest, ARCHIVE_JSON)
     except (ConfigError, KeyError, *_UNREADABLE) as error:
         return None, [*checks, _failed("MRL005", ARCHIVE_JSON, _reason(error))]
+    artifact = manifest.artifact and manifest.members.get(manifest.artifact, "")
     return manifest, [
         *checks,
         _passed("MRL005", f"archive.json describes {manifest.name} {manifest.version}"),
@@ -115,7 +116,7 @@ def _inspect(
         _check_requires(manifest),
         _check_shadowing(content),
         _check_sidecar(path, sha256),
-        *document_checks(_documents(content), _artifact_sha256(manifest)),
+        *document_checks(_documents(content), artifact),
     ]
 
 
@@ -147,10 +148,6 @@ def _documents(content: _Content) -> dict[str, bytes]:
         return {n: content.bytes_of(n) for n in DOCUMENTS if n in content.names}
     except _UNREADABLE:
         return {}
-
-
-def _artifact_sha256(manifest: Manifest) -> str | None:
-    return None if manifest.artifact is None else manifest.members.get(manifest.artifact, "")
 
 
 def _check_layout(archive: zipfile.ZipFile, path: Path) -> Check:

@@ -4,7 +4,7 @@ Rows of one user are not independent: resampling rows would make intervals too n
 drawn with replacement (Field, Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x).
 
 The largest gap between several groups is never below 0 and so biased upward: resampled values of
-it lie above 0 even when all groups are alike, and its percentile interval never holds 0. The
+it lie above 0 even when all groups are alike, and its percentile interval hardly ever holds 0. The
 interval's upper end is on the safe side for showing that a gap is small. For showing that one is
 large the *bias-free bound* is used instead: it comes from the signed gaps of all pairs of groups,
 which have no such bias, and is the largest of their simultaneous lower bounds, so that searching
@@ -123,8 +123,8 @@ def _unit_counts(rows: Rows, selected: Floats, grouping: Grouping) -> Floats:
     correct = labels * selected + (1 - labels) * (1 - selected)
     columns = [np.ones(len(labels)), selected, labels, labels * selected, correct]
     size = rows.unit_count * groups
-    counted = np.stack([np.bincount(cell, c, minlength=size) for c in columns], axis=-1)
-    return counted.reshape(rows.unit_count, groups * len(COUNTED))
+    sums = [np.bincount(cell, c, minlength=size).astype(np.float64) for c in columns]
+    return np.stack(sums, axis=-1).reshape(rows.unit_count, groups * len(COUNTED))
 
 
 def _unit_weights(rows: Rows, repeats: int, seed: int) -> Iterator[Floats]:

@@ -155,7 +155,7 @@ def _method(report: FairnessReport) -> list[Block]:
                 f"(seed {report.seed}) of whole **units**: the rows of one user are not "
                 "independent, and resampling rows would make intervals too narrow.",
                 "The largest gap between groups is never below 0, and its resamples lie higher "
-                "than it: the interval does not hold 0 even when all groups are alike. So an "
+                "than it: the interval hardly ever holds 0, even when all groups are alike. So an "
                 "interval that excludes 0 shows nothing by itself.",
                 "The **bias-free bound** has no such bias: it is the largest of the simultaneous "
                 "lower bounds of the signed gaps of all pairs of groups (max-t; Romano, Wolf "

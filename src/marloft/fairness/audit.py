@@ -130,5 +130,5 @@ def _result(
         estimate=msgspec.structs.replace(gap.estimate, value=value),
         bias_free_bound=gap.bias_free_bound,
         threshold=threshold,
-        verdict=judge(metric, gap, threshold) if enough else "cannot_tell",
+        verdict=judge(metric, gap, threshold, enough=enough),
     )

@@ -73,10 +73,13 @@ def gap_estimate(metric: Metric, draws: Draws, *, confidence: float, units: int)
     return Gap(estimate=estimate, bias_free_bound=bound)
 
 
-def judge(metric: Metric, gap: Gap, threshold: float) -> Verdict:
-    """Return the verdict by the rule that `AuditResult` states."""
+def judge(metric: Metric, gap: Gap, threshold: float, *, enough: bool) -> Verdict:
+    """Return the verdict by the rule that `AuditResult` states.
+
+    `enough` says whether every group has the units that a bootstrap needs.
+    """
     low, high, bound = gap.estimate.low, gap.estimate.high, gap.bias_free_bound
-    if low is None or high is None or bound is None:
+    if not enough or low is None or high is None or bound is None:
         return "cannot_tell"
     if metric.endswith("_ratio"):
         good, bad = low > threshold, max(high, bound) < threshold

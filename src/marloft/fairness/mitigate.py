@@ -17,7 +17,14 @@ from marloft.contract.estimate import Estimate
 from marloft.errors import DataError
 from marloft.fairness.bootstrap import Draws, Floats, draw_auc, draw_rates
 from marloft.fairness.design import Audit, MitigationSettings
-from marloft.fairness.judge import Gap, check_groups, gap_estimate, judge, rate_estimate
+from marloft.fairness.judge import (
+    Gap,
+    check_groups,
+    gap_estimate,
+    judge,
+    rate_estimate,
+    units_per_group,
+)
 from marloft.fairness.predictions import Grouping, Rows
 
 _GRID = 1_000
@@ -110,9 +117,14 @@ def evaluate(audit: Audit, settings: MitigationSettings, fit: Rows, judged: Rows
     rule = learn(fit, learned, constraint=settings.constraint, objective=settings.objective)
     before = (judged.scores >= audit.decision.score_at_least).astype(np.float64)
     after = rule.selection(judged.scores, grouping)
+    enough = min(units_per_group(judged, grouping)) >= audit.min_units
     compared = _Comparison(audit, judged, grouping, before, after)
     parity = compared.gaps("demographic_parity_difference")
     odds = compared.gaps("equalized_odds_difference")
+    verdicts = [
+        judge("demographic_parity_difference", gap, audit.threshold, enough=enough)
+        for gap in parity
+    ]
     return Mitigation(
         feature=feature,
         constraint=settings.constraint,
@@ -135,8 +147,8 @@ def evaluate(audit: Audit, settings: MitigationSettings, fit: Rows, judged: Rows
             _row("auc", *[compared.auc()] * 2),
         ],
         accuracy_cost=compared.accuracy_cost(),
-        verdict_before=judge("demographic_parity_difference", parity[0], audit.threshold),
-        verdict_after=judge("demographic_parity_difference", parity[1], audit.threshold),
+        verdict_before=verdicts[0],
+        verdict_after=verdicts[1],
     )
 
 

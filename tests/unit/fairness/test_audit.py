@@ -99,7 +99,8 @@ def test_verdict_needs_the_whole_interval_on_one_side(
 ) -> None:
     estimate = Estimate(value=0.1, low=low, high=high, p=None, n=100, method="")
     gap = Gap(estimate=estimate, bias_free_bound=bound)
-    assert judge(metric, gap, 0.05) == verdict  # type: ignore[arg-type]
+    assert judge(metric, gap, 0.05, enough=True) == verdict  # type: ignore[arg-type]
+    assert judge(metric, gap, 0.05, enough=False) == "cannot_tell"  # type: ignore[arg-type]
 
 
 def test_summary_has_value_interval_and_verdict_per_feature(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def _inspect(
         _passed("MRL005", f"archive.json describes {manifest.name} {manifest.version}"),
         _check_hashes(content, manifest),
         _check_members(content, manifest),
-        _check_schema(content),
+        _check_schema(content, manifest),
         _check_golden(content),
         _check_stock_manifest(content, manifest),
         _check_requires(manifest),
@@ -196,7 +196,9 @@ def _check_hashes(content: _Content, manifest: Manifest) -> Check:
 
 def _check_members(content: _Content, manifest: Manifest) -> Check:
     held, listed = set(content.names) - {ARCHIVE_JSON}, set(manifest.members)
-    needed = {manifest.handler, SCHEMA_JSON, STOCK_MANIFEST} | {manifest.artifact or SCHEMA_JSON}
+    needed = {manifest.handler, STOCK_MANIFEST}
+    if manifest.artifact is not None:
+        needed |= {manifest.artifact, SCHEMA_JSON}
     for member in sorted(held - listed):
         return _failed("MRL007", member, "is not listed in archive.json")
     for member in sorted((listed | needed) - held):
@@ -204,7 +206,9 @@ def _check_members(content: _Content, manifest: Manifest) -> Check:
     return _passed("MRL007", "archive.json lists what is there and nothing else")
 
 
-def _check_schema(content: _Content) -> Check:
+def _check_schema(content: _Content, manifest: Manifest) -> Check:
+    if manifest.artifact is None and SCHEMA_JSON not in content.names:
+        return _passed("MRL008", "no schema: the archive holds code only")
     try:
         schema = content.schema()
         compiled(schema)

@@ -12,31 +12,37 @@ from marloft.contract.predict_api import (
     ATTEMPT_HEADER,
     NO_ROUTE,
     ROUTE_HEADER,
+    NodeBody,
     Problem,
     RouteFacts,
     parse_route_header,
 )
 from marloft.contract.records import PredictionRecord
 from marloft.runtimes import Arrays
-from marloft.serving.intake import Rejected, Request, request_id_of
+from marloft.serving.intake import Rejected, Request, refused, request_id_of
 from marloft.serving.loaded import LoadedArchive
 
 if TYPE_CHECKING:
     from marloft.serving.handler import Prediction
 
 
+_NODE_BODY = msgspec.json.Decoder(NodeBody)
 _NULL = msgspec.Raw(b"null")
 
 
 @dataclass(kw_only=True, slots=True)
 class Exchange:
-    """The state of one request inside `Handler.handle`; each stage fills its part."""
+    """The state of one request inside `Handler.handle`; each stage fills its part.
+
+    `ours` is false for a request that another node of the workflow answers.
+    """
 
     index: int
     row: Mapping[str, Any]
     headers: Mapping[str, Any]
     request_id: str
     route: RouteFacts = NO_ROUTE
+    ours: bool = True
     attempt: int = 1
     received_s: float = field(default_factory=time.time)
     request: Request | None = None
@@ -90,7 +96,7 @@ def open_exchange(index: int, row: Mapping[str, Any], context: Any) -> Exchange:
 
     Without a gateway the headers are the client's own: malformed ones refuse this request alone.
     """
-    headers = _headers(context.get_all_request_header(index))
+    headers = lower_headers(context.get_all_request_header(index))
     exchange = Exchange(
         index=index,
         row=row,
@@ -106,7 +112,39 @@ def open_exchange(index: int, row: Mapping[str, Any], context: Any) -> Exchange:
     return exchange
 
 
-def _headers(given: Mapping[str, Any]) -> dict[str, Any]:
+def open_node_exchange(
+    index: int, row: Mapping[str, Any], context: Any, archive: LoadedArchive
+) -> Exchange:
+    """Start an exchange inside a workflow: the body's `_marloft` stands for the gateway's header.
+
+    The headers are the client's own. A workflow without an assign node leaves `_marloft` out: then
+    the request is ours, as without a gateway.
+    """
+    headers = lower_headers(context.get_all_request_header(index))
+    exchange = Exchange(
+        index=index,
+        row=row,
+        headers=headers,
+        request_id=request_id_of(headers, context.get_request_id(index)),
+    )
+    try:
+        facts = _NODE_BODY.decode(row["body"]).marloft
+    except msgspec.ValidationError as error:
+        refusal = Rejected(f"The body is not one that an assign node sends: {error}.")
+        exchange.problem = refusal.problem(exchange.request_id)
+        return exchange
+    except (KeyError, TypeError, UnicodeDecodeError, RecursionError, msgspec.DecodeError):
+        # Without a readable body; the intake refuses it with the reason.
+        return exchange
+    if facts is not None:
+        exchange.ours = (facts.node, facts.version) == (archive.node, archive.version)
+        exchange.route, exchange.request_id = facts, facts.request_id
+        if facts.refusal is not None:
+            exchange.problem = refused(facts.refusal).problem(facts.request_id)
+    return exchange
+
+
+def lower_headers(given: Mapping[str, Any]) -> dict[str, Any]:
     """Lower the names; TorchServe keeps the body's own content type under the parameter `body`."""
     headers = {name.lower(): value for name, value in given.items()}
     body = headers.get("body")

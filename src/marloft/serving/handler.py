@@ -20,14 +20,16 @@ from marloft.contract.predict_api import (
     DO_NOT_RETRY_HEADER,
     PROBLEM_JSON,
     ExperimentArm,
+    NodeEnvelope,
     PredictResponse,
     Problem,
+    RequestEnvelope,
     public_version,
 )
 from marloft.contract.release import read_release
 from marloft.errors import MarloftError
 from marloft.runtimes import Arrays
-from marloft.serving.exchange import Exchange, open_exchange
+from marloft.serving.exchange import Exchange, open_exchange, open_node_exchange
 from marloft.serving.intake import Intake, Rejected, Request
 from marloft.serving.loaded import LoadedArchive
 from marloft.serving.log import RecordLog, var_folder
@@ -92,7 +94,8 @@ class Handler:
         """Load the archive and answer a golden request, so that a broken one never starts."""
         folder = Path(context.system_properties["model_dir"])
         self._archive = LoadedArchive(folder, context.model_name, context.manifest or {})
-        self._intake = Intake(self._archive.schema, self._archive.version)
+        envelope = RequestEnvelope if self._archive.node is None else NodeEnvelope
+        self._intake = Intake(self._archive.schema, self._archive.version, envelope)
         self._var = var_folder()
         self._log = RecordLog(self._var / "log" / "predictions")
         self._encoder = msgspec.json.Encoder()
@@ -102,15 +105,24 @@ class Handler:
         self._check_health()
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
-        """Answer one batch: one entry per request, in order, whatever happens."""
-        batch = [open_exchange(i, row, context) for i, row in enumerate(data)]
+        """Answer one batch: one entry per request, in order, whatever happens.
+
+        As a node of a workflow it answers `b""` to a request that is another node's.
+        """
+        opened = [self._open(i, row, context) for i, row in enumerate(data)]
+        batch = [exchange for exchange in opened if exchange.ours]
         for exchange in batch:
             self._admit(exchange)
         self._run([exchange for exchange in batch if exchange.inputs is not None])
         for exchange in batch:
             self._compose(exchange)
         self._write_log(batch)
-        return [self._answer(exchange, context) for exchange in batch]
+        return [self._answer(e, context) if e.ours else b"" for e in opened]
+
+    def _open(self, index: int, row: Mapping[str, Any], context: Any) -> Exchange:
+        if self._archive.node is None:
+            return open_exchange(index, row, context)
+        return open_node_exchange(index, row, context, self._archive)
 
     def _admit(self, exchange: Exchange) -> None:
         if exchange.problem is not None:
@@ -198,17 +210,11 @@ class Handler:
                 )
 
     def _answer(self, exchange: Exchange, context: Any) -> bytes:
+        if self._archive.node is None:
+            _set_head(exchange, context)
         version = public_version(self._archive.version)
         if exchange.problem is not None:
-            problem = exchange.problem
-            context.set_response_status(
-                code=problem.status, phrase=problem.title, idx=exchange.index
-            )
-            context.set_response_content_type(exchange.index, PROBLEM_JSON)
-            if problem.status >= 500:
-                context.set_response_header(exchange.index, DO_NOT_RETRY_HEADER, "1")
-            return self._encoder.encode(problem)
-        context.set_response_content_type(exchange.index, "application/json")
+            return self._encoder.encode(exchange.problem)
         if exchange.prediction is None:
             return self._encoder.encode({"status": "ok", "model_version": version})
         answer = exchange.prediction
@@ -240,6 +246,18 @@ class Handler:
         outputs = self.predict(inputs)
         _check_rows(outputs, len(request.rows))
         self.encode(request, outputs)
+
+
+def _set_head(exchange: Exchange, context: Any) -> None:
+    """Set status and headers of one answer. A workflow's nodes don't: TorchServe drops them."""
+    problem, index = exchange.problem, exchange.index
+    if problem is None:
+        context.set_response_content_type(index, "application/json")
+        return
+    context.set_response_status(code=problem.status, phrase=problem.title, idx=index)
+    context.set_response_content_type(index, PROBLEM_JSON)
+    if problem.status >= 500:
+        context.set_response_header(index, DO_NOT_RETRY_HEADER, "1")
 
 
 def _concatenate(parts: list[Arrays]) -> dict[str, NDArray[Any]]:

@@ -23,11 +23,13 @@ from marloft.files import read_yaml, sha256_file
 # TorchServe wants a time in the manifest; a constant one keeps the bytes the same.
 _CREATED = "01/01/1980 00:00:00"
 _MANIFEST = "WAR-INF/MANIFEST.json"
-# A worker that answers before TorchServe listens is not heard, so it has to wait 1 ms for a batch.
+# A node that answers before TorchServe listens is not heard: it has to wait 1 ms for a batch, and
+# TorchServe to ask again.
 _ALLOWED = {
     "batch-size": (2, 1000, "2 to 1000"),
     "max-batch-delay": (1, 1000, "1 to 1000"),
-    "retry-attempts": (0, 0, "0"),
+    "retry-attempts": (1, 1000, "1 to 1000"),
+    "timeout-ms": (1, 600_000, "1 to 600000"),
 }
 _Nodes = dict[Name, list[Name]]
 

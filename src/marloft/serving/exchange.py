@@ -34,7 +34,8 @@ _NULL = msgspec.Raw(b"null")
 class Exchange:
     """The state of one request inside `Handler.handle`; each stage fills its part.
 
-    `ours` is false for a request that another node of the workflow answers.
+    `asked_id` is TorchServe's own id. `ours` is false for a request that another node of the
+    workflow answers.
     """
 
     index: int
@@ -42,6 +43,7 @@ class Exchange:
     headers: Mapping[str, Any]
     request_id: str
     route: RouteFacts = NO_ROUTE
+    asked_id: str = ""
     ours: bool = True
     attempt: int = 1
     received_s: float = field(default_factory=time.time)
@@ -126,6 +128,7 @@ def open_node_exchange(
         row=row,
         headers=headers,
         request_id=request_id_of(headers, context.get_request_id(index)),
+        asked_id=context.get_request_id(index),
     )
     try:
         facts = _NODE_BODY.decode(row["body"]).marloft

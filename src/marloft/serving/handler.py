@@ -33,6 +33,7 @@ from marloft.serving.exchange import Exchange, open_exchange, open_node_exchange
 from marloft.serving.intake import Intake, Rejected, Request
 from marloft.serving.loaded import LoadedArchive
 from marloft.serving.log import RecordLog, var_folder
+from marloft.serving.recent import RecentAnswers
 
 _logger = logging.getLogger(__name__)
 _UNPROCESSED = "The model failed on this request; it is logged with its cause."
@@ -97,6 +98,7 @@ class Handler:
         envelope = RequestEnvelope if self._archive.node is None else NodeEnvelope
         self._intake = Intake(self._archive.schema, self._archive.version, envelope)
         self._var = var_folder()
+        self._recent = None if self._archive.node is None else RecentAnswers()
         self._log = RecordLog(self._var / "log" / "predictions")
         self._encoder = msgspec.json.Encoder()
         self.load(self._archive)
@@ -107,17 +109,22 @@ class Handler:
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer one batch: one entry per request, in order, whatever happens.
 
-        As a node of a workflow it answers `b""` to a request that is another node's.
+        As a node of a workflow it answers `b""` to a request that is another node's, and a request
+        that TorchServe repeats as before.
         """
         opened = [self._open(i, row, context) for i, row in enumerate(data)]
-        batch = [exchange for exchange in opened if exchange.ours]
+        batch = opened if self._recent is None else self._recent.new(opened)
         for exchange in batch:
             self._admit(exchange)
         self._run([exchange for exchange in batch if exchange.inputs is not None])
         for exchange in batch:
             self._compose(exchange)
         self._write_log(batch)
-        return [self._answer(e, context) if e.ours else b"" for e in opened]
+        answers = [self._answer(exchange, context) for exchange in batch]
+        if self._recent is None:
+            return answers
+        by_id = {e.asked_id: answer for e, answer in zip(batch, answers, strict=True)}
+        return self._recent.answers(opened, by_id)
 
     def _open(self, index: int, row: Mapping[str, Any], context: Any) -> Exchange:
         if self._archive.node is None:

@@ -56,6 +56,27 @@ def test_artifact_without_runtime_is_refused(config: Path) -> None:
         read_spec(config)
 
 
+def test_artifact_without_a_schema_is_refused(config: Path) -> None:
+    text = config.read_text()
+    start, end = text.index("schema:"), text.index("settings:")
+    config.write_text(text[:start] + text[end:])
+    with pytest.raises(ConfigError, match="need a schema"):
+        read_spec(config)
+
+
+@pytest.mark.parametrize("name", ["feed_ab_assign", "feed_ab_select"])
+def test_workflow_nodes_need_neither_artifact_nor_schema(tmp_path: Path, name: str) -> None:
+    spec = read_spec(factories.write_project(tmp_path) / "archive_configs" / f"{name}.yaml")
+    assert (spec.name, spec.artifact, spec.schema) == (name, None, None)
+
+
+def test_missing_experiment_is_named_with_its_key(tmp_path: Path) -> None:
+    project = factories.write_project(tmp_path)
+    (project / "workflows" / "feed_ab" / "experiment.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"allocation\.experiment: .* is no file"):
+        read_spec(project / "archive_configs" / "feed_ab_assign.yaml")
+
+
 @pytest.mark.parametrize("name", ["ranker_v1.yaml", "ranker_torchscript.yaml"])
 def test_shipped_configs_are_valid(tmp_path: Path, name: str) -> None:
     project = factories.write_project(tmp_path)

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from marloft import __version__
-from marloft.cli import archive, data, deploy
+from marloft.cli import archive, data, deploy, experiment
 from marloft.errors import MarloftError
 
 app = typer.Typer(
@@ -16,9 +16,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data.app, name="data")
+app.add_typer(experiment.app, name="experiment")
 app.command()(archive.pack)
 app.command()(archive.verify)
 app.command()(deploy.apply)
+app.command()(deploy.promote)
+app.command()(deploy.rollback)
 app.command()(deploy.serve)
 
 

@@ -1,0 +1,1 @@
+"""The prediction and outcome logs as tables."""

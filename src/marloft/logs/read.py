@@ -1,0 +1,188 @@
+"""The only reader of the log segments: DuckDB views over predictions and outcomes.
+
+Views of an open log (all columns of `contract.records`, times as UTC timestamps):
+
+- `predictions`: one row per (request_id, role), the highest attempt;
+- `outcomes`: one row per (request_id, item_id, event), the first one received; item ids as text;
+- `answered_outcomes`: outcomes joined to the answer they belong to, with `position`, the item's
+  place in that answer (1 = first; null when the answer did not hold it).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+from msgspec import Struct
+
+from marloft.contract.records import RECORD_SCHEMA
+from marloft.errors import DataError
+
+PREDICTIONS_FOLDER = Path("log/predictions")
+OUTCOMES_FOLDER = Path("log/outcomes")
+
+_PREDICTION_COLUMNS = {
+    "schema": "INTEGER",
+    "time": "VARCHAR",
+    "request_id": "VARCHAR",
+    "attempt": "INTEGER",
+    "role": "VARCHAR",
+    "status": "INTEGER",
+    "user_id": "VARCHAR",
+    "model": "VARCHAR",
+    "version": "VARCHAR",
+    "intended_version": "VARCHAR",
+    "archive_sha256": "VARCHAR",
+    "release": "INTEGER",
+    "experiment": "VARCHAR",
+    "arm": "VARCHAR",
+    "propensity": "DOUBLE",
+    "features": "JSON",
+    "prediction": "JSON",
+    "scores": "DOUBLE[]",
+    "queue_ms": "DOUBLE",
+    "predict_ms": "DOUBLE",
+    "latency_ms": "DOUBLE",
+    "error": "VARCHAR",
+    "extra": "JSON",
+}
+_OUTCOME_COLUMNS = {
+    "schema": "INTEGER",
+    "time": "VARCHAR",
+    "request_id": "VARCHAR",
+    "item_id": "JSON",
+    "event": "VARCHAR",
+    "value": "DOUBLE",
+}
+_PREDICTION_REQUIRED = (
+    *("schema", "time", "request_id", "attempt", "role", "status", "model", "version"),
+    "latency_ms",
+)
+_OUTCOME_REQUIRED = ("schema", "time", "request_id", "item_id", "event")
+# A request of many wide rows is one line; DuckDB's own limit is 16 MiB.
+_LARGEST_LINE_BYTES = 64 << 20
+
+_VIEWS = """
+CREATE VIEW predictions AS
+SELECT * REPLACE (CAST(time AS TIMESTAMP) AS time)
+FROM prediction_lines
+WHERE request_id IS NOT NULL
+QUALIFY row_number() OVER (
+    PARTITION BY request_id, role ORDER BY attempt DESC, prediction_lines.time DESC
+) = 1;
+
+CREATE VIEW outcomes AS
+SELECT schema, CAST(time AS TIMESTAMP) AS time, request_id, item_id ->> '$' AS item_id, event, value
+FROM outcome_lines
+WHERE request_id IS NOT NULL
+QUALIFY row_number() OVER (
+    PARTITION BY request_id, item_id ->> '$', event ORDER BY outcome_lines.time, value
+) = 1;
+
+CREATE VIEW answered_outcomes AS
+SELECT o.time, o.request_id, o.item_id, o.event, o.value, p.user_id, p.model, p.version,
+    p.release, p.experiment, p.arm,
+    list_position(
+        CASE WHEN json_type(p.prediction) = 'ARRAY'
+             THEN json_extract_string(p.prediction, '$[*]') ELSE [p.prediction ->> '$'] END,
+        o.item_id
+    ) AS position
+FROM outcomes o JOIN predictions p ON p.request_id = o.request_id AND p.role = 'answer';
+"""
+
+
+class LogCounts(Struct, frozen=True, kw_only=True):
+    """How many lines the log holds; `torn` lines were cut while being written (one per file)."""
+
+    prediction_lines: int
+    outcome_lines: int
+    torn_lines: int
+
+
+class Log(Struct, frozen=True, kw_only=True):
+    """An open log: a DuckDB connection that has the views, and the counts of its lines."""
+
+    connection: duckdb.DuckDBPyConnection
+    counts: LogCounts
+
+
+@contextmanager
+def open_log(var: Path) -> Iterator[Log]:
+    """Open the logs under `var` (the folder that holds `log/`) as DuckDB views.
+
+    A folder without segments is an empty table; a line cut short at the end of a segment (its
+    writer was killed) is left out and counted.
+
+    Raises:
+        DataError: a line elsewhere is damaged, or was written by another record format.
+    """
+    connection = duckdb.connect()
+    try:
+        torn = 0
+        lines = []
+        for table, folder, columns, required in (
+            ("prediction_lines", PREDICTIONS_FOLDER, _PREDICTION_COLUMNS, _PREDICTION_REQUIRED),
+            ("outcome_lines", OUTCOMES_FOLDER, _OUTCOME_COLUMNS, _OUTCOME_REQUIRED),
+        ):
+            sizes = {str(f): f.stat().st_size for f in sorted((var / folder).glob("*.jsonl"))}
+            connection.execute(_view_of_lines(table, list(sizes), columns))
+            count, bad = _check_lines(connection, table, required, sizes)
+            lines.append(count)
+            torn += bad
+        connection.execute(_VIEWS)
+        counts = LogCounts(prediction_lines=lines[0], outcome_lines=lines[1], torn_lines=torn)
+        yield Log(connection=connection, counts=counts)
+    finally:
+        connection.close()
+
+
+def _view_of_lines(table: str, files: list[str], columns: dict[str, str]) -> str:
+    if not files:
+        typed = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in columns.items())
+        return f"CREATE VIEW {table} AS SELECT {typed}, '' AS filename WHERE false"
+    names = ", ".join(_quoted(file) for file in files)
+    typed = ", ".join(f"{name}: {_quoted(kind)}" for name, kind in columns.items())
+    return (
+        f"CREATE VIEW {table} AS SELECT * FROM read_json([{names}], format='newline_delimited', "  # noqa: S608 (names are quoted)
+        f"columns={{{typed}}}, ignore_errors=true, filename=true, "
+        f"maximum_object_size={_LARGEST_LINE_BYTES})"
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _check_lines(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    required: tuple[str, ...],
+    sizes: dict[str, int],
+) -> tuple[int, int]:
+    """Return (good lines, torn lines); DuckDB reads a line that is not JSON as a row of nulls."""
+    damaged = " OR ".join(f"{column} IS NULL" for column in required)
+    rows = connection.execute(
+        f"SELECT filename, count(*) FILTER (WHERE NOT ({damaged})), "  # noqa: S608 (own names)
+        f"count(*) FILTER (WHERE {damaged}), max(schema) FROM {table} GROUP BY filename"
+    ).fetchall()
+    for name, _, bad, schema in rows:
+        if bad > (1 if _may_be_torn(Path(name), sizes[name]) else 0):
+            raise DataError(
+                f"{name}: {bad} lines are not records of marloft (only a last line that was cut "
+                "short is tolerated); move the file out of the log folder, or repair it."
+            )
+        if schema is not None and schema > RECORD_SCHEMA:
+            raise DataError(
+                f"{name}: record schema {schema} is newer than {RECORD_SCHEMA}, the newest this "
+                "version reads; upgrade marloft."
+            )
+    return sum(row[1] for row in rows), sum(row[2] for row in rows)
+
+
+def _may_be_torn(path: Path, size_before: int) -> bool:
+    """Tell whether the last line was cut short, or was still being written while it was read."""
+    with path.open("rb") as stream:
+        if stream.seek(0, 2) != size_before:
+            return True
+        stream.seek(-1, 2)
+        return stream.read(1) != b"\n"

@@ -86,12 +86,14 @@ def _collect(spec: ArchiveSpec) -> dict[str, Source]:
 
 
 def _generated(spec: ArchiveSpec) -> dict[str, Source]:
-    compiled(spec.schema)
     generated: dict[str, Source] = {
-        SCHEMA_JSON: to_json(to_json_schema(spec.schema)),
         MODEL_CONFIG: _model_config(spec.settings),
         STOCK_MANIFEST: _stock_manifest(spec),
     }
+    if spec.schema is None:
+        return generated
+    compiled(spec.schema)
+    generated[SCHEMA_JSON] = to_json(to_json_schema(spec.schema))
     if spec.golden is not None:
         golden = Path(spec.golden).read_bytes()
         parse_golden(golden, spec.schema)

@@ -18,6 +18,7 @@ class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     `files` maps a path inside the archive to the file that is packed there. `artifact` is absent
     for an archive that holds code only; otherwise its sidecar `<artifact>.json` lies beside it.
+    `schema` is absent for a handler that reads its bodies by itself.
     `golden_tolerance` is the largest absolute difference from a golden score that still counts as
     the same answer. `accepts` lists the content types of requests.
     """
@@ -25,7 +26,7 @@ class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     name: Name
     version: Version
     handler: str
-    schema: RowSchema
+    schema: RowSchema | None = None
     artifact: str | None = None
     runtime: Runtime | None = None
     files: dict[str, str] = {}
@@ -48,6 +49,10 @@ def read_spec(config: Path) -> ArchiveSpec:
     spec = read_yaml(config, ArchiveSpec)
     if (spec.artifact is None) != (spec.runtime is None):
         raise ConfigError(f"{config}: artifact and runtime go together; give both or neither.")
+    if spec.schema is None and (spec.artifact is not None or spec.golden is not None):
+        raise ConfigError(
+            f"{config}: schema is missing; an archive with an artifact or golden answers needs it."
+        )
     return msgspec.structs.replace(
         spec,
         handler=_beside(config, "handler", spec.handler),

@@ -17,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marloft.contract.predict_api import (
-    DO_NOT_RETRY_HEADER,
-    PROBLEM_JSON,
     ExperimentArm,
     PredictResponse,
     Problem,
@@ -27,7 +25,7 @@ from marloft.contract.predict_api import (
 from marloft.contract.release import read_release
 from marloft.errors import MarloftError
 from marloft.runtimes import Arrays
-from marloft.serving.exchange import Exchange, open_exchange
+from marloft.serving.exchange import Exchange, answer_problem, open_exchange
 from marloft.serving.intake import Intake, Rejected, Request
 from marloft.serving.loaded import LoadedArchive
 from marloft.serving.log import RecordLog, var_folder
@@ -200,14 +198,7 @@ class Handler:
     def _answer(self, exchange: Exchange, context: Any) -> bytes:
         version = public_version(self._archive.version)
         if exchange.problem is not None:
-            problem = exchange.problem
-            context.set_response_status(
-                code=problem.status, phrase=problem.title, idx=exchange.index
-            )
-            context.set_response_content_type(exchange.index, PROBLEM_JSON)
-            if problem.status >= 500:
-                context.set_response_header(exchange.index, DO_NOT_RETRY_HEADER, "1")
-            return self._encoder.encode(problem)
+            return answer_problem(exchange.problem, exchange.index, context)
         context.set_response_content_type(exchange.index, "application/json")
         if exchange.prediction is None:
             return self._encoder.encode({"status": "ok", "model_version": version})

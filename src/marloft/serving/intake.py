@@ -103,33 +103,19 @@ class Intake:
         Raises:
             Rejected: 400, 404, 415 or 422, with the place.
         """
-        body = _body(row, headers)
-        envelope = self._decode(self._envelope, body, list(RequestEnvelope.__struct_fields__), "")
+        body = json_body(row, headers)
+        envelope = decode_json(self._envelope, body, list(RequestEnvelope.__struct_fields__))
         user_id = _agree("user_id", _text(envelope.user_id), headers.get(USER_HEADER), USER_HEADER)
         if user_id is not None and not _ID.match(user_id):
             raise Rejected(f"user_id {user_id!r} does not match {UNIT_PATTERN}.", "/user_id")
         self._check_version(envelope.model_version, headers, route)
-        rows = self._decode(self._rows, envelope.features, self._fields, "/features")
+        rows = decode_json(self._rows, envelope.features, self._fields, "/features")
         return Request(
             request_id=envelope.request_id or request_id,
             user_id=user_id,
             rows=rows,
             features=_one_line(envelope.features),
         )
-
-    def _decode(
-        self,
-        decoder: "msgspec.json.Decoder[T]",
-        data: bytes | msgspec.Raw,
-        fields: list[str],
-        prefix: str,
-    ) -> T:
-        try:
-            return decoder.decode(data)
-        except msgspec.ValidationError as error:
-            raise self._refusal(error, fields, prefix) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Rejected(f"The body is not JSON: {error}.", status=400) from None
 
     def _check_version(
         self, asked: str | None, headers: Mapping[str, Any], route: RouteFacts
@@ -149,16 +135,42 @@ class Intake:
                 status=404,
             )
 
-    def _refusal(self, error: msgspec.ValidationError, fields: list[str], prefix: str) -> Rejected:
-        match = _AT.match(str(error))
-        what, at = (match["what"], match["at"] or "$") if match else (str(error), "$")
-        pointer = json_pointer(at, prefix)
-        unknown = _UNKNOWN.match(what)
-        if unknown is None:
-            return Rejected(f"{what.replace('`', chr(39))}.", pointer)
-        field = unknown["field"]
-        escaped = field.replace("~", "~0").replace("/", "~1")
-        return Rejected(f"Unknown field {field!r}.{nearest(field, fields)}", f"{pointer}/{escaped}")
+
+def decode_json(
+    decoder: "msgspec.json.Decoder[T]",
+    data: bytes | msgspec.Raw,
+    fields: list[str],
+    prefix: str = "",
+) -> T:
+    """Decode a body or a part of it.
+
+    Args:
+        decoder: what the data must be.
+        data: JSON text.
+        fields: the known fields, for a hint when one is unknown.
+        prefix: JSON pointer of the part in the body, `""` for all of it.
+
+    Raises:
+        Rejected: 400 when the data is not JSON, 422 with the place when it is something else.
+    """
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise _refusal(error, fields, prefix) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Rejected(f"The body is not JSON: {error}.", status=400) from None
+
+
+def _refusal(error: msgspec.ValidationError, fields: list[str], prefix: str) -> Rejected:
+    match = _AT.match(str(error))
+    what, at = (match["what"], match["at"] or "$") if match else (str(error), "$")
+    pointer = json_pointer(at, prefix)
+    unknown = _UNKNOWN.match(what)
+    if unknown is None:
+        return Rejected(f"{what.replace('`', chr(39))}.", pointer)
+    field = unknown["field"]
+    escaped = field.replace("~", "~0").replace("/", "~1")
+    return Rejected(f"Unknown field {field!r}.{nearest(field, fields)}", f"{pointer}/{escaped}")
 
 
 def request_id_of(headers: Mapping[str, Any], fallback: str) -> str:
@@ -167,7 +179,8 @@ def request_id_of(headers: Mapping[str, Any], fallback: str) -> str:
     return given if given and _ID.match(given) else fallback
 
 
-def _body(row: Mapping[str, Any], headers: Mapping[str, Any]) -> bytes:
+def json_body(row: Mapping[str, Any], headers: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a JSON body; raises Rejected (415) for another content type."""
     content_type = str(headers.get("content-type") or "none")
     body = row.get("body", row.get("data"))
     if content_type.split(";", maxsplit=1)[0].strip().lower() != _JSON or body is None:

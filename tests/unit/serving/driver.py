@@ -74,7 +74,7 @@ class Server:
     ) -> None:
         manifest = {"model": {"modelVersion": "1.0", "serializedFile": "model.onnx"}}
         self.context = Context("ranker", str(folder), manifest, 16, None, "test")
-        self.handler = handler
+        self.handler: Any = handler
         self.log_folder = var / "log" / log
         handler.initialize(self.context)
 

@@ -22,7 +22,7 @@ from marloft.errors import MarloftError, StepError
 from marloft.files import read_json, sidecar_path, write_json
 
 EXPORTS = ("model.onnx", "model.torchscript")
-ARCHIVES = ("ranker_v1", "ranker_torchscript")
+ARCHIVES = ("ranker_v1", "ranker_torchscript", "outcomes")
 LOAD_USERS = 8
 LOAD_S = 35
 READY_S = 60

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import httpx
 import msgspec
 
-from marloft.contract.records import PredictionRecord
+from marloft.contract.records import OutcomeRecord, PredictionRecord
 from marloft.deploy.ports import Ports, check_free
 from marloft.errors import ServingError
 from tests.factories import REPOSITORY
@@ -61,6 +61,14 @@ def records(project: Path) -> list[PredictionRecord]:
     for segment in sorted((project / "var" / "log" / "predictions").glob("*.jsonl")):
         lines += segment.read_bytes().splitlines()
     return [msgspec.json.decode(line, type=PredictionRecord) for line in lines]
+
+
+def outcome_records(project: Path) -> list[OutcomeRecord]:
+    """Return every line of the outcome log."""
+    lines: list[bytes] = []
+    for segment in sorted((project / "var" / "log" / "outcomes").glob("*.jsonl")):
+        lines += segment.read_bytes().splitlines()
+    return [msgspec.json.decode(line, type=OutcomeRecord) for line in lines]
 
 
 class Asked(NamedTuple):

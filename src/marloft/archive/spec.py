@@ -25,8 +25,8 @@ class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     `files` maps a path inside the archive to the file that is packed there. `artifact` is absent
     for an archive that holds code only; otherwise its sidecar `<artifact>.json` lies beside it.
-    `schema` is absent when no request's rows reach the handler, as in a workflow's assign node.
-    `allocation` packs the split of an experiment file.
+    `schema` is absent for a handler that reads its bodies by itself. `allocation` packs the split
+    of an experiment file.
     `golden_tolerance` is the largest absolute difference from a golden score that still counts as
     the same answer. `accepts` lists the content types of requests.
     """
@@ -58,8 +58,10 @@ def read_spec(config: Path) -> ArchiveSpec:
     spec = read_yaml(config, ArchiveSpec)
     if (spec.artifact is None) != (spec.runtime is None):
         raise ConfigError(f"{config}: artifact and runtime go together; give both or neither.")
-    if spec.schema is None and (spec.artifact or spec.golden):
-        raise ConfigError(f"{config}: artifact and golden need a schema; describe the rows in it.")
+    if spec.schema is None and (spec.artifact is not None or spec.golden is not None):
+        raise ConfigError(
+            f"{config}: schema is missing; an archive with an artifact or golden answers needs it."
+        )
     return msgspec.structs.replace(
         spec,
         handler=_beside(config, "handler", spec.handler),

@@ -108,7 +108,7 @@ def _inspect(
         _passed("MRL005", f"archive.json describes {manifest.name} {manifest.version}"),
         _check_hashes(content, manifest),
         _check_members(content, manifest),
-        _check_schema(content, manifest),
+        _check_schema(content),
         _check_golden(content),
         _check_stock_manifest(content, manifest),
         _check_requires(manifest),
@@ -198,6 +198,7 @@ def _check_members(content: _Content, manifest: Manifest) -> Check:
     held, listed = set(content.names) - {ARCHIVE_JSON}, set(manifest.members)
     needed = {manifest.handler, STOCK_MANIFEST}
     if manifest.artifact is not None:
+        # Code alone may read its bodies by itself; a model's rows are always described.
         needed |= {manifest.artifact, SCHEMA_JSON}
     for member in sorted(held - listed):
         return _failed("MRL007", member, "is not listed in archive.json")
@@ -206,9 +207,9 @@ def _check_members(content: _Content, manifest: Manifest) -> Check:
     return _passed("MRL007", "archive.json lists what is there and nothing else")
 
 
-def _check_schema(content: _Content, manifest: Manifest) -> Check:
-    if manifest.artifact is None and SCHEMA_JSON not in content.names:
-        return _passed("MRL008", "no schema: the archive holds code only")
+def _check_schema(content: _Content) -> Check:
+    if SCHEMA_JSON not in content.names:
+        return _passed("MRL008", "no row schema to check")
     try:
         schema = content.schema()
         compiled(schema)

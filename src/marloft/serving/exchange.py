@@ -10,7 +10,9 @@ import msgspec
 
 from marloft.contract.predict_api import (
     ATTEMPT_HEADER,
+    DO_NOT_RETRY_HEADER,
     NO_ROUTE,
+    PROBLEM_JSON,
     ROUTE_HEADER,
     NodeBody,
     Problem,
@@ -145,6 +147,18 @@ def open_node_exchange(
         if facts.refusal is not None:
             exchange.problem = refused(facts.refusal).problem(facts.request_id)
     return exchange
+
+
+def answer_problem(problem: Problem, index: int, context: Any) -> bytes:
+    """Set status and headers of request `index` for a problem; return its body (RFC 9457).
+
+    What the handler itself reports as failed is marked, so that the gateway does not try again.
+    """
+    context.set_response_status(code=problem.status, phrase=problem.title, idx=index)
+    context.set_response_content_type(index, PROBLEM_JSON)
+    if problem.status >= 500:
+        context.set_response_header(index, DO_NOT_RETRY_HEADER, "1")
+    return msgspec.json.encode(problem)
 
 
 def lower_headers(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marloft.contract.predict_api import (
-    DO_NOT_RETRY_HEADER,
-    PROBLEM_JSON,
     ExperimentArm,
     NodeEnvelope,
     PredictResponse,
@@ -29,7 +27,12 @@ from marloft.contract.predict_api import (
 from marloft.contract.release import read_release
 from marloft.errors import MarloftError
 from marloft.runtimes import Arrays
-from marloft.serving.exchange import Exchange, open_exchange, open_node_exchange
+from marloft.serving.exchange import (
+    Exchange,
+    answer_problem,
+    open_exchange,
+    open_node_exchange,
+)
 from marloft.serving.intake import Intake, Rejected, Request
 from marloft.serving.loaded import LoadedArchive
 from marloft.serving.log import RecordLog, var_folder
@@ -217,11 +220,15 @@ class Handler:
                 )
 
     def _answer(self, exchange: Exchange, context: Any) -> bytes:
-        if self._archive.node is None:
-            _set_head(exchange, context)
+        # TorchServe drops the status and headers of a workflow's nodes.
+        in_workflow = self._archive.node is not None
         version = public_version(self._archive.version)
         if exchange.problem is not None:
-            return self._encoder.encode(exchange.problem)
+            if in_workflow:
+                return self._encoder.encode(exchange.problem)
+            return answer_problem(exchange.problem, exchange.index, context)
+        if not in_workflow:
+            context.set_response_content_type(exchange.index, "application/json")
         if exchange.prediction is None:
             return self._encoder.encode({"status": "ok", "model_version": version})
         answer = exchange.prediction
@@ -253,18 +260,6 @@ class Handler:
         outputs = self.predict(inputs)
         _check_rows(outputs, len(request.rows))
         self.encode(request, outputs)
-
-
-def _set_head(exchange: Exchange, context: Any) -> None:
-    """Set status and headers of one answer. A workflow's nodes don't: TorchServe drops them."""
-    problem, index = exchange.problem, exchange.index
-    if problem is None:
-        context.set_response_content_type(index, "application/json")
-        return
-    context.set_response_status(code=problem.status, phrase=problem.title, idx=index)
-    context.set_response_content_type(index, PROBLEM_JSON)
-    if problem.status >= 500:
-        context.set_response_header(index, DO_NOT_RETRY_HEADER, "1")
 
 
 def _concatenate(parts: list[Arrays]) -> dict[str, NDArray[Any]]:

@@ -146,7 +146,7 @@ def read_envelope(
     Raises:
         Rejected: 400, 415 or 422, with the place.
     """
-    return decode_json(decoder, _body(row, headers), list(RequestEnvelope.__struct_fields__), "")
+    return decode_json(decoder, json_body(row, headers), list(RequestEnvelope.__struct_fields__))
 
 
 def user_of(envelope: RequestEnvelope, headers: Mapping[str, Any]) -> str | None:
@@ -170,12 +170,21 @@ def pinned_of(envelope: RequestEnvelope, headers: Mapping[str, Any]) -> str | No
 
 
 def decode_json(
-    decoder: "msgspec.json.Decoder[T]", data: bytes | msgspec.Raw, fields: list[str], prefix: str
+    decoder: "msgspec.json.Decoder[T]",
+    data: bytes | msgspec.Raw,
+    fields: list[str],
+    prefix: str = "",
 ) -> T:
-    """Decode a part of a request; `fields` are those that may stand there, `prefix` its place.
+    """Decode a body or a part of it.
+
+    Args:
+        decoder: what the data must be.
+        data: JSON text.
+        fields: the known fields, for a hint when one is unknown.
+        prefix: JSON pointer of the part in the body, `""` for all of it.
 
     Raises:
-        Rejected: 400 when it is not JSON, 422 with the place when it has not the expected form.
+        Rejected: 400 when the data is not JSON, 422 with the place when it is something else.
     """
     try:
         return decoder.decode(data)
@@ -203,7 +212,8 @@ def request_id_of(headers: Mapping[str, Any], fallback: str) -> str:
     return given if given and _ID.match(given) else fallback
 
 
-def _body(row: Mapping[str, Any], headers: Mapping[str, Any]) -> bytes:
+def json_body(row: Mapping[str, Any], headers: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a JSON body; raises Rejected (415) for another content type."""
     content_type = str(headers.get("content-type") or "none")
     body = row.get("body", row.get("data"))
     if content_type.split(";", maxsplit=1)[0].strip().lower() != _JSON or body is None:

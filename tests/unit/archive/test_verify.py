@@ -67,6 +67,23 @@ def test_packed_archive_passes_every_check(good: Path) -> None:
     assert (report.name, report.version) == ("ranker", "1.0")
 
 
+def test_archive_of_code_alone_passes_every_check(tmp_path: Path) -> None:
+    project = factories.write_project(tmp_path)
+    path = tmp_path / pack(project / "archive_configs" / "outcomes.yaml", tmp_path).file
+    assert [check.culprit for check in verify(path).checks if not check.ok] == []
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == [
+            *("MAR-INF/MANIFEST.json", "archive.json", "model-config.yaml", "outcomes.py")
+        ]
+
+
+def test_mrl007_model_without_a_schema(tmp_path: Path, members: Members) -> None:
+    del members["schema.json"]
+    _rehash(members)
+    failing = _failing(_write(tmp_path / "a.mar", members))
+    assert failing[0] == ("MRL007", "schema.json")
+
+
 def test_rewritten_zip_of_the_same_members_passes(tmp_path: Path, members: Members) -> None:
     _rehash(members)
     assert _failing(_write(tmp_path / "a.mar", members)) == []

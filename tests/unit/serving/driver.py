@@ -15,6 +15,7 @@ from marloft.contract.schema import Property, RowSchema
 from marloft.ranker.features import FeatureTables, count_unknown, encode, parse_user_id
 from marloft.runtimes import Arrays
 from marloft.serving import Handler, LoadedArchive, Prediction, Request, rank
+from marloft.serving.outcomes import OutcomeReceiver
 
 SCHEMA = RowSchema(
     row={"item_id": Property(type="integer", minimum=0, maximum=2**53 - 1)}, max_rows=60
@@ -72,12 +73,17 @@ class Server:
     """Feeds batches to one handler through TorchServe's `Service` and reads its answers."""
 
     def __init__(
-        self, handler: Handler, folder: Path, var: Path, registered: str = "ranker"
+        self,
+        handler: Handler | OutcomeReceiver,
+        folder: Path,
+        var: Path,
+        log: str = "predictions",
+        registered: str = "ranker",
     ) -> None:
         model = {"modelName": "ranker", "modelVersion": "1.0", "serializedFile": "model.onnx"}
         self.context = Context(registered, str(folder), {"model": model}, 16, None, "test")
-        self.handler = handler
-        self.log_folder = var / "log" / "predictions"
+        self.handler: Any = handler
+        self.log_folder = var / "log" / log
         handler.initialize(self.context)
 
     def ask(self, *requests: Any) -> list[Answer]:
@@ -86,7 +92,7 @@ class Server:
         return [self._answer(i, answer) for i, answer in enumerate(answers)]
 
     def records(self) -> list[dict[str, Any]]:
-        """The prediction log so far."""
+        """The log so far."""
         lines = [f.read_text() for f in sorted(self.log_folder.glob("*.jsonl"))]
         return [json.loads(line) for line in "".join(lines).splitlines()]
 

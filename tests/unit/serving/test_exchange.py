@@ -43,8 +43,8 @@ def node(
     monkeypatch.setenv("MARLOFT_VAR", str(tmp_path / "var"))
 
     def start(registered: str = "feed_ab__control") -> Server:
-        server = Server(Counting(), archive_folder, tmp_path / "var", registered)
-        server.handler.rows = 0  # type: ignore[attr-defined]
+        server = Server(Counting(), archive_folder, tmp_path / "var", registered=registered)
+        server.handler.rows = 0
         return server
 
     return start
@@ -94,7 +94,7 @@ def test_request_of_another_node_gets_nothing_and_is_not_logged(
     (other,) = server.ask(_told(facts))
     assert other.raw == b""
     assert server.records() == []
-    assert server.handler.rows == 0  # type: ignore[attr-defined]
+    assert server.handler.rows == 0
 
 
 def test_batch_of_both_arms_keeps_its_order(node: Callable[..., Server]) -> None:

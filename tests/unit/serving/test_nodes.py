@@ -262,7 +262,7 @@ def test_exactly_one_arms_node_answers_and_logs_whatever_comes(
     write_json(assign.live, msgspec.structs.replace(PACKED, allocation=same))
     (told,) = assign.raw(sent)
     names = [f"feed_ab__{arm.name}" for arm in arms]
-    servers = [Server(TinyRanker(), archive_folder, assign.var, name) for name in names]
+    servers = [Server(TinyRanker(), archive_folder, assign.var, registered=name) for name in names]
     answers = [server.ask(told)[0].raw for server in servers]
     assert sum(bool(answer) for answer in answers) == 1
     assert len(servers[0].records()) == 1

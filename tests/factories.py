@@ -100,8 +100,8 @@ def write_export(folder: Path, seed: int = 0, torchscript: bool = False) -> Path
 
 
 def write_project(folder: Path, torchscript: bool = False) -> Path:
-    """Lay a project out as the repository is: handlers, archive_configs and a tiny export."""
-    for name in ("handlers", "archive_configs"):
+    """Lay a project out as the repository is: its handlers, configs, workflows; a tiny export."""
+    for name in ("handlers", "archive_configs", "workflows"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__*"))
     write_export(folder / "build" / "export", torchscript=torchscript)
     return folder

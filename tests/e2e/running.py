@@ -1,13 +1,15 @@
 """A project on disk, and `marloft serve` running on it, for tests that talk to real servers."""
 
+import concurrent.futures
 import itertools
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import httpx
 import msgspec
@@ -67,6 +69,63 @@ def outcome_records(project: Path) -> list[OutcomeRecord]:
     for segment in sorted((project / "var" / "log" / "outcomes").glob("*.jsonl")):
         lines += segment.read_bytes().splitlines()
     return [msgspec.json.decode(line, type=OutcomeRecord) for line in lines]
+
+
+class Asked(NamedTuple):
+    """One request of a driver: when it was sent (s since start) and what came back."""
+
+    sent_s: float
+    user: int
+    status: int
+    version: str | None
+    request_id: str | None
+
+
+class Driver:
+    """Asks at a steady rate from a few threads, as long as its block lasts."""
+
+    def __init__(self, serving: "Serving", rate: float, threads: int = 4) -> None:
+        self._url = f"{serving.client.base_url}/predict"
+        self._pause_s, self._threads = threads / rate, threads
+        self._stop = threading.Event()
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads)
+        self.asked: list[Asked] = []
+
+    def __enter__(self) -> Self:
+        self._started = time.monotonic()
+        self._loops = [self._pool.submit(self._loop, n) for n in range(self._threads)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._pool.shutdown()
+        for loop in self._loops:
+            loop.result()
+
+    def now(self) -> float:
+        """Return the seconds since the driver started."""
+        return time.monotonic() - self._started
+
+    def _loop(self, number: int) -> None:
+        user = number
+        with httpx.Client(timeout=10) as client:
+            due = time.monotonic() + number * self._pause_s / self._threads
+            while not self._stop.is_set():
+                time.sleep(max(0.0, due - time.monotonic()))
+                due += self._pause_s
+                user += self._threads
+                self.asked.append(self._ask(client, user))
+
+    def _ask(self, client: httpx.Client, user: int) -> Asked:
+        sent_s = self.now()
+        body = {"user_id": user, "features": [{"item_id": 50}, {"item_id": 3}]}
+        try:
+            response = client.post(self._url, json=body)
+        except httpx.HTTPError:
+            return Asked(sent_s, user, 0, None, None)
+        answer = response.json()
+        version = answer.get("model_version")
+        return Asked(sent_s, user, response.status_code, version, answer.get("request_id"))
 
 
 class Serving:

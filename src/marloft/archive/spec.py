@@ -13,12 +13,20 @@ from marloft.errors import ArchiveError, ConfigError
 from marloft.files import read_json, read_yaml, sha256_file, sidecar_path
 
 
+class PackedAllocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the `allocation.json` of an assign node comes from: an experiment file of `model`."""
+
+    model: Name
+    experiment: str
+
+
 class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One archive as its YAML file describes it; paths are relative to that file.
 
     `files` maps a path inside the archive to the file that is packed there. `artifact` is absent
     for an archive that holds code only; otherwise its sidecar `<artifact>.json` lies beside it.
-    `schema` is absent for a handler that reads its bodies by itself.
+    `schema` is absent for a handler that reads its bodies by itself. `allocation` packs the split
+    of an experiment file.
     `golden_tolerance` is the largest absolute difference from a golden score that still counts as
     the same answer. `accepts` lists the content types of requests.
     """
@@ -30,6 +38,7 @@ class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     artifact: str | None = None
     runtime: Runtime | None = None
     files: dict[str, str] = {}
+    allocation: PackedAllocation | None = None
     golden: str | None = None
     golden_tolerance: Annotated[float, Meta(gt=0)] = 1e-4
     settings: WorkerSettings = WorkerSettings()
@@ -57,6 +66,11 @@ def read_spec(config: Path) -> ArchiveSpec:
         spec,
         handler=_beside(config, "handler", spec.handler),
         artifact=spec.artifact and _beside(config, "artifact", spec.artifact),
+        allocation=spec.allocation
+        and msgspec.structs.replace(
+            spec.allocation,
+            experiment=_beside(config, "allocation.experiment", spec.allocation.experiment),
+        ),
         golden=spec.golden and _beside(config, "golden", spec.golden),
         files={
             member: _beside(config, f"files.{member}", source)

@@ -20,6 +20,8 @@ app.add_typer(experiment.app, name="experiment")
 app.command()(archive.pack)
 app.command()(archive.verify)
 app.command()(deploy.apply)
+app.command()(deploy.promote)
+app.command()(deploy.rollback)
 app.command()(deploy.serve)
 
 

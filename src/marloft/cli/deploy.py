@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from marloft.contract.release import Release
+from marloft.deploy import releases
 from marloft.deploy.ports import Ports
-from marloft.deploy.releases import apply as write_next
 from marloft.deploy.supervisor import Project
 from marloft.deploy.supervisor import serve as run_until_stopped
 
@@ -26,6 +27,12 @@ def apply(
     deployment: Annotated[Path, typer.Argument(help="What should be live.")] = DEPLOYMENT,
     store: StoreOption = STORE,
     var: VarOption = VAR,
+    reassign: Annotated[
+        bool, typer.Option("--reassign", help="Let new weights move users in any way.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Apply a file that a rollback superseded.")
+    ] = False,
 ) -> None:
     """Check deployment.yaml and its archives, and write the next release.
 
@@ -33,11 +40,47 @@ def apply(
 
     A running `marloft serve` brings it live. Read on: docs/serving.md.
     """
-    release = write_next(deployment, store, var)
+    release = releases.apply(deployment, store, var, reassign=reassign, force=force)
     if release is None:
         typer.echo("nothing to do: the newest release already says so.")
         return
-    typer.echo(f"release {release.release} written.")
+    _announce(release)
+
+
+def promote(
+    model: Annotated[
+        str | None, typer.Argument(help="The model; by default the default model.")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="The winner, when there are several treatments.")
+    ] = None,
+    var: VarOption = VAR,
+) -> None:
+    """End an experiment: its treatment becomes the default version.
+
+    Example: marloft promote ranker --version 2.0
+
+    Read on: docs/serving.md.
+    """
+    _announce(releases.promote(var, model, version))
+
+
+def rollback(
+    to: Annotated[int | None, typer.Option(help="The release to go back to.")] = None,
+    store: StoreOption = STORE,
+    var: VarOption = VAR,
+) -> None:
+    """Go back to the release before, or to an earlier one, as a new release.
+
+    Example: marloft rollback --to 3
+
+    Read on: docs/serving.md.
+    """
+    _announce(releases.rollback(var, store, to))
+
+
+def _announce(release: Release) -> None:
+    typer.echo(f"release {release.release} written: {release.reason}.")
 
 
 def serve(

@@ -40,8 +40,9 @@ def assign(
 ) -> None:
     """Print which arm each user belongs to, as CSV unit,bucket,arm, from the file alone.
 
-    Example: marloft experiment assign workflows/feed_ab/experiment.yaml --units users.txt.
-    More: docs/experiment.md.
+    Example: marloft experiment assign workflows/feed_ab/experiment.yaml --units users.txt
+
+    Read on: docs/experiment.md.
     """
     split = allocation_of(read_experiment(experiment))
     total = total_weight(split)
@@ -72,8 +73,9 @@ def size(
 ) -> None:
     """Say how many users per arm show the CTR margin (or find a difference of --effect).
 
-    Example: marloft experiment size workflows/feed_ab/experiment.yaml --ctr 0.6 --design-effect 2.
-    More: docs/experiment.md.
+    Example: marloft experiment size workflows/feed_ab/experiment.yaml --ctr 0.6 --design-effect 2
+
+    Read on: docs/experiment.md.
     """
     from marloft.experiment.baseline import moments_from_log
     from marloft.experiment.size import Baseline, baseline_moments, detectable, size_for
@@ -114,8 +116,9 @@ def design(
 ) -> None:
     """Write the design in words, for review before the experiment starts.
 
-    Example: marloft experiment design workflows/feed_ab/experiment.yaml --out design.md.
-    More: docs/experiment.md.
+    Example: marloft experiment design workflows/feed_ab/experiment.yaml --out design.md
+
+    Read on: docs/experiment.md.
     """
     from marloft.experiment.document import design_document
 
@@ -137,8 +140,9 @@ def analyze(
     Ends with 0 for any decision and with 2 when a check refuses the report; the names of the
     failed checks are on standard error.
 
-    Example: marloft experiment analyze workflows/feed_ab/experiment.yaml --var var.
-    More: docs/experiment.md.
+    Example: marloft experiment analyze workflows/feed_ab/experiment.yaml --var var
+
+    Read on: docs/experiment.md.
     """
     from marloft.experiment.analyze import analyze as run
     from marloft.experiment.report import write_report

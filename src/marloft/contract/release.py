@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -13,6 +13,7 @@ from marloft.files import read_json
 AllocationName = Annotated[
     str, Meta(pattern=r"^([a-z][a-z0-9_]{0,62}|rollout-(0|[1-9][0-9]*)\.(0|[1-9][0-9]*))\Z")
 ]
+Verb = Literal["apply", "promote", "rollback"]
 _FILE = re.compile(r"(\d{6,})\.json\Z")
 
 
@@ -53,11 +54,15 @@ class ReleasedModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that should be live, as decided at `time` (UTC ISO 8601) by `actor`."""
+    """Everything that should be live, as decided at `time` (UTC ISO 8601) by `actor`.
+
+    `verb` is the command that decided; `apply` refuses a file that the others superseded.
+    """
 
     release: Annotated[int, Meta(ge=1)]
     time: str
     actor: str
+    verb: Verb = "apply"
     reason: str
     models: dict[Name, ReleasedModel]
     default_model: Name

@@ -30,10 +30,15 @@ class SettingsOverride(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ModelPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The versions of one model to load and the one that serves unless a request names another."""
+    """The versions of one model to load and the one that serves unless a request names another.
+
+    `experiment` is the path of an `experiment.yaml`, relative to the deployment file: its users
+    are split over its arms.
+    """
 
     versions: dict[Version, SettingsOverride]
     default: Version
+    experiment: str | None = None
 
 
 class Deployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,6 +1,6 @@
 """Envoy's route file, rendered from a release: which request goes to which version, and why."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from marloft.contract.predict_api import (
@@ -11,6 +11,13 @@ from marloft.contract.predict_api import (
 )
 from marloft.contract.release import Allocation, Release, ReleasedModel
 from marloft.deploy.gateway_replies import NO_QUERY, NOT_JSON, answer, hide_all_errors
+from marloft.deploy.gateway_retries import (
+    HEALTH_S,
+    request_limit_s,
+    retry_policy,
+    seconds,
+    try_limit_s,
+)
 from marloft.deploy.gateway_terms import (
     CUSTOM_RESPONSE,
     HAS_QUERY_REGEX,
@@ -34,14 +41,6 @@ OUTCOMES_MODEL = "outcomes"
 ROLLOUT_PREFIX = "rollout-"
 
 _ARRIVAL = "%START_TIME(%s.%6f)%"
-# A dying worker answers 500, so 5xx is retried; a handler marks its own failure and is not.
-_RETRY: Json = {
-    "retry_on": "5xx,reset,connect-failure,refused-stream",
-    "num_retries": 4,
-    "per_try_timeout": "1.5s",
-    "retry_back_off": {"base_interval": "0.2s", "max_interval": "2s"},
-}
-_HEALTH_RETRY: Json = {**_RETRY, "num_retries": 1, "per_try_timeout": "1s"}
 
 
 def render_routes(
@@ -163,7 +162,7 @@ class _ModelRouter:
             for arm in allocation.arms
         ]
         weighted = {"clusters": clusters, "use_hash_policy": True}
-        action = self._action() | {
+        action = self._action(arm.version for arm in allocation.arms) | {
             "weighted_clusters": weighted,
             "hash_policy": [_hash_of_unit(allocation)],
         }
@@ -175,17 +174,18 @@ class _ModelRouter:
             return answer(match, 503, detail)
         return {
             "match": match,
-            "route": self._action() | {"cluster": UPSTREAM},
+            "route": self._action([version]) | {"cluster": UPSTREAM},
             "request_headers_to_add": self._facts(version),
         }
 
-    def _action(self) -> Json:
+    def _action(self, versions: Iterable[str]) -> Json:
+        settings = [self._model.versions[version].settings for version in versions]
         # The version header must not be removed after this: removals run before the rewrite,
         # the path would end in "/" and TorchServe would silently serve its own default.
         return {
             "path_rewrite": f"/predictions/{self._name}/%REQ({PATH_VERSION_HEADER})%",
-            "timeout": "8s",
-            "retry_policy": _RETRY,
+            "timeout": seconds(request_limit_s(settings)),
+            "retry_policy": retry_policy(try_limit_s(settings)),
         }
 
     def _facts(self, version: str, **split: str) -> list[Json]:
@@ -261,8 +261,8 @@ def _health(release: Release, unavailable: Collection[tuple[str, str]]) -> list[
         "route": {
             "cluster": UPSTREAM,
             "path_rewrite": f"/predictions/{name}/%REQ({PATH_VERSION_HEADER})%",
-            "timeout": "1s",
-            "retry_policy": _HEALTH_RETRY,
+            "timeout": seconds(HEALTH_S),
+            "retry_policy": retry_policy(HEALTH_S, retries=1),
         },
         "request_headers_to_add": _told(version, {"probe": "1"}),
         "typed_per_filter_config": {CUSTOM_RESPONSE: hide_all_errors()},

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from marloft.contract.release import Release, newest_number, read_release
+from marloft.contract.release import Release, ReleasedModel, newest_number, read_release
 from marloft.deploy.envoy import Envoy
 from marloft.deploy.events import append_event
+from marloft.deploy.gateway_retries import longest_request_s
 from marloft.deploy.gateway_routes import render_routes, write_routes
 from marloft.deploy.management import ManagementApi
 from marloft.deploy.ports import Ports, check_free
@@ -26,15 +27,16 @@ from marloft.deploy.reconcile import (
     reconcile,
     unavailable,
 )
-from marloft.deploy.releases import archive_path, releases_folder
+from marloft.deploy.releases import releases_folder
+from marloft.deploy.resolve import archive_path
 from marloft.deploy.torchserve import TorchServe
 from marloft.errors import ServingError
 from marloft.files import sha256_file
 
 _LOOK_EVERY_S = 2.0
 _WAKE_EVERY_S = 0.1
-# Longer than the gateway's route timeout, the most that a request can last.
-_DRAIN_S = 9.0
+# What a request may last beyond the gateway's limit, until TorchServe has dropped it.
+_DRAIN_GRACE_S = 1.0
 Report = Callable[[str], None]
 
 
@@ -88,7 +90,8 @@ class Controller:
         self._announced = 0
         self._seen = 0
         self._complaint = ""
-        self._routes_since = time.monotonic()
+        self._drained_at = 0.0
+        self._longest_s = 0.0
 
     def start(self, release: Release) -> None:
         """Write the first route file, which leads nowhere yet, so that the gateway can start."""
@@ -109,6 +112,8 @@ class Controller:
 
     def _step(self) -> None:
         release = read_release(releases_folder(self._project.var))
+        # Never less: requests of earlier releases may still be under way.
+        self._longest_s = max(self._longest_s, longest_request_s(release))
         self._seen = release.release
         observed = self._observe()
         missing = unavailable(release, observed)
@@ -137,7 +142,7 @@ class Controller:
             registered=registered,
             ready_once=frozenset(self._ready_once),
             routes=routes.read_bytes() if routes.is_file() else None,
-            drained=time.monotonic() - self._routes_since > _DRAIN_S,
+            drained=time.monotonic() > self._drained_at,
         )
 
     def _do(self, action: Action) -> None:
@@ -149,7 +154,7 @@ class Controller:
                 self._note("register", model, version)
             case WriteRoutes(content=content):
                 write_routes(self._project.routes, content)
-                self._routes_since = time.monotonic()
+                self._drained_at = time.monotonic() + self._longest_s + _DRAIN_GRACE_S
                 append_event(self._project.var, "routes")
             case SetDefault(model=model, version=version):
                 self._api.set_default(model, version)
@@ -192,9 +197,13 @@ def exclusive(var: Path) -> Iterator[None]:
 
 
 def _summary(release: Release) -> str:
-    parts = [
-        f"{name} {model.default}"
-        + (f" of {', '.join(model.versions)}" if len(model.versions) > 1 else "")
-        for name, model in release.models.items()
-    ]
-    return "; ".join(parts)
+    return "; ".join(_describe(name, model) for name, model in release.models.items())
+
+
+def _describe(name: str, model: ReleasedModel) -> str:
+    others = [version for version in model.versions if version != model.default]
+    text = f"{name} {model.default}" + (f" (also {', '.join(others)})" if others else "")
+    if model.allocation is not None:
+        arms = ", ".join(f"{arm.name} {arm.version}: {arm.weight}" for arm in model.allocation.arms)
+        text += f", {model.allocation.name} splits users over {arms}"
+    return text

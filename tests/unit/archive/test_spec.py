@@ -58,6 +58,19 @@ def test_artifact_without_runtime_is_refused(config: Path) -> None:
         read_spec(config)
 
 
+@pytest.mark.parametrize("name", ["feed_ab_assign", "feed_ab_select"])
+def test_workflow_nodes_need_neither_artifact_nor_schema(tmp_path: Path, name: str) -> None:
+    spec = read_spec(factories.write_project(tmp_path) / "archive_configs" / f"{name}.yaml")
+    assert (spec.name, spec.artifact, spec.schema) == (name, None, None)
+
+
+def test_missing_experiment_is_named_with_its_key(tmp_path: Path) -> None:
+    project = factories.write_project(tmp_path)
+    (project / "workflows" / "feed_ab" / "experiment.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"allocation\.experiment: .* is no file"):
+        read_spec(project / "archive_configs" / "feed_ab_assign.yaml")
+
+
 @pytest.mark.parametrize("name", sorted(p.name for p in CONFIGS.glob("*.yaml")))
 def test_shipped_configs_are_valid(tmp_path: Path, name: str) -> None:
     project = factories.write_project(tmp_path)

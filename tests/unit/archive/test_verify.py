@@ -207,6 +207,18 @@ def test_mrl007_handler_that_is_not_there(tmp_path: Path, members: Members) -> N
     assert _failing(_write(tmp_path / "a.mar", members)) == [("MRL007", "ranker.py")]
 
 
+def test_archive_of_code_alone_needs_no_schema_but_one_with_an_artifact_does(
+    tmp_path: Path, members: Members
+) -> None:
+    project = factories.write_project(tmp_path / "project")
+    for name in ("feed_ab_assign", "feed_ab_select"):
+        packed = pack(project / "archive_configs" / f"{name}.yaml", tmp_path)
+        assert verify(tmp_path / packed.file).ok
+    del members["schema.json"]
+    _change(members, "archive.json", lambda d: d["members"].pop("schema.json"))
+    assert ("MRL007", "schema.json") in _failing(_write(tmp_path / "x.mar", members))
+
+
 def test_mrl008_schema(tmp_path: Path, members: Members) -> None:
     _change(members, "schema.json", lambda d: d["items"]["properties"]["item_id"].update(type="x"))
     _rehash(members)

@@ -11,7 +11,20 @@ from typer.testing import CliRunner
 from marloft.cli import app
 from tests.factories import REPOSITORY
 
-VERBS = ["apply", "data fetch", "data prepare", "pack", "serve", "verify"]
+VERBS = [
+    "apply",
+    "data fetch",
+    "data prepare",
+    "experiment analyze",
+    "experiment assign",
+    "experiment design",
+    "experiment size",
+    "pack",
+    "promote",
+    "rollback",
+    "serve",
+    "verify",
+]
 
 
 def verbs(command: Any, prefix: str = "") -> dict[str, Any]:

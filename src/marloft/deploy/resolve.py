@@ -1,0 +1,96 @@
+"""From what a user asks for to what a release says: versions pinned by hash, arms checked."""
+
+from pathlib import Path
+
+from marloft.archive.describe import read_manifest
+from marloft.archive.verify import verify
+from marloft.contract.manifest import Version
+from marloft.contract.release import Allocation, ReleasedModel, ReleasedVersion
+from marloft.deploy.deployment import ModelPlan, SettingsOverride, read_deployment
+from marloft.errors import ConfigError, ReleaseError, nearest
+from marloft.experiment.design import allocation_of, read_experiment
+from marloft.files import sha256_file
+
+
+def archive_path(store: Path, name: str, version: str) -> Path:
+    """Return the archive of one version: its file name is its identity in the store."""
+    return store / f"{name}-{version}.mar"
+
+
+def resolve(deployment_file: Path, store: Path) -> tuple[dict[str, ReleasedModel], str]:
+    """Return the models that `deployment_file` asks for, and the default one's name.
+
+    An experiment's path is relative to the deployment file.
+
+    Raises:
+        ConfigError: the file or an experiment's file is wrong.
+        ReleaseError: an archive is missing, or does not pass its checks.
+    """
+    deployment = read_deployment(deployment_file)
+    models = {
+        name: ReleasedModel(
+            default=plan.default,
+            versions={
+                version: _pin(store, name, version, override)
+                for version, override in sorted(plan.versions.items(), key=_number)
+            },
+            allocation=_allocation(deployment_file, name, plan),
+        )
+        for name, plan in sorted(deployment.models.items())
+    }
+    return models, deployment.default_model
+
+
+def check_bytes(store: Path, models: dict[str, ReleasedModel]) -> None:
+    """Raise ReleaseError unless the store holds every pinned archive, bit for bit."""
+    for name, model in models.items():
+        for version, pinned in model.versions.items():
+            path = archive_path(store, name, version)
+            if not path.is_file() or sha256_file(path) != pinned.sha256:
+                raise ReleaseError(
+                    f"{path} is missing or has other bytes than that release was made of "
+                    f"(sha256 {pinned.sha256[:12]}…); put that file back first."
+                )
+
+
+def _pin(store: Path, name: str, version: str, override: SettingsOverride) -> ReleasedVersion:
+    path = archive_path(store, name, version)
+    if not path.is_file():
+        held = ", ".join(sorted(p.name for p in store.glob(f"{name}-*.mar"))) or "none"
+        raise ReleaseError(
+            f"{path} does not exist; {name} archives in {store}: {held}. Run `marloft pack` first."
+        )
+    failed = [check for check in verify(path).checks if not check.ok]
+    if failed:
+        first = failed[0]
+        raise ReleaseError(
+            f"{path} is refused ({first.code}): {first.message} `marloft verify {path}` shows all."
+        )
+    settings = override.over(read_manifest(path).settings)
+    return ReleasedVersion(sha256=sha256_file(path), settings=settings)
+
+
+def _allocation(deployment_file: Path, name: str, plan: ModelPlan) -> Allocation | None:
+    """Return the experiment's split; its control is what everybody else gets, the default."""
+    if plan.experiment is None:
+        return None
+    path = deployment_file.parent / plan.experiment
+    allocation = allocation_of(read_experiment(path))
+    for arm in allocation.arms:
+        if arm.version not in plan.versions:
+            hint = nearest(arm.version, plan.versions)
+            raise ConfigError(
+                f"{path}: arm {arm.name!r} serves {name} {arm.version}, which {deployment_file} "
+                f"does not list.{hint}"
+            )
+    control = allocation.arms[0]
+    if control.version != plan.default:
+        raise ConfigError(
+            f"{path}: the first arm is control and must serve the default version of {name}, "
+            f"{plan.default}; it serves {control.version}."
+        )
+    return allocation
+
+
+def _number(item: tuple[Version, SettingsOverride]) -> tuple[int, ...]:
+    return tuple(int(part) for part in item[0].split("."))

@@ -1,0 +1,206 @@
+"""Each command writes one new release and nothing else; what it may not do, it refuses."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from marloft.archive.pack import pack
+from marloft.contract.release import Release, newest_number, read_release
+from marloft.deploy.releases import apply, promote, releases_folder, rollback
+from marloft.errors import ConfigError, MarloftError, ReleaseError
+from tests import factories
+
+SPLIT = """\
+name: feed_ab
+hypothesis: as good
+arms:
+  - {{name: control, version: "{control}", weight: {weights[0]}}}
+  - {{name: treatment, version: "{treatment}", weight: {weights[1]}}}
+decision: {{ctr_margin: 0.1, latency_margin: 0.25}}
+plan: {{users: 100, duration: 60s}}
+"""
+PLAIN = (
+    'default_model: ranker\nmodels: {ranker: {versions: {"1.0": {}, "1.1": {}}, default: "1.0"}}\n'
+)
+WITH_SPLIT = PLAIN.replace('default: "1.0"', 'default: "1.0", experiment: experiment.yaml')
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    factories.write_project(folder)
+    config = folder / "archive_configs" / "ranker_v1.yaml"
+    pack(config, folder / "store")
+    other = config.with_name("other.yaml")
+    other.write_text(config.read_text().replace('version: "1.0"', 'version: "1.1"'))
+    pack(other, folder / "store")
+    return folder / "store"
+
+
+@pytest.fixture
+def ask(tmp_path: Path, store: Path) -> Callable[..., Release | None]:
+    """Write deployment.yaml (and the split) and apply it."""
+
+    def run(
+        text: str = PLAIN, weights: tuple[int, int] | None = None, **options: bool
+    ) -> Release | None:
+        if weights is not None:
+            filled = SPLIT.format(control="1.0", treatment="1.1", weights=weights)
+            (tmp_path / "experiment.yaml").write_text(filled)
+            text = WITH_SPLIT
+        (tmp_path / "deployment.yaml").write_text(text)
+        return apply(tmp_path / "deployment.yaml", store, tmp_path / "var", **options)
+
+    return run
+
+
+def live(folder: Path) -> Release:
+    return read_release(releases_folder(folder / "var"))
+
+
+def weights_of(release: Release | None) -> list[int]:
+    assert release is not None
+    allocation = release.models["ranker"].allocation
+    assert allocation is not None
+    return [arm.weight for arm in allocation.arms]
+
+
+Ask = Callable[..., Release | None]
+
+
+def test_apply_writes_one_release_and_repeats_nothing(ask: Ask, tmp_path: Path) -> None:
+    first = ask()
+    assert first is not None
+    assert (first.release, first.verb, first.models["ranker"].default) == (1, "apply", "1.0")
+    assert ask() is None
+    assert newest_number(releases_folder(tmp_path / "var")) == 1
+
+
+def test_apply_puts_the_experiments_split_into_the_release(ask: Ask) -> None:
+    assert weights_of(ask(weights=(90, 10))) == [90, 10]
+
+
+@pytest.mark.parametrize(
+    ("control", "treatment", "said"),
+    [("1.0", "7.0", "does not list"), ("1.1", "1.0", "must serve the default version")],
+)
+def test_apply_refuses_arms_that_do_not_fit_the_deployment(
+    ask: Ask, tmp_path: Path, control: str, treatment: str, said: str
+) -> None:
+    text = SPLIT.format(control=control, treatment=treatment, weights=(1, 1))
+    (tmp_path / "experiment.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        ask(WITH_SPLIT)
+
+
+def test_ramp_moves_units_from_control_to_treatment_only(ask: Ask, tmp_path: Path) -> None:
+    ask(weights=(90, 10))
+    assert weights_of(ask(weights=(50, 50))) == [50, 50]
+    with pytest.raises(ReleaseError, match="only move from 'control'"):
+        ask(weights=(60, 40))
+    with pytest.raises(ReleaseError, match="keep the sum"):
+        ask(weights=(5, 5))
+    assert live(tmp_path).release == 2
+    assert weights_of(ask(weights=(60, 40), reassign=True)) == [60, 40]
+
+
+def test_promote_makes_the_treatment_default_and_ends_the_experiment(
+    ask: Ask, tmp_path: Path
+) -> None:
+    ask(weights=(50, 50))
+    release = promote(tmp_path / "var")
+    model = release.models["ranker"]
+    assert (model.default, model.allocation, release.verb) == ("1.1", None, "promote")
+    assert set(model.versions) == {"1.0", "1.1"}, "the version before stays, for a fast rollback"
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "said"),
+    [
+        (None, "1.0", "no treatment of feed_ab"),
+        ("rankr", None, "Did you mean 'ranker'?"),
+    ],
+)
+def test_promote_refuses_what_is_no_treatment(
+    ask: Ask, tmp_path: Path, model: str | None, version: str | None, said: str
+) -> None:
+    ask(weights=(50, 50))
+    with pytest.raises(ReleaseError, match=said.replace("?", r"\?")):
+        promote(tmp_path / "var", model, version)
+
+
+def test_promote_without_an_experiment_says_what_to_do(ask: Ask, tmp_path: Path) -> None:
+    ask()
+    with pytest.raises(ReleaseError, match=r"edit deployment\.yaml"):
+        promote(tmp_path / "var")
+
+
+def test_rollback_twice_goes_back_twice(ask: Ask, tmp_path: Path, store: Path) -> None:
+    ask(PLAIN.replace(', "1.1": {}', ""))
+    ask(PLAIN)
+    ask(PLAIN.replace('default: "1.0"', 'default: "1.1"'))
+    var = tmp_path / "var"
+    assert rollback(var, store).reason == "rollback to release 2"
+    assert rollback(var, store).reason == "rollback to release 1"
+    assert list(live(tmp_path).models["ranker"].versions) == ["1.0"]
+    with pytest.raises(ReleaseError, match="nothing before it"):
+        rollback(var, store)
+
+
+def test_rollback_to_a_named_release(ask: Ask, tmp_path: Path, store: Path) -> None:
+    ask(PLAIN.replace(', "1.1": {}', ""))
+    ask(PLAIN)
+    assert (
+        rollback(tmp_path / "var", store, to=1).models
+        == read_release(releases_folder(tmp_path / "var"), 1).models
+    )
+    with pytest.raises(ReleaseError, match="release 9 does not exist"):
+        rollback(tmp_path / "var", store, to=9)
+
+
+def test_rollback_ends_an_experiment_instead_of_taking_units_back(
+    ask: Ask, tmp_path: Path, store: Path
+) -> None:
+    ask(weights=(90, 10))
+    ask(weights=(50, 50))
+    release = rollback(tmp_path / "var", store)
+    model = release.models["ranker"]
+    assert (model.default, model.allocation) == ("1.0", None)
+
+
+def test_rollback_refuses_when_the_archives_are_gone(ask: Ask, tmp_path: Path) -> None:
+    ask(PLAIN.replace(', "1.1": {}', ""))
+    ask(PLAIN)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ReleaseError, match="put that file back first"):
+        rollback(tmp_path / "var", empty)
+
+
+def test_apply_refuses_a_file_that_a_rollback_superseded(
+    ask: Ask, tmp_path: Path, store: Path
+) -> None:
+    ask(PLAIN)
+    bad = PLAIN.replace('default: "1.0"', 'default: "1.1"')
+    ask(bad)
+    rollback(tmp_path / "var", store)
+    with pytest.raises(ReleaseError, match=r"release 3 \(rollback to release 1, by .*superseded"):
+        ask(bad)
+    forced = ask(bad, force=True)
+    assert forced is not None
+    assert forced.release == 4
+
+
+def test_apply_lets_a_file_go_back_when_nothing_superseded_it(ask: Ask) -> None:
+    ask(PLAIN)
+    ask(PLAIN.replace('default: "1.0"', 'default: "1.1"'))
+    assert ask(PLAIN) is not None
+
+
+def test_refused_commands_write_nothing(ask: Ask, tmp_path: Path) -> None:
+    ask(PLAIN)
+    for text in (PLAIN.replace('"1.1"', '"3.0"'), PLAIN.replace("ranker:", "Ranker:")):
+        with pytest.raises(MarloftError):
+            ask(text)
+    assert newest_number(releases_folder(tmp_path / "var")) == 1

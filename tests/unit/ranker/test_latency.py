@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -15,7 +16,7 @@ from marloft.ranker.latency import LatencyRow, Variant
 from marloft.runtimes import Arrays
 from tests import factories
 
-RESULT = factories.REPOSITORY / "benchmarks" / "results" / "latency.json"
+RESULTS = sorted((factories.REPOSITORY / "benchmarks" / "results").glob("latency*.json"))
 Turns = list[tuple[str, int, int]]
 PAGE = factories.REPOSITORY / "docs" / "training.md"
 
@@ -116,13 +117,15 @@ def test_table_has_one_line_per_form(rows: list[LatencyRow]) -> None:
     assert lines[-1] == "`c`, 2026-01-02: A CPU, 2 cores, Linux x86_64, torch 2.13.0."
 
 
-def test_page_shows_the_committed_result() -> None:
-    table = latency.to_markdown(read_json(RESULT, BenchmarkResult[LatencyRow]))
+@pytest.mark.parametrize("result", RESULTS, ids=lambda path: path.stem)
+def test_page_shows_the_committed_result(result: Path) -> None:
+    table = latency.to_markdown(read_json(result, BenchmarkResult[LatencyRow]))
     assert table in PAGE.read_text()
 
 
-def test_committed_result_is_complete_and_its_headline_its_own() -> None:
-    result = read_json(RESULT, BenchmarkResult[LatencyRow])
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_committed_result_is_complete_and_its_headline_its_own(path: Path) -> None:
+    result = read_json(path, BenchmarkResult[LatencyRow])
     artifacts = ("model.pt", "model.torchscript", "model.onnx", "model.int8.onnx")
     keys = [(row.candidates, row.artifact) for row in result.rows]
     assert keys == [(size, name) for size in latency.CANDIDATES for name in artifacts]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import msgspec
 
 from marloft.contract.release import newest_number
 from marloft.demo.run import Demo, program
@@ -66,6 +67,21 @@ def ask(demo: Demo) -> None:
     demo.say(f"  POST /predict {QUESTION}\n    {answer.status_code} {answer.text}")
     if (health.status_code, answer.status_code) != (200, 200):
         raise StepError(f"POST /predict answered {answer.status_code}: {answer.text}")
+
+
+def ask_workflow(demo: Demo, workflow: str, users: int) -> dict[int, str]:
+    """Ask for one feed of each of the first readers; return the arm each was served by."""
+    lines = Path("build/data/audience.jsonl").read_bytes().splitlines()[:users]
+    found: dict[int, str] = {}
+    url = f"http://127.0.0.1:{demo.ports.inference}/wfpredict/{workflow}"
+    with httpx.Client(timeout=30) as client:
+        for reader in (msgspec.json.decode(line) for line in lines):
+            items = [{"item_id": item["item_id"]} for item in reader["items"]]
+            answer = client.post(url, json={"user_id": reader["user_id"], "features": items})
+            if "experiment" not in answer.json():
+                raise StepError(f"POST {url} answered {answer.status_code}: {answer.text}")
+            found[reader["user_id"]] = answer.json()["experiment"]["arm"]
+    return found
 
 
 def load(demo: Demo, name: str, seconds: int) -> dict[str, dict[str, str]]:

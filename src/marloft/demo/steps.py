@@ -3,9 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from marloft.assignment import arm_of
 from marloft.contract.manifest import ArchiveSidecar
+from marloft.contract.release import read_release
 from marloft.demo.run import Demo, Step
-from marloft.demo.serving import ask, load, serving, wait_until_live
+from marloft.demo.serving import ask, ask_workflow, load, serving, wait_until_live
+from marloft.deploy.releases import releases_folder
+from marloft.deploy.workflows import WorkflowApi
+from marloft.errors import StepError
 from marloft.files import read_json, sidecar_path, write_atomic
 
 ARCHIVES = (
@@ -17,6 +22,7 @@ WORKFLOW = Path("workflows/feed_ab/workflow.yaml")
 PLANTED = Path("workflows/feed_planted/experiment.yaml")
 LOAD_S = 37
 PLANTED_S = 17
+WORKFLOW_USERS = 200
 PLANTED_DEPLOYMENT = """\
 default_model: ranker
 models:
@@ -118,6 +124,27 @@ def experiment(demo: Demo) -> None:
     }
 
 
+def workflow(demo: Demo) -> None:
+    """Ask readers through the workflow archive: the same arms without a gateway."""
+    api = WorkflowApi(demo.ports.management)
+    demo.say(f"  POST :{demo.ports.management}/workflows?url=feed_ab.war")
+    api.register("feed_ab.war")
+    try:
+        asked = ask_workflow(demo, "feed_ab", WORKFLOW_USERS)
+    finally:
+        api.unregister("feed_ab")
+        api.close()
+    allocation = read_release(releases_folder(demo.var)).models["ranker"].allocation
+    if allocation is None:
+        raise StepError("the newest release runs no experiment.")
+    wrong = [user for user, arm in asked.items() if arm != arm_of(allocation, str(user))]
+    if wrong:
+        raise StepError(
+            f"{len(wrong)} users got another arm than at the gateway, first {wrong[0]}."
+        )
+    demo.say(f"    {len(asked)} of {len(asked)} users got the arm they have at the gateway")
+
+
 def planted(demo: Demo) -> None:
     """Try a ranker that is bad on purpose; then take it back."""
     deployment = demo.out / "planted.yaml"
@@ -150,5 +177,6 @@ STEPS = (
     Step(name="pack", title="pack and verify model archives", run=pack),
     Step(name="serve", title="serve behind the gateway", run=serve),
     Step(name="experiment", title="A/B test of fp32 against INT8 under load", run=experiment),
+    Step(name="workflow", title="the same split by a workflow archive", run=workflow),
     Step(name="planted", title="A/B test of a ranker that is bad on purpose", run=planted),
 )

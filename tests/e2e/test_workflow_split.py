@@ -294,6 +294,34 @@ def test_invalid_requests_leave_no_thread_behind(even: Server) -> None:
     assert len(even.ask_all("even", [f"after-{number}" for number in range(100)])) == 100
 
 
+def test_node_that_raises_would_leave_threads_behind(server: Server) -> None:
+    handlers, configs = server.project / "handlers", server.project / "archive_configs"
+    (handlers / "raising.py").write_text(
+        "class Raising:\n"
+        "    def initialize(self, context): pass\n"
+        "    def handle(self, data, context): raise RuntimeError('planted')\n"
+    )
+    config = (configs / "feed_ab_select.yaml").read_text()
+    config = config.replace("feed_ab_select", "raising").replace("select_arm", "raising")
+    (configs / "raising.yaml").write_text(config)
+    folder = server.project / "workflows" / "raising"
+    folder.mkdir()
+    spec = msgspec.yaml.decode((server.project / "workflows/even/workflow.yaml").read_bytes())
+    settings = {k: v for k, v in spec["models"].items() if isinstance(v, int)}
+    nodes = {"first": {"url": "raising-1.0.mar"}, "last": {"url": "feed_ab_select-1.0.mar"}}
+    models = settings | {"retry-attempts": 1} | nodes
+    (folder / "workflow.yaml").write_bytes(
+        msgspec.yaml.encode({"models": models, "dag": {"first": ["last"]}})
+    )
+    pack(configs / "raising.yaml", server.store)
+    pack_workflow(folder / "workflow.yaml", server.store)
+    with server.registered("raising"):
+        before = server.threads()
+        statuses = {server.ask("raising", b"{}").status_code for _ in range(10)}
+        assert 200 not in statuses
+        assert server.threads() >= before + 8
+
+
 def test_torchserves_words_reach_the_user(server: Server) -> None:
     with pytest.raises(ServingError, match=r"refused POST /workflows: .*missing\.war"):
         server.workflows.register("missing.war")

@@ -15,13 +15,15 @@ ALLOCATION_JSON = "allocation.json"
 class AllocationFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The running split of `model`; `default` serves requests that are outside it.
 
-    `release` is the release it was rendered from, None for the copy inside an archive.
+    `release` is the release it was rendered from, None for the copy inside an archive. When the
+    experiment has ended `running` is false: everybody gets `default`, outside the experiment.
     """
 
     release: int | None
     model: Name
     default: Version
     allocation: Allocation
+    running: bool = True
 
 
 class _Split(Struct, frozen=True, kw_only=True):

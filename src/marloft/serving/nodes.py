@@ -122,7 +122,7 @@ def _facts(
 ) -> NodeFacts:
     """Decide one request: its arm, or outside the experiment a pinned or the default version."""
     arms = split.allocation.arms
-    if user is None or pinned is not None:
+    if user is None or pinned is not None or not split.running:
         return NodeFacts(
             node=_node_of(pinned or split.default, arms, pinned is not None),
             version=pinned or split.default,

@@ -74,7 +74,7 @@ def test_archive_holds_what_the_design_says(project: Path, tmp_path: Path) -> No
         config = archive.read("model-config.yaml").decode()
         stock = json.loads(archive.read("MAR-INF/MANIFEST.json"))
         manifest = parse_json(archive.read("archive.json"), Manifest, "archive.json")
-    assert config == "batchSize: 16\nmaxBatchDelay: 1\nresponseTimeout: 10\n"
+    assert config == "batchSize: 16\nmaxBatchDelay: 1\nresponseTimeout: 3\n"
     assert stock["model"] == {
         "modelName": "ranker",
         "modelVersion": "1.0",

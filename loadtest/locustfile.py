@@ -80,8 +80,7 @@ class FeedReader(FastHttpUser):
         body = {"user_id": user, "features": [{"item_id": item} for item in items]}
         with self.client.post(self.feed_path, json=body, catch_response=True) as response:
             if response.status_code != 200:
-                response.failure(f"status {response.status_code}")
-                return None
+                return None  # Locust counts it as failed, with its own words
             answer: dict[str, Any] = response.json()
             if sorted(answer["prediction"]) != sorted(items):
                 response.failure("the answer does not rank every candidate")
@@ -91,9 +90,7 @@ class FeedReader(FastHttpUser):
     def report(self, request_id: str, item: int, event: str) -> None:
         """Say what happened to one item of a feed."""
         outcome = {"request_id": request_id, "item_id": item, "event": event}
-        with self.client.post(self.outcome_path, json=outcome, catch_response=True) as response:
-            if response.status_code != 202:
-                response.failure(f"status {response.status_code}")
+        self.client.post(self.outcome_path, json=outcome)
 
 
 class DirectTorchServe(FeedReader):

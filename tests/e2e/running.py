@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 import httpx
 import msgspec
 
+from marloft.archive.pack import pack
 from marloft.contract.records import OutcomeRecord, PredictionRecord
 from marloft.deploy.ports import Ports, check_free
 from marloft.errors import ServingError
@@ -52,7 +53,7 @@ def configure(project: Path, deployment: str) -> None:
     (project / "config.properties").write_bytes((REPOSITORY / "config.properties").read_bytes())
     (project / "deployment.yaml").write_text(deployment)
     for config in sorted((project / "archive_configs").glob("*.yaml")):
-        marloft(project, "pack", config)
+        pack(config, project / "model_store")
 
 
 def records(project: Path) -> list[PredictionRecord]:

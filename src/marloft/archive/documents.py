@@ -1,11 +1,13 @@
 """The documents in an archive, `model_card.md` and `fairness.json`: what makes them acceptable."""
 
 import re
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from marloft.archive.layout import UNREADABLE
 from marloft.contract.audit import FAIRNESS_JSON, FairnessReport
 from marloft.contract.check import Check
 from marloft.errors import ArchiveError, ConfigError
@@ -13,20 +15,17 @@ from marloft.files import parse_json
 
 MODEL_CARD = "model_card.md"
 PLACEHOLDER = "[More Information Needed]"
-DOCUMENTS = (MODEL_CARD, FAIRNESS_JSON)
 # The form that huggingface_hub reads: a YAML block between two lines of three dashes.
 _FRONT_MATTER = re.compile(r"^\s*---[\r\n]+(?P<yaml>[\S\s]*?)[\r\n]+---(\r\n|\r|\n|$)")
 
 
-def document_checks(documents: Mapping[str, bytes], artifact_sha256: str | None) -> list[Check]:
+def document_checks(archive: zipfile.ZipFile, artifact_sha256: str | None) -> list[Check]:
     """Check the documents that an archive holds; one that it does not hold passes.
 
-    Args:
-        documents: member → its bytes.
-        artifact_sha256: the packed artifact's hash, None for an archive of code only.
+    `artifact_sha256` is the packed artifact's hash, None for an archive of code only.
     """
     return [
-        _checked(code, member, check, documents.get(member), artifact_sha256)
+        _checked(archive, artifact_sha256, code, member, check)
         for code, member, check in (
             ("MRL014", MODEL_CARD, check_card),
             ("MRL015", FAIRNESS_JSON, check_fairness),
@@ -94,15 +93,16 @@ def check_fairness(data: bytes, artifact_sha256: str | None) -> str:
 
 
 def _checked(
+    archive: zipfile.ZipFile,
+    artifact_sha256: str | None,
     code: str,
     member: str,
     check: Callable[[bytes, str | None], str],
-    data: bytes | None,
-    artifact_sha256: str | None,
 ) -> Check:
-    if data is None:
+    if member not in archive.namelist():
         return Check(code=code, ok=True, culprit="", message=f"no {member} to check")
     try:
-        return Check(code=code, ok=True, culprit="", message=check(data, artifact_sha256))
-    except ArchiveError as error:
+        found = check(archive.read(member), artifact_sha256)
+    except (ArchiveError, *UNREADABLE) as error:
         return Check(code=code, ok=False, culprit=member, message=str(error))
+    return Check(code=code, ok=True, culprit="", message=found)

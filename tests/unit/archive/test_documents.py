@@ -66,13 +66,14 @@ def test_pack_refuses_documents_of_another_model(project: Path, name: str, messa
         packed(project)
 
 
-def test_verify_names_a_document_of_another_model() -> None:
-    documents = {
-        "model_card.md": card_text(SHA).encode(),
-        "fairness.json": to_json(fairness_report(SHA)),
-    }
-    assert all(check.ok for check in document_checks(documents, SHA))
-    failed = [(c.code, c.culprit) for c in document_checks(documents, "cd" * 32) if not c.ok]
+def test_verify_names_a_document_of_another_model(tmp_path: Path) -> None:
+    path = tmp_path / "documents.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model_card.md", card_text(SHA))
+        archive.writestr("fairness.json", to_json(fairness_report(SHA)))
+    with zipfile.ZipFile(path) as archive:
+        assert all(check.ok for check in document_checks(archive, SHA))
+        failed = [(c.code, c.culprit) for c in document_checks(archive, "cd" * 32) if not c.ok]
     assert failed == [("MRL014", "model_card.md"), ("MRL015", "fairness.json")]
 
 

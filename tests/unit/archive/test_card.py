@@ -38,6 +38,8 @@ def config(tmp_path: Path) -> Path:
     artifact = build / "export" / "model.onnx"
     artifact.with_name("model.torchscript").write_bytes(b"traced")
     factories.write_sidecar(artifact.with_name("model.torchscript"), "torchscript")
+    artifact.with_name("model.int8.onnx").write_bytes(b"quantized")
+    factories.write_sidecar(artifact.with_name("model.int8.onnx"), "onnx")
     sha256 = hashlib.sha256(artifact.read_bytes()).hexdigest()
     write_json(build / "fairness" / "fairness.json", fairness_report(sha256))
     write_json(build / "train" / "result.json", RESULT)

@@ -162,7 +162,7 @@ def _blocks(card: Card, artifacts: list[Artifact], report: FairnessReport | None
         Heading(text="Metrics"),
         *_metrics(card, artifacts),
         Heading(text="Fairness"),
-        *fairness_blocks(report),
+        *fairness_blocks(report, {a.sha256: a.file for a in artifacts}),
         Heading(text="Limits"),
         Bullets(items=[_line(text) for text in card.limits]),
     ]

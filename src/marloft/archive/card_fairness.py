@@ -7,8 +7,11 @@ from marloft.report.page import Block, Bullets, Paragraph, Table
 _VERDICTS = {"pass": "pass", "fail": "**fail**", "cannot_tell": "cannot tell"}
 
 
-def fairness_blocks(report: FairnessReport | None) -> list[Block]:
-    """Return the section's blocks; without an audit it says so."""
+def fairness_blocks(report: FairnessReport | None, files: dict[str, str]) -> list[Block]:
+    """Return the section's blocks; without an audit it says so.
+
+    `files` maps the SHA-256 of each of the card's artifacts to its file's name.
+    """
     if report is None:
         return [Paragraph(text="No audit was made: nothing is known about groups.")]
     rows = [
@@ -23,8 +26,8 @@ def fairness_blocks(report: FairnessReport | None) -> list[Block]:
     ]
     blocks: list[Block] = [
         Paragraph(
-            text=f"Judged is the decision `{report.decision}` on {report.rows:,} rows of "
-            f"{report.units:,} users; {report.confidence:.0%} intervals by resampling users. "
+            text=f"Judged is the decision `{report.decision}` of {files[str(report.model_sha256)]} on "
+            f"{report.rows:,} rows of {report.units:,} users; {report.confidence:.0%} intervals by resampling users. "
             "A verdict needs the whole interval on one side of the threshold. The interval of a "
             "largest gap excludes 0 (ratios: 1) even where groups are alike, so that alone shows "
             "nothing."

@@ -86,6 +86,7 @@ def test_numbers_are_the_runs(config: Path) -> None:
     sha256 = hashlib.sha256(artifact.read_bytes()).hexdigest()
     assert "| test AUC | 0.7654 |" in text
     assert "| ratings | 100,000 |" in text
+    assert "the decision `score ≥ 0.5` of model.onnx on 2,000 rows of 200 users" in text
     assert "| seed | 2020 |" in text
     assert "| hidden layers | 64, 32 |" in text
     assert "| gender: demographic parity difference | 0.020 [0.001, 0.040] | 0.05 | pass |" in text

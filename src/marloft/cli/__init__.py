@@ -5,7 +5,7 @@ import sys
 import typer
 
 from marloft import __version__
-from marloft.cli import archive, data, deploy, experiment
+from marloft.cli import archive, data, deploy, experiment, monitoring
 from marloft.errors import MarloftError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command()(deploy.apply)
 app.command()(deploy.promote)
 app.command()(deploy.rollback)
 app.command()(deploy.serve)
+app.command()(monitoring.metrics)
 
 
 def _print_version(wanted: bool) -> None:

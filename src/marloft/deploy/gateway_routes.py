@@ -18,11 +18,14 @@ from marloft.deploy.gateway_retries import (
     seconds,
     try_limit_s,
 )
+from marloft.deploy.gateway_stats import route_labels
 from marloft.deploy.gateway_terms import (
+    ARM_HEADER,
     CUSTOM_RESPONSE,
     HAS_QUERY_REGEX,
     JSON_TYPE,
     MALFORMED,
+    PATH_VERSION_HEADER,
     PRESENT,
     ROUTE_CONFIG,
     UNIT_HEADER,
@@ -36,7 +39,6 @@ from marloft.deploy.gateway_terms import (
 from marloft.errors import ReleaseError
 from marloft.files import to_json, write_atomic
 
-PATH_VERSION_HEADER = f"{ROUTE_HEADER}-v"
 OUTCOMES_MODEL = "outcomes"
 ROLLOUT_PREFIX = "rollout-"
 
@@ -166,16 +168,16 @@ class _ModelRouter:
             "weighted_clusters": weighted,
             "hash_policy": [_hash_of_unit(allocation)],
         }
-        return [{"match": match, "route": action}]
+        return [{"match": match, "route": action, **route_labels(self._name, allocation.name)}]
 
     def _version_route(self, match: Json, version: str) -> Json:
         if version in self._down:
-            detail = f"{self._name} {public_version(version)} is not ready; try again."
-            return answer(match, 503, detail)
+            return answer(match, 503, _not_ready(self._name, version))
         return {
             "match": match,
             "route": self._action([version]) | {"cluster": UPSTREAM},
             "request_headers_to_add": self._facts(version),
+            **route_labels(self._name),
         }
 
     def _action(self, versions: Iterable[str]) -> Json:
@@ -195,13 +197,18 @@ class _ModelRouter:
         return _told(version, {key: facts[key] for key in order if key in facts})
 
 
+def _not_ready(name: str, version: str) -> str:
+    return f"{name} {public_version(version)} is not ready; try again."
+
+
 def _numeric(version: str) -> list[int]:
     return [int(part) for part in version.split(".")]
 
 
 def _told(version: str, facts: Mapping[str, str]) -> list[Json]:
     text = ";".join(f"{key}={value}" for key, value in facts.items())
-    return [set_header(ROUTE_HEADER, text), set_header(PATH_VERSION_HEADER, version)]
+    told = {ROUTE_HEADER: text, PATH_VERSION_HEADER: version, ARM_HEADER: facts.get("arm", "")}
+    return [set_header(name, value) for name, value in told.items() if value]
 
 
 def _hash_of_unit(allocation: Allocation) -> Json:
@@ -236,10 +243,11 @@ def _body_guards(path: str, types: Sequence[str]) -> list[Json]:
         "headers": [_content_type([JSON_TYPE])],
         "dynamic_metadata": [metadata_matcher(MALFORMED, PRESENT)],
     }
-    refusal = f"Content-Type must be {' or '.join(types)}."
     return [
         *_guards(path, "POST"),
-        answer({"path": path, "headers": [wrong]}, 415, refusal),
+        answer(
+            {"path": path, "headers": [wrong]}, 415, f"Content-Type must be {' or '.join(types)}."
+        ),
         answer({"path": path, **broken}, 400, NOT_JSON),
     ]
 
@@ -254,8 +262,7 @@ def _health(release: Release, unavailable: Collection[tuple[str, str]]) -> list[
     guards = _guards("/health", "GET")
     match = {"path": "/health"}
     if (name, version) in unavailable:
-        detail = f"{name} {public_version(version)} is not ready; try again."
-        return [*guards, answer(match, 503, detail)]
+        return [*guards, answer(match, 503, _not_ready(name, version))]
     probe = {
         "match": match,
         "route": {

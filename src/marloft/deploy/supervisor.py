@@ -12,6 +12,7 @@ from msgspec import Struct
 from marloft.contract.release import Release, ReleasedModel, newest_number, read_release
 from marloft.deploy.envoy import Envoy
 from marloft.deploy.events import append_event
+from marloft.deploy.exporter import Exporter
 from marloft.deploy.gateway_retries import longest_request_s
 from marloft.deploy.gateway_routes import render_routes, write_routes
 from marloft.deploy.management import ManagementApi
@@ -72,10 +73,12 @@ def serve(project: Project, ports: Ports, stop: threading.Event, report: Report)
         controller.start(release)
         report("starting the gateway")
         gateway = stack.enter_context(Envoy(project.var, project.routes, ports))
+        exporter = stack.enter_context(Exporter(project.var, ports))
         append_event(project.var, "serving", release=release.release)
         while not stop.is_set():
             server.check_alive()
             gateway.check_alive()
+            exporter.revive(report)
             controller.step()
             controller.wait(stop)
         report("stopping")

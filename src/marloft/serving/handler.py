@@ -31,6 +31,7 @@ from marloft.serving.exchange import Exchange, open_exchange
 from marloft.serving.intake import Intake, Rejected, Request
 from marloft.serving.loaded import LoadedArchive
 from marloft.serving.log import RecordLog, var_folder
+from marloft.serving.metrics import WorkerMetrics
 
 _logger = logging.getLogger(__name__)
 _UNPROCESSED = "The model failed on this request; it is logged with its cause."
@@ -95,6 +96,7 @@ class Handler:
         self._intake = Intake(self._archive.schema, self._archive.version)
         self._var = var_folder()
         self._log = RecordLog(self._var / "log" / "predictions")
+        self._metrics = WorkerMetrics(self._archive.name, self._archive.version)
         self._encoder = msgspec.json.Encoder()
         self.load(self._archive)
         golden = self._archive.golden()
@@ -110,6 +112,7 @@ class Handler:
         for exchange in batch:
             self._compose(exchange)
         self._write_log(batch)
+        self._metrics.answered(batch, context.metrics)
         return [self._answer(exchange, context) for exchange in batch]
 
     def _admit(self, exchange: Exchange) -> None:
@@ -186,8 +189,9 @@ class Handler:
             if not e.route.probe
         ]
         try:
-            self._log.append(records)
+            self._metrics.log_written(self._log.append(records))
         except OSError as error:
+            self._metrics.log_failed()
             _logger.exception("The prediction log cannot be written.")
             for exchange in batch:
                 exchange.problem = Problem(

@@ -19,6 +19,7 @@ VERBS = [
     "experiment assign",
     "experiment design",
     "experiment size",
+    "metrics",
     "pack",
     "promote",
     "rollback",

@@ -7,19 +7,17 @@ clicked items per shown item, as in the experiment's analysis; conversion is the
 with at least one conversion. Items that were ranked but not shown have no label and do not count.
 """
 
-import heapq
 import time
 from collections.abc import Iterable
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
+from marloft.contract.records import OUTCOMES_FOLDER, PREDICTIONS_FOLDER
 from marloft.contract.release import read_release
 from marloft.errors import MarloftError
-from marloft.logs.read import OUTCOMES_FOLDER, PREDICTIONS_FOLDER
 from marloft.logs.tail import LogTail
 
 THRESHOLD = 0.5
@@ -56,20 +54,17 @@ class Counts(Struct, kw_only=True):
 
     answers: int = 0
     conversions: int = 0
+    shown: int = 0
+    clicked: int = 0
     true_positive: int = 0
     false_positive: int = 0
     false_negative: int = 0
     true_negative: int = 0
 
     @property
-    def shown(self) -> int:
-        """Items shown."""
-        return self.true_positive + self.false_positive + self.false_negative + self.true_negative
-
-    @property
     def ctr(self) -> float | None:
         """Clicked items per shown item."""
-        return _ratio(self.true_positive + self.false_negative, self.shown)
+        return _ratio(self.clicked, self.shown)
 
     @property
     def conversion(self) -> float | None:
@@ -78,8 +73,9 @@ class Counts(Struct, kw_only=True):
 
     @property
     def accuracy(self) -> float | None:
-        """Shown items whose prediction and label agree, per shown item."""
-        return _ratio(self.true_positive + self.true_negative, self.shown)
+        """Shown items whose prediction and label agree, per shown item that has a score."""
+        right = self.true_positive + self.true_negative
+        return _ratio(right, right + self.false_positive + self.false_negative)
 
     @property
     def precision(self) -> float | None:
@@ -103,7 +99,9 @@ class LiveQuality:
         self._predictions = LogTail(var / PREDICTIONS_FOLDER, _Answered, history_s=history_s)
         self._outcomes = LogTail(var / OUTCOMES_FOLDER, _Happened, history_s=history_s)
         self._kept: dict[str, _Answer] = {}
-        self._groups: dict[Group, Group] = {}
+        # Answers name their group by its place, since hashing a group costs more than counting.
+        self._groups: list[Group] = []
+        self._places: dict[tuple[str | int | None, ...], int] = {}
 
     @property
     def damaged_lines(self) -> int:
@@ -128,38 +126,29 @@ class LiveQuality:
     def _add(self, records: "Iterable[_Answered]") -> None:
         top = self.settings.top
         for record in records:
-            scores, ranked = record.scores, record.prediction
-            if record.role != "answer" or record.status != 200 or not scores:
+            if record.role != "answer" or record.status != 200:
                 continue
-            if not isinstance(ranked, list) or len(ranked) != len(scores):
-                continue
+            ranked = record.prediction if isinstance(record.prediction, list) else None
+            shown = [record.prediction] if ranked is None else ranked[:top]
+            scores = record.scores if ranked and len(ranked) == len(record.scores or ()) else None
             # A retried request is logged twice; the later attempt replaces the earlier.
             self._kept.pop(record.request_id, None)
-            # `scores` has the request's order, but the answer is ranked by them.
             self._kept[record.request_id] = _Answer(
                 time_s=datetime.fromisoformat(record.time).timestamp(),
                 group=self._group(record),
-                items=[str(item) for item in ranked[:top]],
-                positive=sum(
-                    1 << place
-                    for place, score in enumerate(heapq.nlargest(top, scores))
-                    if score >= THRESHOLD
-                ),
+                items=[str(item) for item in shown],
+                positive=None if scores is None else _positive(scores, top),
             )
 
-    def _group(self, record: "_Answered") -> Group:
-        role = ""
-        if record.arm is not None and record.release is not None:
-            control = _control_arm(self._releases, record.release, record.model)
-            role = "control" if record.arm == control else "treatment"
-        group = Group(
-            model=record.model,
-            version=record.version,
-            experiment=record.experiment or "",
-            arm=record.arm or "",
-            role=role,
-        )
-        return self._groups.setdefault(group, group)
+    def _group(self, record: "_Answered") -> int:
+        key = (record.model, record.version, record.experiment, record.arm, record.release)
+        place = self._places.get(key)
+        if place is None:
+            group = _group_of(record, self._releases)
+            if group not in self._groups:
+                self._groups.append(group)
+            place = self._places[key] = self._groups.index(group)
+        return place
 
     def _mark(self, outcomes: "Iterable[_Happened]") -> None:
         for outcome in outcomes:
@@ -184,15 +173,18 @@ class LiveQuality:
             del self._kept[request_id]
 
     def _count(self, end_s: float) -> dict[Group, Counts]:
-        found: dict[Group, Counts] = {}
+        every = [Counts() for _ in self._groups]
+        start_s = end_s - self.settings.window_s
         for answer in self._kept.values():
-            if not end_s - self.settings.window_s <= answer.time_s <= end_s:
+            if not start_s <= answer.time_s <= end_s:
                 continue
-            counts = found.get(answer.group)
-            if counts is None:
-                counts = found[answer.group] = Counts()
+            counts = every[answer.group]
             counts.answers += 1
             counts.conversions += answer.converted
+            counts.shown += len(answer.items)
+            counts.clicked += answer.clicked.bit_count()
+            if answer.positive is None:
+                continue
             hits = (answer.clicked & answer.positive).bit_count()
             counts.true_positive += hits
             counts.false_positive += answer.positive.bit_count() - hits
@@ -200,7 +192,8 @@ class LiveQuality:
             counts.true_negative += (
                 len(answer.items) - (answer.clicked | answer.positive).bit_count()
             )
-        return found
+        counted = zip(self._groups, every, strict=True)
+        return {group: counts for group, counts in counted if counts.answers}
 
 
 class _Answered(Struct, frozen=True, kw_only=True, gc=False):
@@ -227,22 +220,41 @@ class _Happened(Struct, frozen=True, kw_only=True, gc=False):
     event: str
 
 
-class _Answer(Struct, kw_only=True):
+class _Answer(Struct, kw_only=True, gc=False):
     """One answer in the window; bit n of `positive` and `clicked` is the n-th shown item."""
 
     time_s: float
-    group: Group
+    group: int
     items: list[str]
-    positive: int
+    positive: int | None
     clicked: int = 0
     converted: bool = False
+
+
+def _group_of(record: _Answered, releases: Path) -> Group:
+    role = ""
+    if record.arm is not None and record.release is not None:
+        control = _control_arm(releases, record.release, record.model)
+        role = "control" if record.arm == control else "treatment"
+    return Group(
+        model=record.model,
+        version=record.version,
+        experiment=record.experiment or "",
+        arm=record.arm or "",
+        role=role,
+    )
+
+
+def _positive(scores: list[float], top: int) -> int:
+    """Return the bits of the `top` best scores: the log has them in the request's order."""
+    best = sorted(scores, reverse=True)[:top]
+    return sum(1 << place for place, score in enumerate(best) if score >= THRESHOLD)
 
 
 def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-@lru_cache(maxsize=256)
 def _control_arm(releases: Path, number: int, model: str) -> str | None:
     """Return the first arm of the release's allocation, None when it cannot be known."""
     try:

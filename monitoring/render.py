@@ -60,25 +60,25 @@ def render(prometheus: str, span_s: float, out: Path) -> list[str]:
 
 
 def _draw(axes: Axes, panel: Panel, client: httpx.Client, start_s: float, end_s: float) -> bool:
-    found = False
+    highest = None
     for query in panel.queries:
         for series in _query_range(client, query, start_s, end_s):
             minutes = [(float(at) - end_s) / 60 for at, _ in series["values"]]
             values = [float(value) for _, value in series["values"]]
             axes.plot(minutes, values, label=_legend(query, series["metric"]), linewidth=1.2)
-            found = True
+            highest = max(values + ([] if highest is None else [highest]))
     axes.set_title(panel.title, fontsize=10)
     axes.set_ylabel(_UNITS.get(panel.unit, ""), fontsize=8)
     axes.set_xlabel("minutes before now", fontsize=8)
     axes.set_xlim((start_s - end_s) / 60, 0)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
-    if found:
-        axes.set_ylim(bottom=0)
-        axes.legend(fontsize=7)
-    else:
+    if highest is None:
         axes.text(0.5, 0.5, "no data", ha="center", va="center", transform=axes.transAxes)
-    return found
+        return False
+    axes.set_ylim(0, 1.15 * highest if highest > 0 else 1)
+    axes.legend(fontsize=7)
+    return True
 
 
 def _query_range(

@@ -39,7 +39,7 @@ def rows() -> list[Row]:
     """Return the dashboard's rows from top to bottom."""
     return [
         Row(title="What clients see", panels=[*_latency(), _requests(), _errors()]),
-        Row(title="Inside the workers", panels=[_stages(), _batch_size(), _log()]),
+        Row(title="Inside the workers", panels=[_stages(), _batch_size(), *_log()]),
         Row(title="Answers and their outcomes", panels=[_quality(), *_outcomes()]),
     ]
 
@@ -126,19 +126,30 @@ def _batch_size() -> Panel:
     )
 
 
-def _log() -> Panel:
-    return Panel(
-        title="Prediction log",
-        about="Bytes written per second; each failed write is a batch that got 503.",
-        unit="Bps",
-        queries=[
-            Query(expr=f"sum by (model, version) (rate({names.LOG_BYTES}[1m]))", legend=_VERSION),
-            Query(
-                expr=f"sum by (model, version) (rate({names.LOG_FAILURES}[1m]))",
-                legend=f"{_VERSION} failures per second",
-            ),
-        ],
-    )
+def _log() -> list[Panel]:
+    return [
+        Panel(
+            title="Prediction log",
+            about="Bytes written per second.",
+            unit="Bps",
+            queries=[
+                Query(
+                    expr=f"sum by (model, version) (rate({names.LOG_BYTES}[1m]))", legend=_VERSION
+                )
+            ],
+        ),
+        Panel(
+            title="Failed log writes",
+            about="Per second; each is a batch whose requests got 503.",
+            unit="ops",
+            queries=[
+                Query(
+                    expr=f"sum by (model, version) (rate({names.LOG_FAILURES}[1m]))",
+                    legend=_VERSION,
+                )
+            ],
+        ),
+    ]
 
 
 def _quality() -> Panel:

@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 TORCH_INDEX ?=
 PORT_OFFSET ?= 0
 BIN := .venv/bin
-CODE := $(wildcard src tests training handlers loadtest benchmarks/*.py)
+CODE := $(wildcard src tests training handlers loadtest monitoring benchmarks/*.py)
 
 .PHONY: help install demo test check lock clean
 

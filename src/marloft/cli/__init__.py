@@ -5,7 +5,7 @@ import sys
 import typer
 
 from marloft import __version__
-from marloft.cli import archive, card, data, deploy, experiment, fairness
+from marloft.cli import archive, card, data, deploy, experiment, fairness, monitoring
 from marloft.errors import MarloftError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command()(deploy.apply)
 app.command()(deploy.promote)
 app.command()(deploy.rollback)
 app.command()(deploy.serve)
+app.command()(monitoring.metrics)
 
 
 def _print_version(wanted: bool) -> None:

@@ -14,6 +14,7 @@ from marloft.contract.release import Release, ReleasedModel, newest_number, read
 from marloft.deploy.allocations import render_allocations
 from marloft.deploy.envoy import Envoy
 from marloft.deploy.events import append_event
+from marloft.deploy.exporter import Exporter
 from marloft.deploy.gateway_retries import longest_request_s
 from marloft.deploy.gateway_routes import render_routes, write_routes
 from marloft.deploy.management import ManagementApi
@@ -81,10 +82,12 @@ def serve(project: Project, ports: Ports, stop: threading.Event, report: Report)
         controller.start(release)
         report("starting the gateway")
         gateway = stack.enter_context(Envoy(project.var, project.routes, ports))
+        exporter = stack.enter_context(Exporter(project.var, ports))
         append_event(project.var, "serving", release=release.release)
         while not stop.is_set():
             server.check_alive()
             gateway.check_alive()
+            exporter.revive(report)
             controller.step()
             controller.wait(stop)
         report("stopping")

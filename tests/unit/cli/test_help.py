@@ -21,6 +21,7 @@ VERBS = [
     "experiment design",
     "experiment size",
     "fairness audit",
+    "metrics",
     "pack",
     "promote",
     "rollback",

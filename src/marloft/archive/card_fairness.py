@@ -24,11 +24,11 @@ def fairness_blocks(report: FairnessReport | None, files: dict[str, str]) -> lis
         for feature in report.features
         for result in feature.results
     ]
+    judged = files[str(report.model_sha256)]
     blocks: list[Block] = [
         Paragraph(
-            text=f"Judged is the decision `{report.decision}` of "
-            f"{files[str(report.model_sha256)]} on {report.rows:,} rows of {report.units:,} users; "
-            f"{report.confidence:.0%} intervals by resampling users. "
+            text=f"Judged is the decision `{report.decision}` of {judged} on {report.rows:,} rows "
+            f"of {report.units:,} users; {report.confidence:.0%} intervals by resampling users. "
             "A verdict needs the whole interval on one side of the threshold. The interval of a "
             "largest gap excludes 0 (ratios: 1) even where groups are alike, so that alone shows "
             "nothing."

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,12 +21,21 @@ _PACKAGES = {
 
 
 def tool(name: str) -> str:
-    """Return the program's path; skip the test when it is missing, fail if `$REQUIRE` is 1."""
+    """Return the path of a program of one of Debian's packages, or skip as `missing` does."""
     package, names = _PACKAGES[name]
     found = next((path for each in names if (path := shutil.which(each))), None)
-    if found is not None:
-        return found
-    reason = f"{name} is not installed: apt-get install {package}"
+    return found or missing(f"{name} is not installed: apt-get install {package}")
+
+
+def program(name: str, cure: str) -> str:
+    """Return the path of a program, beside this Python or on PATH, or skip as `missing` does."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.is_file() else shutil.which(name)
+    return found or missing(f"needs {name}: {cure}")
+
+
+def missing(reason: str) -> str:
+    """Skip the test for `reason`, or fail it where all tools are promised (`$REQUIRE` is 1)."""
     if os.environ.get(REQUIRE) == "1":
         pytest.fail(reason)
     pytest.skip(reason)

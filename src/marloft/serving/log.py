@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,10 +32,13 @@ class RecordLog:
     """Appends JSON lines to a segment of its own, so that workers never share a file."""
 
     def __init__(self, folder: Path) -> None:
-        """Open a new segment in `folder`, named by start time and process id."""
+        """Open a new segment in `folder`, named by start time, host and process id.
+
+        Without the host, workers of two containers that share the folder could meet in one file.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        self.path = folder / f"{started}-{os.getpid()}.jsonl"
+        self.path = folder / f"{started}-{platform.node()}-{os.getpid()}.jsonl"
         self._file = os.open(
             self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644
         )

@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 TORCH_INDEX ?=
 PORT_OFFSET ?= 0
 BIN := .venv/bin
-CODE := $(wildcard src tests training handlers loadtest benchmarks)
+CODE := $(wildcard src tests training handlers loadtest monitoring benchmarks/*.py)
 
 .PHONY: help install demo test test-container check k8s lock clean
 

@@ -14,9 +14,12 @@ from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging_utils import ModelExportUtils
 
 import marloft
+from marloft.archive.documents import MODEL_CARD, check_card, check_fairness
 from marloft.archive.golden import compiled, parse_golden
 from marloft.archive.members import RESERVED, STOCK_MANIFEST, colliding, shadowed, unsafe
 from marloft.archive.spec import ArchiveSpec, read_artifact, read_spec
+from marloft.contract.allocation import ALLOCATION_JSON, packed_allocation
+from marloft.contract.audit import FAIRNESS_JSON
 from marloft.contract.manifest import (
     ARCHIVE_JSON,
     GOLDEN_JSONL,
@@ -48,7 +51,8 @@ def pack(config: Path, out: Path = Path("model_store")) -> ArchiveSidecar:
     Raises:
         ConfigError: the file, or one it names, is missing or has not the expected form.
         ArchiveError: members collide, hide a module or are unsafe; the artifact was changed after
-            its export; the store holds other bytes under this version.
+            its export; card or audit are another artifact's; the store holds other bytes under
+            this version.
     """
     spec = read_spec(config)
     members = _collect(spec)
@@ -58,7 +62,7 @@ def pack(config: Path, out: Path = Path("model_store")) -> ArchiveSidecar:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".pack-") as staging:
         built = Path(staging) / path.name
-        _write_zip(built, members, hashes)
+        write_zip(built, members, hashes)
         sha256 = sha256_file(built)
         if not path.exists():
             built.replace(path)
@@ -86,17 +90,36 @@ def _collect(spec: ArchiveSpec) -> dict[str, Source]:
 
 
 def _generated(spec: ArchiveSpec) -> dict[str, Source]:
-    compiled(spec.schema)
     generated: dict[str, Source] = {
-        SCHEMA_JSON: to_json(to_json_schema(spec.schema)),
         MODEL_CONFIG: _model_config(spec.settings),
         STOCK_MANIFEST: _stock_manifest(spec),
     }
-    if spec.golden is not None:
+    if spec.schema is not None:
+        compiled(spec.schema)
+        generated[SCHEMA_JSON] = to_json(to_json_schema(spec.schema))
+    if spec.allocation is not None:
+        experiment = Path(spec.allocation.experiment)
+        generated[ALLOCATION_JSON] = to_json(packed_allocation(experiment, spec.allocation.model))
+    if spec.golden is not None and spec.schema is not None:
         golden = Path(spec.golden).read_bytes()
         parse_golden(golden, spec.schema)
         generated[GOLDEN_JSONL] = golden
-    return generated
+    return generated | _documents(spec)
+
+
+def _documents(spec: ArchiveSpec) -> dict[str, Source]:
+    """Return model card and audit after checking that they are about this artifact."""
+    artifact = None if spec.artifact is None else sha256_file(Path(spec.artifact))
+    documents: dict[str, Source] = {}
+    if spec.card is not None:
+        card = Path(spec.card).read_bytes()
+        check_card(card, artifact)
+        documents[MODEL_CARD] = card
+    if spec.audit is not None:
+        audit = Path(spec.audit).read_bytes()
+        check_fairness(audit, artifact)
+        documents[FAIRNESS_JSON] = audit
+    return documents
 
 
 def _check_handler(handler: Path) -> None:
@@ -182,7 +205,7 @@ def _sha256(source: Source) -> str:
     return sha256_file(source) if isinstance(source, Path) else hashlib.sha256(source).hexdigest()
 
 
-def _write_zip(path: Path, members: Mapping[str, Source], hashes: dict[str, str]) -> None:
+def write_zip(path: Path, members: Mapping[str, Source], hashes: dict[str, str]) -> None:
     """Write stored, sorted members with constant times and rights, and flush them to the disk."""
     with path.open("wb") as stream:
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:

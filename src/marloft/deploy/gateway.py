@@ -6,6 +6,7 @@ from pathlib import Path
 from marloft.contract.predict_api import REQUEST_ID_HEADER, USER_HEADER
 from marloft.deploy.gateway_operations import operations_clusters, operations_listener
 from marloft.deploy.gateway_replies import hide_server_errors, local_reply_config
+from marloft.deploy.gateway_stats import access_log, stats_config, strip_before_everything
 from marloft.deploy.gateway_terms import (
     CUSTOM_RESPONSE,
     JSON_TYPE,
@@ -87,7 +88,7 @@ def render_bootstrap(
 
     `routes_file` holds what `render_routes` returns and must exist when Envoy starts; Envoy takes
     a new one when it is renamed into place, and keeps the old routes when the new file is broken.
-    `exposure` says who reaches which listener. The access log is off.
+    `exposure` says who reaches which listener. No request is logged, only counted.
     """
     hosts = exposure or Exposure()
     gateway = _listener(ports, routes_file, hosts.gateway, max_body_bytes)
@@ -95,6 +96,7 @@ def render_bootstrap(
         {
             "node": {"id": "gateway", "cluster": "marloft"},
             "admin": {"address": address(LOOPBACK, ports.envoy_admin)},
+            "stats_config": stats_config(),
             "static_resources": {
                 "listeners": [gateway, operations_listener(ports, hosts.operations)],
                 "clusters": [_upstream(ports), *operations_clusters(ports)],
@@ -145,6 +147,8 @@ def _connection_manager(routes_file: Path, max_body_bytes: int) -> Json:
         request_headers_timeout="10s",
         request_timeout="30s",
         stream_idle_timeout="60s",
+        early_header_mutation_extensions=strip_before_everything(),
+        access_log=access_log(),
         local_reply_config=local_reply_config(max_body_bytes),
         rds={"route_config_name": ROUTE_CONFIG, "config_source": _watched(routes_file)},
         http_filters=_http_filters(max_body_bytes),

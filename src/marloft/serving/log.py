@@ -44,20 +44,21 @@ class RecordLog:
         )
         self._encoder = msgspec.json.Encoder()
 
-    def append(self, records: Sequence[msgspec.Struct]) -> None:
-        """Write all records with one system call.
+    def append(self, records: Sequence[msgspec.Struct]) -> int:
+        """Write all records with one system call and return the number of bytes.
 
         Raises:
             OSError: the disk is full or the write was cut short; nothing may be acknowledged.
         """
         if not records:
-            return
+            return 0
         data = self._encoder.encode_lines(records)
         written = os.write(self._file, data)
         if written != len(data):
             # A line cut short would run into the next batch's first one.
             os.ftruncate(self._file, os.lseek(self._file, 0, os.SEEK_END) - written)
             raise OSError(errno.ENOSPC, f"wrote {written} of {len(data)} bytes", str(self.path))
+        return written
 
     def close(self) -> None:
         """Close the segment."""

@@ -13,12 +13,15 @@ from tests.factories import REPOSITORY
 
 VERBS = [
     "apply",
+    "card",
     "data fetch",
     "data prepare",
     "experiment analyze",
     "experiment assign",
     "experiment design",
     "experiment size",
+    "fairness audit",
+    "metrics",
     "pack",
     "promote",
     "rollback",

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from marloft.assignment import arm_of
+from marloft.contract.audit import FairnessReport, summarize
 from marloft.contract.manifest import ArchiveSidecar
 from marloft.contract.release import read_release
 from marloft.demo.run import Demo, Step
@@ -67,6 +68,15 @@ def optimize(demo: Demo) -> None:
         for row in found["rows"]
         if row["candidates"] == 50
     ]
+
+
+def fairness(demo: Demo) -> None:
+    """Audit the decision `score >= t` between groups of users, and write the model card."""
+    demo.run("python", "training/fairness_audit.py")
+    demo.run("marloft", "card", "training/card.yaml")
+    demo.summary["fairness"] = summarize(
+        read_json(Path("build/fairness/fairness.json"), FairnessReport)
+    )
 
 
 def pack(demo: Demo) -> None:
@@ -174,6 +184,7 @@ STEPS = (
     Step(name="data", title="fetch and prepare real data", run=data),
     Step(name="train", title="train on two processes", run=train),
     Step(name="optimize", title="export, quantize, measure", run=optimize),
+    Step(name="fairness", title="audit fairness, write the model card", run=fairness),
     Step(name="pack", title="pack and verify model archives", run=pack),
     Step(name="serve", title="serve behind the gateway", run=serve),
     Step(name="experiment", title="A/B test of fp32 against INT8 under load", run=experiment),

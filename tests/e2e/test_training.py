@@ -1,8 +1,11 @@
 """From prepared data to exported models, through the recipes as a user runs them."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -70,6 +73,33 @@ def test_a_resumed_run_ends_with_the_same_weights(workspace: Path, two_processes
     assert [m.epoch for m in curve(workspace / "cut")] == [1, 2, 3]
 
 
+def test_a_run_killed_within_an_epoch_ends_with_the_same_weights(
+    workspace: Path, two_processes: Path
+) -> None:
+    saved = workspace / "killed" / "checkpoint"
+    run = start_training(workspace, "killed", "epochs=3", "checkpoint_every_steps=3")
+    wait_until(lambda: any(saved.glob("00000[12]-00000[36]/.metadata")), run)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    rest = train(
+        workspace,
+        "killed",
+        *("epochs=3", "checkpoint_every_steps=3"),
+        launcher=TORCHRUN,
+        options=["--resume"],
+    )
+    assert rest.returncode == 0, rest.stderr
+    assert "epoch   1/" not in rest.stdout
+    assert result(workspace / "killed").weights_sha256 == result(two_processes).weights_sha256
+
+
+def test_bf16_on_two_processes_learns_about_the_same(workspace: Path, two_processes: Path) -> None:
+    run = train(workspace, "bf16", "epochs=3", "precision=bf16", launcher=TORCHRUN)
+    assert run.returncode == 0, run.stderr
+    apart = abs(curve(workspace / "bf16")[-1].train_loss - curve(two_processes)[-1].train_loss)
+    assert TOLERANCE < apart < 5e-3
+
+
 def test_a_misspelt_setting_ends_with_the_nearest_name(workspace: Path) -> None:
     run = train(workspace, "typo", "optimizer.learnig_rate=0.1")
     assert run.returncode == 2
@@ -121,6 +151,32 @@ def test_export_of_weights_that_are_not_the_runs_is_refused(
     assert not (workspace / "refused").exists()
 
 
+def start_training(workspace: Path, name: str, *settings: str) -> subprocess.Popen[str]:
+    """Start a run on two processes in a process group of its own."""
+    return subprocess.Popen(
+        [*TORCHRUN, *train_words(workspace, name, *settings)],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_until(happened: Callable[[], bool], run: subprocess.Popen[str]) -> None:
+    """Wait for an event in a run; fail when the run ends before it."""
+    while not happened():
+        assert run.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.002)
+
+
+def train_words(workspace: Path, name: str, *settings: str) -> list[str]:
+    settings = (f"data.folder={workspace / 'data'}", f"out={workspace / name}", *settings)
+    overrides = [part for setting in settings for part in ("--set", setting)]
+    return [str(REPOSITORY / "training" / "train.py"), *overrides]
+
+
 def train(
     workspace: Path,
     name: str,
@@ -128,10 +184,8 @@ def train(
     launcher: list[str] | None = None,
     options: list[str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    settings = (f"data.folder={workspace / 'data'}", f"out={workspace / name}", *settings)
-    command = [*(launcher or [sys.executable]), str(REPOSITORY / "training" / "train.py")]
-    overrides = [part for setting in settings for part in ("--set", setting)]
-    return run_command([*command, *overrides, *(options or [])])
+    words = train_words(workspace, name, *settings)
+    return run_command([*(launcher or [sys.executable]), *words, *(options or [])])
 
 
 def export(run: Path, out: Path) -> subprocess.CompletedProcess[str]:

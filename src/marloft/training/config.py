@@ -19,6 +19,7 @@ Rate = Annotated[float, Meta(ge=0, lt=1)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Split = Literal["random", "chronological"]
 Device = Literal["cpu", "cuda"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +56,15 @@ class OptimizerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Decoupled weight decay, per step and multiplied by the step size."""
 
 
+class EarlyStopping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a run ends before its last epoch."""
+
+    patience: Positive
+    """Epochs without progress after which the run stops."""
+    min_delta: NotNegative
+    """How far the valid AUC must pass the best one seen to count as progress."""
+
+
 class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One training run."""
 
@@ -64,13 +74,34 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     model: ModelConfig
     optimizer: OptimizerConfig
     epochs: Positive
-    """Passes over the training rows; the epoch with the best valid AUC is kept."""
+    """Passes over the training rows, at most; the epoch with the best valid AUC is kept."""
     batch_size: Positive
-    """Rows of one step over all processes together, so that it means the same on any number."""
+    """Rows of one forward and backward pass over all processes together, so that it means the
+    same on any number."""
+    accumulation_steps: Positive
+    """Passes whose gradients are added up before the optimizer takes a step."""
+    precision: Precision
+    """What the forward and backward pass compute in; weights, gradients' sums and the optimizer
+    stay fp32. bf16 keeps fp32's range; fp16 scales the loss, and needs device: cuda."""
+    activation_checkpointing: bool
+    """Recompute each block's activations in the backward pass and do not keep them."""
+    early_stopping: EarlyStopping | None
+    """null: always take all epochs."""
+    checkpoint_every_steps: Positive | None
+    """Save each so many optimizer steps within an epoch, besides after each epoch; null: only
+    after each epoch."""
     seed: Annotated[int, Meta(ge=0)]
     """Seed of the initial weights and of the order of the rows."""
     device: Device
     """cpu (gloo) or cuda (nccl, one GPU per process)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no key shows alone."""
+        if self.precision == "fp16" and self.device == "cpu":
+            raise ValueError(
+                "precision: fp16 needs device: cuda (fp16 is a GPU's format); use bf16 or fp32 on "
+                "the CPU, or set device: cuda"
+            )
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:

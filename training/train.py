@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from msgspec.structs import replace
 from torch.amp import GradScaler
@@ -24,7 +23,7 @@ from marloft import files
 from marloft.errors import MarloftError
 from marloft.ranker import metrics, prepare
 from marloft.ranker.features import FeatureTables
-from marloft.ranker.models import Ranker, load_ranker, score, table_sizes
+from marloft.ranker.models import Ranker, evaluate, load_ranker, score, table_sizes
 from marloft.training import checkpoint, memory, parallel, stop, stream, track
 from marloft.training.checkpoint import CHECKPOINTS, RESULT, WEIGHTS, Progress
 from marloft.training.config import TrainConfig, read_config
@@ -141,12 +140,6 @@ def save_within_epoch(learner: Learner, progress: Progress) -> None:
     progress = replace(progress, loss_scale=learner.scaler.state_dict())
     folder = Path(progress.config.out) / CHECKPOINTS
     checkpoint.save(folder, learner.model, learner.optimizer, progress)
-
-
-def evaluate(model: Ranker, part: stream.Rows) -> metrics.Quality:
-    """Return the figures of the sharded model, the same in every process."""
-    scores = 1 / (1 + np.exp(-stream.predict(model, part).astype(np.float64)))
-    return metrics.quality(part.labels.astype(np.int64), scores)
 
 
 def end_epoch(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 
 from marloft import files
 from marloft.contract.manifest import Artifact, GoldenAnswer
@@ -151,6 +152,17 @@ def test_export_of_weights_that_are_not_the_runs_is_refused(
     assert not (workspace / "refused").exists()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_tensorrt_without_a_gpu_is_refused_and_exports_nothing(
+    workspace: Path, two_processes: Path
+) -> None:
+    run = export(two_processes, workspace / "no_gpu", "--tensorrt")
+    assert run.returncode == 2
+    (line,) = run.stderr.splitlines()
+    assert line.startswith("error: TensorRT needs an NVIDIA GPU")
+    assert not (workspace / "no_gpu").exists()
+
+
 def start_training(workspace: Path, name: str, *settings: str) -> subprocess.Popen[str]:
     """Start a run on two processes in a process group of its own."""
     return subprocess.Popen(
@@ -188,9 +200,9 @@ def train(
     return run_command([*(launcher or [sys.executable]), *words, *(options or [])])
 
 
-def export(run: Path, out: Path) -> subprocess.CompletedProcess[str]:
+def export(run: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     script = str(REPOSITORY / "training" / "export.py")
-    return run_command([sys.executable, script, "--run", str(run), "--out", str(out)])
+    return run_command([sys.executable, script, "--run", str(run), "--out", str(out), *options])
 
 
 def run_command(command: list[str]) -> subprocess.CompletedProcess[str]:

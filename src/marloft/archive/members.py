@@ -19,6 +19,7 @@ WORKER_PACKAGES = frozenset(
         "packaging",
         "prometheus_client",
         "psutil",
+        "tensorrt",
         "torch",
         "ts",
         "xxhash",

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from marloft import files
-from marloft.training.config import TrainConfig
+from marloft.training.config import DistilConfig, TrainConfig
 from marloft.training.memory import MemoryKind
 
 
@@ -50,6 +50,23 @@ class RunResult(Struct, frozen=True, kw_only=True):
     config: TrainConfig
     data: dict[str, str]
     weights_sha256: str
+
+
+class DistilResult(Struct, frozen=True, kw_only=True):
+    """`result.json` of a distillation: the student beside its teacher on the same test part."""
+
+    valid_auc: float
+    test_auc: float
+    test_log_loss: float
+    teacher_test_auc: float
+    teacher_test_log_loss: float
+    parameters: int
+    teacher_parameters: int
+    best_epoch: int
+    seconds: float
+    config: DistilConfig
+    weights_sha256: str
+    teacher_weights_sha256: str
 
 
 class MetricsLog:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from marloft.errors import ConfigError
-from marloft.training.config import TrainConfig, read_config
+from marloft.training.config import TrainConfig, read_config, read_distil_config
 
 CONFIG = Path(__file__).parents[3] / "training" / "config.yaml"
 
@@ -54,6 +54,13 @@ def test_fp16_is_read_for_a_gpu() -> None:
     assert (config.device, config.precision) == ("cuda", "fp16")
 
 
+def test_a_distillation_is_read_and_overridden_like_a_run() -> None:
+    config = read_distil_config(CONFIG.with_name("distil.yaml"), ["soft_weight=1"])
+    assert (config.teacher, config.soft_weight) == ("build/train", 1.0)
+    with pytest.raises(ConfigError, match=re.escape("Expected `float` <= 1.0")):
+        read_distil_config(CONFIG.with_name("distil.yaml"), ["soft_weight=1.5"])
+
+
 def test_an_unknown_key_of_the_file_is_answered_with_the_nearest(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(CONFIG.read_text().replace("weight_decay", "weight_dacay"))
@@ -80,5 +87,7 @@ def test_every_key_is_explained() -> None:
     assert unexplained == [
         "data: DataConfig",
         "model: ModelConfig",
+        "optimizer: OptimizerConfig",
+        "student: ModelConfig",
         "optimizer: OptimizerConfig",
     ]

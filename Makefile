@@ -5,7 +5,7 @@ BIN := .venv/bin
 # All but gpu: its packages are of use on machines with an NVIDIA GPU only.
 LOCKED_EXTRAS = $(addprefix --extra=,$(shell $(BIN)/python -c 'import tomllib; \
   print(*sorted(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"].keys() - {"gpu"}))'))
-CODE := $(wildcard src tests training handlers loadtest benchmarks)
+CODE := $(wildcard src tests training handlers loadtest benchmarks/*.py)
 
 .PHONY: help install demo test check lock clean
 

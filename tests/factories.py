@@ -83,12 +83,16 @@ def body(user: int | str | None, items: list[Any], **more: Any) -> dict[str, Any
 
 
 def write_export(folder: Path, seed: int = 0, torchscript: bool = False) -> Path:
-    """Write what an export leaves in `folder`; TorchScript costs an import of torch."""
+    """Write what an export leaves in `folder`; TorchScript costs an import of torch.
+
+    model.int8.onnx is the same graph again: what quantization does to a model is tested apart.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tables().save(folder / "tables.npz")
     write_atomic(folder / "golden.jsonl", msgspec.json.Encoder().encode_lines(golden(seed)))
-    _write_onnx(folder / "model.onnx", seed)
-    write_sidecar(folder / "model.onnx", "onnx")
+    for name in ("model.onnx", "model.int8.onnx"):
+        _write_onnx(folder / name, seed)
+        write_sidecar(folder / name, "onnx")
     if torchscript:
         _write_torchscript(folder / "model.torchscript", seed)
         write_sidecar(folder / "model.torchscript", "torchscript")
@@ -96,8 +100,8 @@ def write_export(folder: Path, seed: int = 0, torchscript: bool = False) -> Path
 
 
 def write_project(folder: Path, torchscript: bool = False) -> Path:
-    """Lay a project out as the repository is: handlers, archive_configs and a tiny export."""
-    for name in ("handlers", "archive_configs"):
+    """Lay a project out as the repository is: its handlers, configs, workflows; a tiny export."""
+    for name in ("handlers", "archive_configs", "workflows"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__*"))
     write_export(folder / "build" / "export", torchscript=torchscript)
     return folder

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, Self
 import httpx
 import msgspec
 
-from marloft.contract.records import PredictionRecord
+from marloft.archive.pack import pack
+from marloft.contract.records import OutcomeRecord, PredictionRecord
 from marloft.deploy.ports import Ports, check_free
 from marloft.errors import ServingError
 from tests.factories import REPOSITORY
@@ -52,7 +53,7 @@ def configure(project: Path, deployment: str) -> None:
     (project / "config.properties").write_bytes((REPOSITORY / "config.properties").read_bytes())
     (project / "deployment.yaml").write_text(deployment)
     for config in sorted((project / "archive_configs").glob("*.yaml")):
-        marloft(project, "pack", config)
+        pack(config, project / "model_store")
 
 
 def records(project: Path) -> list[PredictionRecord]:
@@ -61,6 +62,14 @@ def records(project: Path) -> list[PredictionRecord]:
     for segment in sorted((project / "var" / "log" / "predictions").glob("*.jsonl")):
         lines += segment.read_bytes().splitlines()
     return [msgspec.json.decode(line, type=PredictionRecord) for line in lines]
+
+
+def outcome_records(project: Path) -> list[OutcomeRecord]:
+    """Return every line of the outcome log."""
+    lines: list[bytes] = []
+    for segment in sorted((project / "var" / "log" / "outcomes").glob("*.jsonl")):
+        lines += segment.read_bytes().splitlines()
+    return [msgspec.json.decode(line, type=OutcomeRecord) for line in lines]
 
 
 class Asked(NamedTuple):

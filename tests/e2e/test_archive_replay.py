@@ -36,6 +36,32 @@ def test_good_archive_repeats_its_golden_answers(tmp_path: Path) -> None:
     assert report.log is None
 
 
+def test_archive_of_code_alone_is_only_loaded(tmp_path: Path) -> None:
+    project = factories.write_project(tmp_path)
+    config = project / "archive_configs" / "outcomes.yaml"
+    report = replay(tmp_path / pack(config, tmp_path).file)
+    assert report.ok
+    assert [check.code for check in report.checks][-1] == "MRL020"
+
+
+def test_archive_of_code_alone_that_does_not_load_is_refused(tmp_path: Path) -> None:
+    project = factories.write_project(tmp_path)
+    handler = project / "handlers" / "outcomes.py"
+    handler.write_text(handler.read_text().replace("import OutcomeReceiver", "import Gone"))
+    config = project / "archive_configs" / "outcomes.yaml"
+    report = replay(tmp_path / pack(config, tmp_path).file)
+    assert _failing(report) == [("MRL020", "outcomes.py")]
+
+
+def test_model_without_golden_answers_is_refused(tmp_path: Path) -> None:
+    project = factories.write_project(tmp_path)
+    config = project / "archive_configs" / "ranker_v1.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("golden: ../build/export/golden.jsonl\n", ""))
+    report = replay(tmp_path / pack(config, tmp_path).file)
+    assert _failing(report) == [("MRL020", "golden.jsonl")]
+
+
 def test_wrong_golden_answer_is_found_alone_and_in_the_batch(tmp_path: Path) -> None:
     report = _replayed(tmp_path, '"prediction":[50]', '"prediction":[51]', "golden")
     assert _failing(report) == [("MRL021", "golden.jsonl:1"), ("MRL022", "golden.jsonl:1")]

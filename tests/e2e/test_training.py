@@ -1,6 +1,7 @@
 """From prepared data to exported models, through the recipes as a user runs them."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import pytest
 import torch
 
 from marloft import files
+from marloft.contract.benchmark import BenchmarkResult
 from marloft.contract.manifest import Artifact, GoldenAnswer
+from marloft.ranker.latency import LatencyRow, to_markdown
 from marloft.ranker.prepare import prepare
 from marloft.ranker.synthetic import SyntheticSpec, generate
 from marloft.training.track import EpochMetrics, RunResult, read_metrics
@@ -150,6 +153,85 @@ def test_export_of_weights_that_are_not_the_runs_is_refused(
     assert run.returncode == 2
     assert "model.pt is not the file that result.json describes" in run.stderr
     assert not (workspace / "refused").exists()
+
+
+@pytest.fixture(scope="module")
+def exported(workspace: Path, two_processes: Path) -> Path:
+    """Return a folder that holds the run's exports."""
+    run = export(two_processes, workspace / "quantize")
+    assert run.returncode == 0, run.stderr
+    return workspace / "quantize"
+
+
+def test_quantize_writes_a_checked_artifact_with_the_same_bytes_each_time(
+    two_processes: Path, exported: Path
+) -> None:
+    hashes = []
+    for _ in range(2):
+        run = quantize(two_processes, exported)
+        assert run.returncode == 0, run.stderr
+        hashes.append(files.sha256_file(exported / "model.int8.onnx"))
+    sidecar = files.read_json(exported / "model.int8.onnx.json", Artifact)
+    source = files.read_json(exported / "model.onnx.json", Artifact)
+    assert hashes == [sidecar.sha256] * 2
+    assert sidecar.runtime == "onnx"
+    assert sidecar.parents == source.parents | {"model.onnx": source.sha256}
+    assert 0 < sidecar.max_abs_diff <= sidecar.metrics["worst_abs_diff"] < 0.04
+    assert sidecar.metrics["test_auc"] == pytest.approx(source.metrics["test_auc"], abs=2e-3)
+
+
+def test_quantize_refuses_what_passes_a_bound(
+    two_processes: Path, exported: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(exported, tmp_path / "x", ignore=shutil.ignore_patterns("model.int8*"))
+    run = quantize(two_processes, tmp_path / "x", "--max-auc-loss=-1")
+    assert run.returncode == 2
+    (line,) = run.stderr.splitlines()
+    assert "test AUC (at most -1 is allowed)" in line
+    assert not (tmp_path / "x" / "model.int8.onnx").exists()
+
+
+def test_quantize_of_another_runs_export_is_refused(
+    workspace: Path, exported: Path, two_processes: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(exported, tmp_path / "x")
+    source = files.read_json(tmp_path / "x" / "model.onnx.json", Artifact)
+    other = msgspec.structs.replace(source, parents={**source.parents, "model.pt": "0" * 64})
+    files.write_json(tmp_path / "x" / "model.onnx.json", other)
+    run = quantize(two_processes, tmp_path / "x")
+    assert run.returncode == 2
+    assert "was not exported from" in run.stderr
+
+
+def test_benchmark_measures_every_form_and_notes_how(two_processes: Path, exported: Path) -> None:
+    assert quantize(two_processes, exported).returncode == 0
+    places = (f"teacher={two_processes}", f"out={exported}", f"export={exported}", "epochs=1")
+    student = recipe("distil", *(word for place in places for word in ("--set", place)))
+    assert student.returncode == 0, student.stderr
+    out = exported / "latency.json"
+    run = recipe(
+        "benchmark", *("--run", two_processes, "--export", exported, "--out", out, "--quick")
+    )
+    assert run.returncode == 0, run.stderr
+    found = files.read_json(out, BenchmarkResult[LatencyRow])
+    assert len(found.rows) == 5 * 3
+    assert all(0 < row.p50_ms <= row.p99_ms for row in found.rows)
+    auc = result(two_processes).test_auc
+    same = [row.test_auc for row in found.rows if row.artifact != "student.onnx"]
+    assert same == pytest.approx([auc] * len(same), abs=2e-3)
+    assert "--quick" in found.command
+    assert found.headline in run.stdout
+    table = recipe("benchmark", "--table", out)
+    assert table.stdout == to_markdown(found)
+
+
+def quantize(run: Path, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return recipe("quantize", "--run", run, "--export", folder, *more)
+
+
+def recipe(name: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    script = str(REPOSITORY / "training" / f"{name}.py")
+    return run_command([sys.executable, script, *map(str, words)])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

@@ -4,10 +4,13 @@ import sys
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from marloft.contract.allocation import ALLOCATION_JSON
 from marloft.contract.manifest import ARCHIVE_JSON, GOLDEN_JSONL, MODEL_CONFIG, SCHEMA_JSON
 
 STOCK_MANIFEST = "MAR-INF/MANIFEST.json"
-RESERVED = frozenset({ARCHIVE_JSON, SCHEMA_JSON, GOLDEN_JSONL, MODEL_CONFIG, STOCK_MANIFEST})
+RESERVED = frozenset(
+    {ALLOCATION_JSON, ARCHIVE_JSON, SCHEMA_JSON, GOLDEN_JSONL, MODEL_CONFIG, STOCK_MANIFEST}
+)
 _IMPORTABLE = ("py", "pyc", "so")
 # What a worker imports after the archive has become the first entry of its sys.path.
 WORKER_PACKAGES = frozenset(

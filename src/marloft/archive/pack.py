@@ -17,6 +17,7 @@ import marloft
 from marloft.archive.golden import compiled, parse_golden
 from marloft.archive.members import RESERVED, STOCK_MANIFEST, colliding, shadowed, unsafe
 from marloft.archive.spec import ArchiveSpec, read_artifact, read_spec
+from marloft.contract.allocation import ALLOCATION_JSON, packed_allocation
 from marloft.contract.manifest import (
     ARCHIVE_JSON,
     GOLDEN_JSONL,
@@ -58,7 +59,7 @@ def pack(config: Path, out: Path = Path("model_store")) -> ArchiveSidecar:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".pack-") as staging:
         built = Path(staging) / path.name
-        _write_zip(built, members, hashes)
+        write_zip(built, members, hashes)
         sha256 = sha256_file(built)
         if not path.exists():
             built.replace(path)
@@ -86,13 +87,17 @@ def _collect(spec: ArchiveSpec) -> dict[str, Source]:
 
 
 def _generated(spec: ArchiveSpec) -> dict[str, Source]:
-    compiled(spec.schema)
     generated: dict[str, Source] = {
-        SCHEMA_JSON: to_json(to_json_schema(spec.schema)),
         MODEL_CONFIG: _model_config(spec.settings),
         STOCK_MANIFEST: _stock_manifest(spec),
     }
-    if spec.golden is not None:
+    if spec.schema is not None:
+        compiled(spec.schema)
+        generated[SCHEMA_JSON] = to_json(to_json_schema(spec.schema))
+    if spec.allocation is not None:
+        experiment = Path(spec.allocation.experiment)
+        generated[ALLOCATION_JSON] = to_json(packed_allocation(experiment, spec.allocation.model))
+    if spec.golden is not None and spec.schema is not None:
         golden = Path(spec.golden).read_bytes()
         parse_golden(golden, spec.schema)
         generated[GOLDEN_JSONL] = golden
@@ -182,7 +187,7 @@ def _sha256(source: Source) -> str:
     return sha256_file(source) if isinstance(source, Path) else hashlib.sha256(source).hexdigest()
 
 
-def _write_zip(path: Path, members: Mapping[str, Source], hashes: dict[str, str]) -> None:
+def write_zip(path: Path, members: Mapping[str, Source], hashes: dict[str, str]) -> None:
     """Write stored, sorted members with constant times and rights, and flush them to the disk."""
     with path.open("wb") as stream:
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:

@@ -34,6 +34,8 @@ class _Answers(Struct, frozen=True, kw_only=True):
 def replay(path: Path) -> VerifyReport:
     """Verify an archive, then run its golden requests: each alone, then all in one batch.
 
+    An archive of code alone may hold no golden requests; then its handler is only loaded.
+
     This runs the archive's code: with an empty home and state folder, a minimal environment and
     nothing but the archive's own folder added to the path, but with the caller's rights.
 
@@ -54,15 +56,15 @@ def _replay(path: Path, manifest: Manifest, scratch: Path) -> tuple[list[Check],
         # Safe: verify has checked every path and size.
         archive.extractall(folder)
     golden_file = folder / GOLDEN_JSONL
-    if not golden_file.exists():
+    if not golden_file.exists() and manifest.artifact is not None:
         return [_check("MRL020", GOLDEN_JSONL, "there is nothing to replay")], None
-    golden = [
-        msgspec.json.decode(line, type=GoldenAnswer)
-        for line in golden_file.read_bytes().splitlines()
-    ]
+    lines = golden_file.read_bytes().splitlines() if golden_file.exists() else []
+    golden = [msgspec.json.decode(line, type=GoldenAnswer) for line in lines]
     answers, log = _run(folder, manifest.name, scratch)
     if answers is None:
         return [_check("MRL020", manifest.handler, _last_line(log))], log
+    if not golden:
+        return [_check("MRL020", "", "the handler loads; it has no golden answers")], None
     checks = [
         _check("MRL020", "", "the handler loads and answers"),
         _compare("MRL021", "alone", golden, answers.alone, manifest.golden_tolerance),

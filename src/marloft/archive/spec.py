@@ -13,11 +13,20 @@ from marloft.errors import ArchiveError, ConfigError
 from marloft.files import read_json, read_yaml, sha256_file, sidecar_path
 
 
+class PackedAllocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the `allocation.json` of an assign node comes from: an experiment file of `model`."""
+
+    model: Name
+    experiment: str
+
+
 class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One archive as its YAML file describes it; paths are relative to that file.
 
     `files` maps a path inside the archive to the file that is packed there. `artifact` is absent
     for an archive that holds code only; otherwise its sidecar `<artifact>.json` lies beside it.
+    `schema` is absent for a handler that reads its bodies by itself. `allocation` packs the split
+    of an experiment file.
     `golden_tolerance` is the largest absolute difference from a golden score that still counts as
     the same answer. `accepts` lists the content types of requests.
     """
@@ -25,10 +34,11 @@ class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     name: Name
     version: Version
     handler: str
-    schema: RowSchema
+    schema: RowSchema | None = None
     artifact: str | None = None
     runtime: Runtime | None = None
     files: dict[str, str] = {}
+    allocation: PackedAllocation | None = None
     golden: str | None = None
     golden_tolerance: Annotated[float, Meta(gt=0)] = 1e-4
     settings: WorkerSettings = WorkerSettings()
@@ -48,10 +58,19 @@ def read_spec(config: Path) -> ArchiveSpec:
     spec = read_yaml(config, ArchiveSpec)
     if (spec.artifact is None) != (spec.runtime is None):
         raise ConfigError(f"{config}: artifact and runtime go together; give both or neither.")
+    if spec.schema is None and (spec.artifact is not None or spec.golden is not None):
+        raise ConfigError(
+            f"{config}: schema is missing; an archive with an artifact or golden answers needs it."
+        )
     return msgspec.structs.replace(
         spec,
         handler=_beside(config, "handler", spec.handler),
         artifact=spec.artifact and _beside(config, "artifact", spec.artifact),
+        allocation=spec.allocation
+        and msgspec.structs.replace(
+            spec.allocation,
+            experiment=_beside(config, "allocation.experiment", spec.allocation.experiment),
+        ),
         golden=spec.golden and _beside(config, "golden", spec.golden),
         files={
             member: _beside(config, f"files.{member}", source)

@@ -13,27 +13,31 @@ from marloft.archive.pack import pack as build
 from marloft.archive.replay import replay as run_replay
 from marloft.archive.verify import VerifyReport
 from marloft.archive.verify import verify as inspect
+from marloft.deploy.workflows import is_workflow, pack_workflow
 from marloft.files import to_json
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def pack(
-    config: Annotated[Path, typer.Argument(help="A file of archive_configs/.")],
+    configs: Annotated[
+        list[Path], typer.Argument(help="Files of archive_configs/, or a workflow.yaml.")
+    ],
     out: Annotated[Path, typer.Option(help="The model store.")] = Path("model_store"),
     json: Json = False,
 ) -> None:
-    """Build a model archive; same inputs give the same bytes.
+    """Build model archives, or a workflow's; same inputs give the same bytes.
 
     Example: marloft pack archive_configs/ranker_v1.yaml
 
     Read on: docs/archive.md.
     """
-    sidecar = build(config, out)
-    if json:
-        sys.stdout.buffer.write(to_json(sidecar))
-        return
-    typer.echo(f"{out / sidecar.file}  {sidecar.size_bytes:,} bytes  sha256 {sidecar.sha256}")
+    for config in configs:
+        built = pack_workflow(config, out) if is_workflow(config) else build(config, out)
+        if json:
+            sys.stdout.buffer.write(to_json(built))
+        else:
+            typer.echo(f"{out / built.file}  {built.size_bytes:,} bytes  sha256 {built.sha256}")
 
 
 def verify(

@@ -32,6 +32,12 @@ class RequestEnvelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     request_id: RequestId | None = None
 
 
+class NodeEnvelope(RequestEnvelope, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """A request body inside a workflow: what the assign node says of it stays raw JSON."""
+
+    marloft: msgspec.Raw | msgspec.UnsetType = msgspec.field(name="_marloft", default=msgspec.UNSET)
+
+
 class ExperimentArm(Struct, frozen=True, kw_only=True):
     """The experiment a request belongs to and the arm its unit was assigned."""
 
@@ -90,6 +96,33 @@ class RouteFacts(Struct, frozen=True, kw_only=True):
 
 
 NO_ROUTE = RouteFacts()
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """Why a request is refused: what is wrong, where (JSON pointer, `""` for all of it), status."""
+
+    detail: str
+    pointer: str
+    status: int
+
+
+class NodeFacts(RouteFacts, frozen=True, kw_only=True, omit_defaults=True):
+    """What a workflow's assign node tells the arms' nodes about a request, in `_marloft`.
+
+    The node called `node` answers; the others pass. `arrived_s` (`t` on the wire) is the time of
+    arrival at the assign node. `refusal` is set when the assign node could not read the request.
+    """
+
+    node: str
+    request_id: str
+    arrived_s: float | None = msgspec.field(default=None, name="t")
+    refusal: Refusal | None = None
+
+
+class NodeBody(Struct, frozen=True, kw_only=True):
+    """The part of a request body that is meant for the nodes; None when no assign node ran."""
+
+    marloft: NodeFacts | None = msgspec.field(name="_marloft", default=None)
 
 
 def parse_route_header(value: str | None) -> RouteFacts:

@@ -22,8 +22,8 @@ class Registered(Struct, frozen=True, kw_only=True):
     default: bool
 
 
-class ManagementApi:
-    """Speaks to one TorchServe; methods raise ServingError with TorchServe's own words."""
+class ManagementClient:
+    """A connection to one TorchServe's management port."""
 
     def __init__(self, port: int) -> None:
         """Connect lazily to the management port on loopback."""
@@ -33,13 +33,27 @@ class ManagementApi:
         """Close the connections."""
         self._client.close()
 
+    def call(self, method: str, path: str, **query: Any) -> Any:
+        """Return the JSON of the answer; raise ServingError with TorchServe's own words."""
+        try:
+            response = self._client.request(method, path, params=query)
+        except httpx.HTTPError as error:
+            raise ServingError(f"TorchServe does not answer {method} {path}: {error}.") from error
+        if response.is_error:
+            raise ServingError(f"TorchServe refused {method} {path}: {_message(response)}")
+        return response.json()
+
+
+class ManagementApi(ManagementClient):
+    """Models and their versions; methods raise ServingError with TorchServe's own words."""
+
     def registered(self) -> dict[tuple[str, str], Registered]:
         """Return every registered (model, version), workflow nodes included."""
         names = [model["modelName"] for model in self._pages()]
         found: dict[tuple[str, str], Registered] = {}
         for name in dict.fromkeys(names):
-            versions = self._call("GET", f"/models/{name}/all")
-            default = self._call("GET", f"/models/{name}")[0]["modelVersion"]
+            versions = self.call("GET", f"/models/{name}/all")
+            default = self.call("GET", f"/models/{name}")[0]["modelVersion"]
             for described in versions:
                 version = described["modelVersion"]
                 found[name, version] = Registered(
@@ -52,7 +66,7 @@ class ManagementApi:
 
         Waiting inside TorchServe (`synchronous=true`) stalls all inference meanwhile.
         """
-        self._call(
+        self.call(
             "POST",
             "/models",
             url=archive,
@@ -64,29 +78,20 @@ class ManagementApi:
 
     def unregister(self, name: str, version: str) -> None:
         """Remove a version; its queued requests would hang, so take its traffic away first."""
-        self._call("DELETE", f"/models/{name}/{version}")
+        self.call("DELETE", f"/models/{name}/{version}")
 
     def set_default(self, name: str, version: str) -> None:
         """Make `version` the one that answers requests that name none."""
-        self._call("PUT", f"/models/{name}/{version}/set-default")
+        self.call("PUT", f"/models/{name}/{version}/set-default")
 
     def _pages(self) -> list[Any]:
         models: list[Any] = []
         first: str | None = "0"
         while first:
-            page = self._call("GET", "/models", limit=100, next_page_token=first)
+            page = self.call("GET", "/models", limit=100, next_page_token=first)
             models += page["models"]
             first = page.get("nextPageToken")
         return models
-
-    def _call(self, method: str, path: str, **query: Any) -> Any:
-        try:
-            response = self._client.request(method, path, params=query)
-        except httpx.HTTPError as error:
-            raise ServingError(f"TorchServe does not answer {method} {path}: {error}.") from error
-        if response.is_error:
-            raise ServingError(f"TorchServe refused {method} {path}: {_message(response)}")
-        return response.json()
 
 
 def _state(described: Mapping[str, Any]) -> State:

@@ -16,13 +16,22 @@ class Observed(Struct, frozen=True, kw_only=True):
 
     `ready_once` holds the versions that have been READY since TorchServe started: a worker that
     restarts does not take its version out of the routes, since the gateway retries meanwhile.
-    `drained` says that the routes have been as they are for longer than any request lasts.
+    `allocations` holds the assign nodes' files by experiment. `drained` says that the routes have
+    been as they are for longer than any request lasts.
     """
 
     registered: Mapping[Key, Registered]
     ready_once: frozenset[Key]
     routes: bytes | None
     drained: bool
+    allocations: Mapping[str, bytes] = {}
+
+
+class Projections(Struct, frozen=True, kw_only=True):
+    """What the release looks like to the gateway and to workflows' assign nodes."""
+
+    routes: bytes
+    allocations: Mapping[str, bytes] = {}
 
 
 class Register(Struct, frozen=True, kw_only=True):
@@ -46,6 +55,13 @@ class WriteRoutes(Struct, frozen=True, kw_only=True):
     content: bytes
 
 
+class WriteAllocation(Struct, frozen=True, kw_only=True):
+    """Replace one experiment's allocation file."""
+
+    experiment: str
+    content: bytes
+
+
 class Unregister(Struct, frozen=True, kw_only=True):
     """Remove a version that no route leads to any more."""
 
@@ -53,7 +69,7 @@ class Unregister(Struct, frozen=True, kw_only=True):
     version: str
 
 
-Action = Register | SetDefault | WriteRoutes | Unregister
+Action = Register | SetDefault | WriteRoutes | WriteAllocation | Unregister
 
 
 def unavailable(release: Release, observed: Observed) -> list[Key]:
@@ -61,31 +77,36 @@ def unavailable(release: Release, observed: Observed) -> list[Key]:
     return [key for key in _wanted(release) if key not in observed.ready_once]
 
 
-def reconcile(release: Release, observed: Observed, routes: bytes) -> list[Action]:
+def reconcile(release: Release, observed: Observed, wanted: Projections) -> list[Action]:
     """Return the next actions in order; an empty list means reality is the release.
 
     Args:
         release: what should be live.
         observed: what is live.
-        routes: the route file that fits `release` and `unavailable(release, observed)`.
+        wanted: the projections of `release`, the routes without `unavailable(release, observed)`.
 
     A version is routed to only after it was READY, and removed only after the last request of
     the routes that led to it: TorchServe lets the queued requests of a removed version hang.
     """
-    wanted = _wanted(release)
+    versions = _wanted(release)
     actions: list[Action] = [
-        Register(model=model, version=version, settings=wanted[model, version])
-        for model, version in wanted
+        Register(model=model, version=version, settings=versions[model, version])
+        for model, version in versions
         if (model, version) not in observed.registered
     ]
-    if observed.routes != routes:
-        actions.append(WriteRoutes(content=routes))
+    if observed.routes != wanted.routes:
+        actions.append(WriteRoutes(content=wanted.routes))
+    actions += [
+        WriteAllocation(experiment=name, content=content)
+        for name, content in wanted.allocations.items()
+        if observed.allocations.get(name) != content
+    ]
     actions += _defaults(release, observed)
-    if observed.routes == routes and observed.drained:
+    if observed.routes == wanted.routes and observed.drained:
         actions += [
             Unregister(model=model, version=version)
             for (model, version), found in observed.registered.items()
-            if (model, version) not in wanted and not found.default and "__" not in model
+            if (model, version) not in versions and not found.default and "__" not in model
         ]
     return actions
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from marloft.contract.allocation import allocation_path
 from marloft.contract.release import Release, ReleasedModel, newest_number, read_release
+from marloft.deploy.allocations import render_allocations
 from marloft.deploy.envoy import Envoy
 from marloft.deploy.events import append_event
 from marloft.deploy.gateway_retries import longest_request_s
@@ -20,9 +22,11 @@ from marloft.deploy.reconcile import (
     Action,
     Key,
     Observed,
+    Projections,
     Register,
     SetDefault,
     Unregister,
+    WriteAllocation,
     WriteRoutes,
     reconcile,
     unavailable,
@@ -31,7 +35,7 @@ from marloft.deploy.releases import releases_folder
 from marloft.deploy.resolve import archive_path
 from marloft.deploy.torchserve import TorchServe
 from marloft.errors import ServingError
-from marloft.files import sha256_file
+from marloft.files import sha256_file, write_atomic
 
 _LOOK_EVERY_S = 2.0
 _WAKE_EVERY_S = 0.1
@@ -46,6 +50,11 @@ class Project(Struct, frozen=True, kw_only=True):
     config: Path
     store: Path
     var: Path
+
+    @property
+    def allocations(self) -> Path:
+        """Return the folder of the assign nodes' files."""
+        return allocation_path(self.var, "any").parent
 
     @property
     def routes(self) -> Path:
@@ -117,7 +126,13 @@ class Controller:
         self._seen = release.release
         observed = self._observe()
         missing = unavailable(release, observed)
-        actions = reconcile(release, observed, render_routes(release, missing))
+        wanted = Projections(
+            routes=render_routes(release, missing),
+            allocations=render_allocations(
+                releases_folder(self._project.var), release, observed.allocations
+            ),
+        )
+        actions = reconcile(release, observed, wanted)
         for action in actions:
             self._do(action)
         if not actions and not missing and self._announced != release.release:
@@ -143,6 +158,9 @@ class Controller:
             ready_once=frozenset(self._ready_once),
             routes=routes.read_bytes() if routes.is_file() else None,
             drained=time.monotonic() > self._drained_at,
+            allocations={
+                path.stem: path.read_bytes() for path in self._project.allocations.glob("*.json")
+            },
         )
 
     def _do(self, action: Action) -> None:
@@ -156,6 +174,9 @@ class Controller:
                 write_routes(self._project.routes, content)
                 self._drained_at = time.monotonic() + self._longest_s + _DRAIN_GRACE_S
                 append_event(self._project.var, "routes")
+            case WriteAllocation(experiment=experiment, content=content):
+                write_atomic(allocation_path(self._project.var, experiment), content)
+                append_event(self._project.var, "allocation", experiment=experiment)
             case SetDefault(model=model, version=version):
                 self._api.set_default(model, version)
                 self._note("set default", model, version)

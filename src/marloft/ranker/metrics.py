@@ -61,6 +61,16 @@ def log_loss(likes: NDArray[np.integer], scores: NDArray[np.floating]) -> float:
     return float(-np.mean(np.where(likes == 1, np.log(p), np.log1p(-p))))
 
 
+def rank_correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+    """Return Spearman's rank correlation of two float[n], ties by mid-ranks.
+
+    The Pearson correlation of the ranks; 1 means the same order.
+    Spearman (1904), doi:10.2307/1412159.
+    """
+    a, b = (_mid_ranks(values) - (len(values) + 1) / 2 for values in (one, other))
+    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+
 def _mid_ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return ranks from 1; equal values share the mean of their ranks."""
     _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)

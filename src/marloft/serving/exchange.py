@@ -10,33 +10,43 @@ import msgspec
 
 from marloft.contract.predict_api import (
     ATTEMPT_HEADER,
+    DO_NOT_RETRY_HEADER,
     NO_ROUTE,
+    PROBLEM_JSON,
     ROUTE_HEADER,
+    NodeBody,
     Problem,
     RouteFacts,
     parse_route_header,
 )
 from marloft.contract.records import PredictionRecord
 from marloft.runtimes import Arrays
-from marloft.serving.intake import Rejected, Request, request_id_of
+from marloft.serving.intake import Rejected, Request, refused, request_id_of
 from marloft.serving.loaded import LoadedArchive
 
 if TYPE_CHECKING:
     from marloft.serving.handler import Prediction
 
 
+_NODE_BODY = msgspec.json.Decoder(NodeBody)
 _NULL = msgspec.Raw(b"null")
 
 
 @dataclass(kw_only=True, slots=True)
 class Exchange:
-    """The state of one request inside `Handler.handle`; each stage fills its part."""
+    """The state of one request inside `Handler.handle`; each stage fills its part.
+
+    `asked_id` is TorchServe's own id. `ours` is false for a request that another node of the
+    workflow answers.
+    """
 
     index: int
     row: Mapping[str, Any]
     headers: Mapping[str, Any]
     request_id: str
     route: RouteFacts = NO_ROUTE
+    asked_id: str = ""
+    ours: bool = True
     attempt: int = 1
     received_s: float = field(default_factory=time.time)
     request: Request | None = None
@@ -90,7 +100,7 @@ def open_exchange(index: int, row: Mapping[str, Any], context: Any) -> Exchange:
 
     Without a gateway the headers are the client's own: malformed ones refuse this request alone.
     """
-    headers = _headers(context.get_all_request_header(index))
+    headers = lower_headers(context.get_all_request_header(index))
     exchange = Exchange(
         index=index,
         row=row,
@@ -106,7 +116,52 @@ def open_exchange(index: int, row: Mapping[str, Any], context: Any) -> Exchange:
     return exchange
 
 
-def _headers(given: Mapping[str, Any]) -> dict[str, Any]:
+def open_node_exchange(
+    index: int, row: Mapping[str, Any], context: Any, archive: LoadedArchive
+) -> Exchange:
+    """Start an exchange inside a workflow: the body's `_marloft` stands for the gateway's header.
+
+    The headers are the client's own. A workflow without an assign node leaves `_marloft` out: then
+    the request is ours, as without a gateway.
+    """
+    headers = lower_headers(context.get_all_request_header(index))
+    exchange = Exchange(
+        index=index,
+        row=row,
+        headers=headers,
+        request_id=request_id_of(headers, context.get_request_id(index)),
+        asked_id=context.get_request_id(index),
+    )
+    try:
+        facts = _NODE_BODY.decode(row["body"]).marloft
+    except msgspec.ValidationError as error:
+        refusal = Rejected(f"The body is not one that an assign node sends: {error}.")
+        exchange.problem = refusal.problem(exchange.request_id)
+        return exchange
+    except (KeyError, TypeError, UnicodeDecodeError, RecursionError, msgspec.DecodeError):
+        # Without a readable body; the intake refuses it with the reason.
+        return exchange
+    if facts is not None:
+        exchange.ours = (facts.node, facts.version) == (archive.node, archive.version)
+        exchange.route, exchange.request_id = facts, facts.request_id
+        if facts.refusal is not None:
+            exchange.problem = refused(facts.refusal).problem(facts.request_id)
+    return exchange
+
+
+def answer_problem(problem: Problem, index: int, context: Any) -> bytes:
+    """Set status and headers of request `index` for a problem; return its body (RFC 9457).
+
+    What the handler itself reports as failed is marked, so that the gateway does not try again.
+    """
+    context.set_response_status(code=problem.status, phrase=problem.title, idx=index)
+    context.set_response_content_type(index, PROBLEM_JSON)
+    if problem.status >= 500:
+        context.set_response_header(index, DO_NOT_RETRY_HEADER, "1")
+    return msgspec.json.encode(problem)
+
+
+def lower_headers(given: Mapping[str, Any]) -> dict[str, Any]:
     """Lower the names; TorchServe keeps the body's own content type under the parameter `body`."""
     headers = {name.lower(): value for name, value in given.items()}
     body = headers.get("body")

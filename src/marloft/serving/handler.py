@@ -17,20 +17,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marloft.contract.predict_api import (
-    DO_NOT_RETRY_HEADER,
-    PROBLEM_JSON,
     ExperimentArm,
+    NodeEnvelope,
     PredictResponse,
     Problem,
+    RequestEnvelope,
     public_version,
 )
 from marloft.contract.release import read_release
 from marloft.errors import MarloftError
 from marloft.runtimes import Arrays
-from marloft.serving.exchange import Exchange, open_exchange
+from marloft.serving.exchange import (
+    Exchange,
+    answer_problem,
+    open_exchange,
+    open_node_exchange,
+)
 from marloft.serving.intake import Intake, Rejected, Request
 from marloft.serving.loaded import LoadedArchive
 from marloft.serving.log import RecordLog, var_folder
+from marloft.serving.recent import RecentAnswers
 
 _logger = logging.getLogger(__name__)
 _UNPROCESSED = "The model failed on this request; it is logged with its cause."
@@ -92,8 +98,10 @@ class Handler:
         """Load the archive and answer a golden request, so that a broken one never starts."""
         folder = Path(context.system_properties["model_dir"])
         self._archive = LoadedArchive(folder, context.model_name, context.manifest or {})
-        self._intake = Intake(self._archive.schema, self._archive.version)
+        envelope = RequestEnvelope if self._archive.node is None else NodeEnvelope
+        self._intake = Intake(self._archive.schema, self._archive.version, envelope)
         self._var = var_folder()
+        self._recent = None if self._archive.node is None else RecentAnswers()
         self._log = RecordLog(self._var / "log" / "predictions")
         self._encoder = msgspec.json.Encoder()
         self.load(self._archive)
@@ -102,15 +110,29 @@ class Handler:
         self._check_health()
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
-        """Answer one batch: one entry per request, in order, whatever happens."""
-        batch = [open_exchange(i, row, context) for i, row in enumerate(data)]
+        """Answer one batch: one entry per request, in order, whatever happens.
+
+        As a node of a workflow it answers `b""` to a request that is another node's, and a request
+        that TorchServe repeats as before.
+        """
+        opened = [self._open(i, row, context) for i, row in enumerate(data)]
+        batch = opened if self._recent is None else self._recent.new(opened)
         for exchange in batch:
             self._admit(exchange)
         self._run([exchange for exchange in batch if exchange.inputs is not None])
         for exchange in batch:
             self._compose(exchange)
         self._write_log(batch)
-        return [self._answer(exchange, context) for exchange in batch]
+        answers = [self._answer(exchange, context) for exchange in batch]
+        if self._recent is None:
+            return answers
+        by_id = {e.asked_id: answer for e, answer in zip(batch, answers, strict=True)}
+        return self._recent.answers(opened, by_id)
+
+    def _open(self, index: int, row: Mapping[str, Any], context: Any) -> Exchange:
+        if self._archive.node is None:
+            return open_exchange(index, row, context)
+        return open_node_exchange(index, row, context, self._archive)
 
     def _admit(self, exchange: Exchange) -> None:
         if exchange.problem is not None:
@@ -198,17 +220,15 @@ class Handler:
                 )
 
     def _answer(self, exchange: Exchange, context: Any) -> bytes:
+        # TorchServe drops the status and headers of a workflow's nodes.
+        in_workflow = self._archive.node is not None
         version = public_version(self._archive.version)
         if exchange.problem is not None:
-            problem = exchange.problem
-            context.set_response_status(
-                code=problem.status, phrase=problem.title, idx=exchange.index
-            )
-            context.set_response_content_type(exchange.index, PROBLEM_JSON)
-            if problem.status >= 500:
-                context.set_response_header(exchange.index, DO_NOT_RETRY_HEADER, "1")
-            return self._encoder.encode(problem)
-        context.set_response_content_type(exchange.index, "application/json")
+            if in_workflow:
+                return self._encoder.encode(exchange.problem)
+            return answer_problem(exchange.problem, exchange.index, context)
+        if not in_workflow:
+            context.set_response_content_type(exchange.index, "application/json")
         if exchange.prediction is None:
             return self._encoder.encode({"status": "ok", "model_version": version})
         answer = exchange.prediction

@@ -14,6 +14,7 @@ from marloft.contract.predict_api import (
     VERSION_HEADER,
     FieldError,
     Problem,
+    Refusal,
     RequestEnvelope,
     RouteFacts,
     bare_version,
@@ -28,6 +29,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*)`\Z", re.DOT
 _ID = re.compile(UNIT_PATTERN)
 _JSON = "application/json"
 T = TypeVar("T")
+E = TypeVar("E", bound=RequestEnvelope)
 
 
 class Rejected(Exception):  # noqa: N818 - it carries an answer; nothing failed
@@ -57,11 +59,17 @@ class Rejected(Exception):  # noqa: N818 - it carries an answer; nothing failed
         )
 
 
+def refused(refusal: Refusal) -> Rejected:
+    """Return what an assign node found as the refusal it stands for."""
+    return Rejected(refusal.detail, refusal.pointer, refusal.status)
+
+
 _TITLES = {
     400: "Bad request",
     404: "Unknown model version",
     415: "Unsupported media type",
     422: "Invalid request",
+    500: "Prediction failed",
 }
 
 
@@ -82,11 +90,19 @@ class Request:
 class Intake:
     """Checks requests against one archive's schema and version."""
 
-    def __init__(self, schema: RowSchema, version: str) -> None:
-        """Compile the decoders once; `version` is the one this worker serves."""
+    def __init__(
+        self, schema: RowSchema, version: str, envelope: type[RequestEnvelope] = RequestEnvelope
+    ) -> None:
+        """Compile the decoders once.
+
+        Args:
+            schema: the archive's rows.
+            version: the one this worker serves.
+            envelope: the form of a body; a workflow's is a `NodeEnvelope`.
+        """
         self._fields = list(schema.row)
         self._version = version
-        self._envelope = msgspec.json.Decoder(RequestEnvelope)
+        self._envelope = msgspec.json.Decoder(envelope)
         self._rows = rows_decoder(schema)
 
     def read(
@@ -103,13 +119,17 @@ class Intake:
         Raises:
             Rejected: 400, 404, 415 or 422, with the place.
         """
-        body = _body(row, headers)
-        envelope = self._decode(self._envelope, body, list(RequestEnvelope.__struct_fields__), "")
-        user_id = _agree("user_id", _text(envelope.user_id), headers.get(USER_HEADER), USER_HEADER)
-        if user_id is not None and not _ID.match(user_id):
-            raise Rejected(f"user_id {user_id!r} does not match {UNIT_PATTERN}.", "/user_id")
-        self._check_version(envelope.model_version, headers, route)
-        rows = self._decode(self._rows, envelope.features, self._fields, "/features")
+        envelope = read_envelope(self._envelope, row, headers)
+        user_id = user_of(envelope, headers)
+        pinned = pinned_of(envelope, headers)
+        # Without a gateway a pinned version other than ours means the wrong URL was called.
+        if pinned is not None and route.version is None and pinned != self._version:
+            raise Rejected(
+                f"model_version {pinned!r} is not served here; this endpoint serves "
+                f"{public_version(self._version)!r}.",
+                status=404,
+            )
+        rows = decode_json(self._rows, envelope.features, self._fields, "/features")
         return Request(
             request_id=envelope.request_id or request_id,
             user_id=user_id,
@@ -117,48 +137,73 @@ class Intake:
             features=_one_line(envelope.features),
         )
 
-    def _decode(
-        self,
-        decoder: "msgspec.json.Decoder[T]",
-        data: bytes | msgspec.Raw,
-        fields: list[str],
-        prefix: str,
-    ) -> T:
-        try:
-            return decoder.decode(data)
-        except msgspec.ValidationError as error:
-            raise self._refusal(error, fields, prefix) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Rejected(f"The body is not JSON: {error}.", status=400) from None
 
-    def _check_version(
-        self, asked: str | None, headers: Mapping[str, Any], route: RouteFacts
-    ) -> None:
-        """Without a gateway a pinned version other than ours means the wrong URL was called."""
-        header = headers.get(VERSION_HEADER)
-        pinned = _agree(
-            "model_version",
-            asked and (bare_version(asked) or asked),
-            header and (bare_version(header) or header),
-            VERSION_HEADER,
-        )
-        if pinned is not None and route.version is None and pinned != self._version:
-            raise Rejected(
-                f"model_version {pinned!r} is not served here; this endpoint serves "
-                f"{public_version(self._version)!r}.",
-                status=404,
-            )
+def read_envelope(
+    decoder: "msgspec.json.Decoder[E]", row: Mapping[str, Any], headers: Mapping[str, Any]
+) -> E:
+    """Return the fields of a request's body; its features stay raw JSON.
 
-    def _refusal(self, error: msgspec.ValidationError, fields: list[str], prefix: str) -> Rejected:
-        match = _AT.match(str(error))
-        what, at = (match["what"], match["at"] or "$") if match else (str(error), "$")
-        pointer = json_pointer(at, prefix)
-        unknown = _UNKNOWN.match(what)
-        if unknown is None:
-            return Rejected(f"{what.replace('`', chr(39))}.", pointer)
-        field = unknown["field"]
-        escaped = field.replace("~", "~0").replace("/", "~1")
-        return Rejected(f"Unknown field {field!r}.{nearest(field, fields)}", f"{pointer}/{escaped}")
+    Raises:
+        Rejected: 400, 415 or 422, with the place.
+    """
+    return decode_json(decoder, json_body(row, headers), list(RequestEnvelope.__struct_fields__))
+
+
+def user_of(envelope: RequestEnvelope, headers: Mapping[str, Any]) -> str | None:
+    """Return the unit that a request is for, as text, from its body or its header."""
+    named = None if envelope.user_id is None else str(envelope.user_id)
+    user_id = _agree("user_id", named, headers.get(USER_HEADER), USER_HEADER)
+    if user_id is not None and not _ID.match(user_id):
+        raise Rejected(f"user_id {user_id!r} does not match {UNIT_PATTERN}.", "/user_id")
+    return user_id
+
+
+def pinned_of(envelope: RequestEnvelope, headers: Mapping[str, Any]) -> str | None:
+    """Return the version that a request asks for, without its `v`, from its body or its header."""
+    asked, header = envelope.model_version, headers.get(VERSION_HEADER)
+    return _agree(
+        "model_version",
+        asked and (bare_version(asked) or asked),
+        header and (bare_version(header) or header),
+        VERSION_HEADER,
+    )
+
+
+def decode_json(
+    decoder: "msgspec.json.Decoder[T]",
+    data: bytes | msgspec.Raw,
+    fields: list[str],
+    prefix: str = "",
+) -> T:
+    """Decode a body or a part of it.
+
+    Args:
+        decoder: what the data must be.
+        data: JSON text.
+        fields: the known fields, for a hint when one is unknown.
+        prefix: JSON pointer of the part in the body, `""` for all of it.
+
+    Raises:
+        Rejected: 400 when the data is not JSON, 422 with the place when it is something else.
+    """
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise _refusal(error, fields, prefix) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Rejected(f"The body is not JSON: {error}.", status=400) from None
+
+
+def _refusal(error: msgspec.ValidationError, fields: list[str], prefix: str) -> Rejected:
+    match = _AT.match(str(error))
+    what, at = (match["what"], match["at"] or "$") if match else (str(error), "$")
+    pointer = json_pointer(at, prefix)
+    unknown = _UNKNOWN.match(what)
+    if unknown is None:
+        return Rejected(f"{what.replace('`', chr(39))}.", pointer)
+    field = unknown["field"]
+    escaped = field.replace("~", "~0").replace("/", "~1")
+    return Rejected(f"Unknown field {field!r}.{nearest(field, fields)}", f"{pointer}/{escaped}")
 
 
 def request_id_of(headers: Mapping[str, Any], fallback: str) -> str:
@@ -167,7 +212,8 @@ def request_id_of(headers: Mapping[str, Any], fallback: str) -> str:
     return given if given and _ID.match(given) else fallback
 
 
-def _body(row: Mapping[str, Any], headers: Mapping[str, Any]) -> bytes:
+def json_body(row: Mapping[str, Any], headers: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a JSON body; raises Rejected (415) for another content type."""
     content_type = str(headers.get("content-type") or "none")
     body = row.get("body", row.get("data"))
     if content_type.split(";", maxsplit=1)[0].strip().lower() != _JSON or body is None:
@@ -182,10 +228,6 @@ def _one_line(features: msgspec.Raw) -> msgspec.Raw:
     if b"\n" not in data and b"\r" not in data:
         return features
     return msgspec.Raw(data.replace(b"\n", b" ").replace(b"\r", b" "))
-
-
-def _text(user_id: int | str | None) -> str | None:
-    return None if user_id is None else str(user_id)
 
 
 def _agree(field: str, body: str | None, header: str | None, header_name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +31,25 @@ _logger = logging.getLogger(__name__)
 
 
 class LoadedArchive:
-    """The folder TorchServe unpacked an archive into. Built by the handler base, read by `load`."""
+    """The folder TorchServe unpacked an archive into. Built by the handler base, read by `load`.
+
+    `node` is the node of a workflow that the archive runs as, None outside a workflow.
+    """
 
     def __init__(self, folder: Path, name: str, stock_manifest: dict[str, Any]) -> None:
         """Read `archive.json`; an archive built by hand has none and is described by TorchServe's.
 
         Args:
             folder: where the members lie.
-            name: the name the model is registered under.
+            name: the name the model is registered under, `<workflow>__<node>` inside a workflow.
             stock_manifest: TorchServe's own `MAR-INF/MANIFEST.json`.
         """
         self.folder = folder
-        self.name = name
         self.manifest = self._read_manifest()
         model = stock_manifest.get("model", {})
+        self.name, self.node = _identity(name, self.manifest, model)
         if self.manifest is None:
-            _logger.warning("%s has no archive.json: served, but unverified.", name)
+            _logger.warning("%s has no archive.json: served, but unverified.", self.name)
             self.version = str(model.get("modelVersion", "0.0"))
             self._artifact: str | None = model.get("serializedFile")
             self.settings = WorkerSettings()
@@ -96,3 +100,14 @@ class LoadedArchive:
             known = ", ".join(_SUFFIXES)
             raise ArchiveError(f"{path.name}: the suffix names no runtime; allowed: {known}.")
         return _SUFFIXES[path.suffix]
+
+
+def _identity(
+    registered: str, manifest: Manifest | None, stock: Mapping[str, Any]
+) -> tuple[str, str | None]:
+    """Return the archive's own name, and the workflow's node it runs as (None outside one)."""
+    own = manifest.name if manifest else str(stock.get("modelName", registered))
+    _, separator, node = registered.partition("__")
+    if separator and registered != own:
+        return own, node
+    return registered, None

@@ -10,6 +10,7 @@ import pytest
 
 from marloft.archive import pack as pack_module
 from marloft.archive.pack import pack
+from marloft.contract.allocation import AllocationFile
 from marloft.contract.manifest import ArchiveSidecar, Manifest
 from marloft.errors import ArchiveError, ConfigError
 from marloft.files import parse_json, read_json, sha256_file
@@ -73,7 +74,7 @@ def test_archive_holds_what_the_design_says(project: Path, tmp_path: Path) -> No
         config = archive.read("model-config.yaml").decode()
         stock = json.loads(archive.read("MAR-INF/MANIFEST.json"))
         manifest = parse_json(archive.read("archive.json"), Manifest, "archive.json")
-    assert config == "batchSize: 16\nmaxBatchDelay: 1\nresponseTimeout: 10\n"
+    assert config == "batchSize: 16\nmaxBatchDelay: 1\nresponseTimeout: 3\n"
     assert stock["model"] == {
         "modelName": "ranker",
         "modelVersion": "1.0",
@@ -183,3 +184,19 @@ def test_failed_packing_leaves_nothing_behind(
     with pytest.raises(ArchiveError, match="changed while it was packed"):
         pack(_config(project), tmp_path / "store")
     assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_assign_nodes_archive_holds_the_experiments_split(project: Path, tmp_path: Path) -> None:
+    sidecar = pack(project / "archive_configs" / "feed_ab_assign.yaml", tmp_path)
+    with zipfile.ZipFile(tmp_path / sidecar.file) as archive:
+        names = archive.namelist()
+        split = parse_json(archive.read("allocation.json"), AllocationFile, "allocation.json")
+    assert not {"schema.json", "golden.jsonl"} & set(names)
+    assert [(arm.name, arm.version) for arm in split.allocation.arms] == [
+        ("control", "1.0"),
+        ("treatment", "2.0"),
+    ]
+    experiment = project / "workflows" / "feed_ab" / "experiment.yaml"
+    _edit(experiment, 'version: "1.0", weight: 50', 'version: "1.0", weight: 49')
+    with pytest.raises(ArchiveError, match="raise `version` in"):
+        pack(project / "archive_configs" / "feed_ab_assign.yaml", tmp_path)

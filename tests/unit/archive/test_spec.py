@@ -8,6 +8,8 @@ from marloft.archive.spec import read_artifact, read_spec
 from marloft.errors import ArchiveError, ConfigError
 from tests import factories
 
+CONFIGS = factories.REPOSITORY / "archive_configs"
+
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
@@ -56,11 +58,32 @@ def test_artifact_without_runtime_is_refused(config: Path) -> None:
         read_spec(config)
 
 
-@pytest.mark.parametrize("name", ["ranker_v1.yaml", "ranker_torchscript.yaml"])
+@pytest.mark.parametrize("name", ["feed_ab_assign", "feed_ab_select"])
+def test_workflow_nodes_need_neither_artifact_nor_schema(tmp_path: Path, name: str) -> None:
+    spec = read_spec(factories.write_project(tmp_path) / "archive_configs" / f"{name}.yaml")
+    assert (spec.name, spec.artifact, spec.schema) == (name, None, None)
+
+
+def test_missing_experiment_is_named_with_its_key(tmp_path: Path) -> None:
+    project = factories.write_project(tmp_path)
+    (project / "workflows" / "feed_ab" / "experiment.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"allocation\.experiment: .* is no file"):
+        read_spec(project / "archive_configs" / "feed_ab_assign.yaml")
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in CONFIGS.glob("*.yaml")))
 def test_shipped_configs_are_valid(tmp_path: Path, name: str) -> None:
     project = factories.write_project(tmp_path)
     (project / "build" / "export" / "model.torchscript").touch()
-    assert read_spec(project / "archive_configs" / name).name == "ranker"
+    assert read_spec(project / "archive_configs" / name).handler
+
+
+@pytest.mark.parametrize("kept", ["artifact: a.onnx\nruntime: onnx\n", "golden: golden.jsonl\n"])
+def test_model_or_golden_answers_without_a_schema_are_refused(tmp_path: Path, kept: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"name: a\nversion: '1.0'\nhandler: a.py\n{kept}")
+    with pytest.raises(ConfigError, match="schema is missing"):
+        read_spec(path)
 
 
 def test_unchanged_artifact_is_accepted(tmp_path: Path) -> None:

@@ -67,6 +67,23 @@ def test_packed_archive_passes_every_check(good: Path) -> None:
     assert (report.name, report.version) == ("ranker", "1.0")
 
 
+def test_archive_of_code_alone_passes_every_check(tmp_path: Path) -> None:
+    project = factories.write_project(tmp_path)
+    path = tmp_path / pack(project / "archive_configs" / "outcomes.yaml", tmp_path).file
+    assert [check.culprit for check in verify(path).checks if not check.ok] == []
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == [
+            *("MAR-INF/MANIFEST.json", "archive.json", "model-config.yaml", "outcomes.py")
+        ]
+
+
+def test_mrl007_model_without_a_schema(tmp_path: Path, members: Members) -> None:
+    del members["schema.json"]
+    _rehash(members)
+    failing = _failing(_write(tmp_path / "a.mar", members))
+    assert failing[0] == ("MRL007", "schema.json")
+
+
 def test_rewritten_zip_of_the_same_members_passes(tmp_path: Path, members: Members) -> None:
     _rehash(members)
     assert _failing(_write(tmp_path / "a.mar", members)) == []
@@ -188,6 +205,18 @@ def test_mrl007_handler_that_is_not_there(tmp_path: Path, members: Members) -> N
     members["other.py"] = members.pop("ranker.py")
     _rehash(members)
     assert _failing(_write(tmp_path / "a.mar", members)) == [("MRL007", "ranker.py")]
+
+
+def test_archive_of_code_alone_needs_no_schema_but_one_with_an_artifact_does(
+    tmp_path: Path, members: Members
+) -> None:
+    project = factories.write_project(tmp_path / "project")
+    for name in ("feed_ab_assign", "feed_ab_select"):
+        packed = pack(project / "archive_configs" / f"{name}.yaml", tmp_path)
+        assert verify(tmp_path / packed.file).ok
+    del members["schema.json"]
+    _change(members, "archive.json", lambda d: d["members"].pop("schema.json"))
+    assert ("MRL007", "schema.json") in _failing(_write(tmp_path / "x.mar", members))
 
 
 def test_mrl008_schema(tmp_path: Path, members: Members) -> None:

@@ -10,9 +10,11 @@ from marloft.deploy.management import Registered, State
 from marloft.deploy.reconcile import (
     Key,
     Observed,
+    Projections,
     Register,
     SetDefault,
     Unregister,
+    WriteAllocation,
     WriteRoutes,
     reconcile,
     unavailable,
@@ -38,11 +40,11 @@ def released(*versions: str) -> Release:
     )
 
 
-def routes_for(release: Release, observed: Observed) -> bytes:
+def routes_for(release: Release, observed: Observed) -> Projections:
     """Stand in for the gateway's rendering: the versions that routes lead to."""
     missing = unavailable(release, observed)
     live = [v for v in release.models["ranker"].versions if ("ranker", v) not in missing]
-    return ",".join(live).encode()
+    return Projections(routes=",".join(live).encode())
 
 
 class World:
@@ -149,7 +151,7 @@ def test_reconcile_removes_a_version_only_when_nothing_needs_it(
         routes=routes,
         drained=drained,
     )
-    assert reconcile(released("1.0"), observed, b"1.0") == expected
+    assert reconcile(released("1.0"), observed, Projections(routes=b"1.0")) == expected
 
 
 def test_world_notices_a_removal_before_the_routes() -> None:
@@ -167,4 +169,19 @@ def test_reconcile_leaves_workflow_nodes_alone() -> None:
         routes=b"1.0",
         drained=True,
     )
-    assert reconcile(released("1.0"), observed, b"1.0") == []
+    assert reconcile(released("1.0"), observed, Projections(routes=b"1.0")) == []
+
+
+def test_reconcile_replaces_an_allocation_file_only_when_it_differs() -> None:
+    observed = Observed(
+        registered={ONE: Registered(state="ready", default=True)},
+        ready_once=frozenset({ONE}),
+        routes=b"1.0",
+        drained=True,
+        allocations={"same": b"1", "other": b"1"},
+    )
+    wanted = Projections(routes=b"1.0", allocations={"same": b"1", "other": b"2", "new": b"3"})
+    assert reconcile(released("1.0"), observed, wanted) == [
+        WriteAllocation(experiment="other", content=b"2"),
+        WriteAllocation(experiment="new", content=b"3"),
+    ]

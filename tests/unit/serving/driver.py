@@ -1,6 +1,7 @@
 """A handler as TorchServe drives it: its own context and its own way of taking requests apart."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from marloft.contract.schema import Property, RowSchema
 from marloft.ranker.features import FeatureTables, count_unknown, encode, parse_user_id
 from marloft.runtimes import Arrays
 from marloft.serving import Handler, LoadedArchive, Prediction, Request, rank
+from marloft.serving.outcomes import OutcomeReceiver
 
 SCHEMA = RowSchema(
     row={"item_id": Property(type="integer", minimum=0, maximum=2**53 - 1)}, max_rows=60
@@ -54,38 +56,43 @@ class Answer:
     content_type: str | None
     body: dict[str, Any]
     headers: dict[str, str]
+    raw: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """One request as a client sends it."""
+    """One request as a client sends it; `asked_id` is the id that TorchServe gives it."""
 
     body: Any
     headers: dict[str, str] | None = None
     content_type: str = "application/json"
+    asked_id: str | None = None
 
 
 class Server:
     """Feeds batches to one handler through TorchServe's `Service` and reads its answers."""
 
-    def __init__(self, handler: Handler, folder: Path, var: Path) -> None:
-        manifest = {"model": {"modelVersion": "1.0", "serializedFile": "model.onnx"}}
-        self.context = Context("ranker", str(folder), manifest, 16, None, "test")
-        self.handler = handler
-        self.log_folder = var / "log" / "predictions"
+    def __init__(
+        self,
+        handler: Handler | OutcomeReceiver,
+        folder: Path,
+        var: Path,
+        log: str = "predictions",
+        registered: str = "ranker",
+    ) -> None:
+        model = {"modelName": "ranker", "modelVersion": "1.0", "serializedFile": "model.onnx"}
+        self.context = Context(registered, str(folder), {"model": model}, 16, None, "test")
+        self.handler: Any = handler
+        self.log_folder = var / "log" / log
         handler.initialize(self.context)
 
     def ask(self, *requests: Any) -> list[Answer]:
         """Answer one batch; a dict or bytes stands for a JSON request with that body."""
-        sent = [r if isinstance(r, Sent) else Sent(body=r) for r in requests]
-        batch = [_as_frontend_sends(i, request) for i, request in enumerate(sent)]
-        headers, rows, ids = Service.retrieve_data_for_inference(batch)
-        self.context.request_ids, self.context.request_processor = ids, headers
-        answers = self.handler.handle(rows, self.context)
+        answers = self.handler.handle(take_apart(self.context, requests), self.context)
         return [self._answer(i, answer) for i, answer in enumerate(answers)]
 
     def records(self) -> list[dict[str, Any]]:
-        """The prediction log so far."""
+        """The log so far."""
         lines = [f.read_text() for f in sorted(self.log_folder.glob("*.jsonl"))]
         return [json.loads(line) for line in "".join(lines).splitlines()]
 
@@ -93,16 +100,26 @@ class Server:
         return Answer(
             status=self.context.get_response_status(index)[0],
             content_type=self.context.get_response_content_type(index),
-            body=json.loads(body),
+            body=json.loads(body or b"{}"),
+            raw=body,
             headers=self.context.get_response_headers(index),
         )
+
+
+def take_apart(context: Context, requests: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the rows a handler gets for a batch, after telling the context of its headers."""
+    sent = [r if isinstance(r, Sent) else Sent(body=r) for r in requests]
+    batch = [_as_frontend_sends(i, request) for i, request in enumerate(sent)]
+    headers, rows, ids = Service.retrieve_data_for_inference(batch)
+    context.request_ids, context.request_processor = ids, headers
+    return list(rows)
 
 
 def _as_frontend_sends(index: int, request: Sent) -> dict[str, Any]:
     raw = request.body if isinstance(request.body, bytes) else json.dumps(request.body).encode()
     headers = {"content-type": request.content_type, **(request.headers or {})}
     return {
-        "requestId": f"ts-{index}".encode(),
+        "requestId": (request.asked_id or f"ts-{index}").encode(),
         "parameters": [
             {"name": "body", "contentType": request.content_type, "value": bytearray(raw)}
         ],

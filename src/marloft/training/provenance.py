@@ -1,0 +1,45 @@
+"""On what machine and from which commit a figure was measured."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+from marloft.contract.benchmark import Machine
+
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+def describe_machine(libraries: Iterable[str]) -> Machine:
+    """Describe this machine and the installed versions of the named distributions."""
+    return Machine(
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        libraries={name: version(name) for name in libraries},
+        load_average=round(os.getloadavg()[0], 2),
+    )
+
+
+def describe_commit(folder: Path) -> str | None:
+    """Return the commit of the repository that holds `folder`, None when there is none.
+
+    It ends in `-dirty` when tracked files were changed since.
+    """
+    words = ["git", "describe", "--always", "--dirty", "--exclude", "*", "--abbrev=40"]
+    try:
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _processor() -> str:
+    if _CPU_INFO.is_file():
+        for line in _CPU_INFO.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

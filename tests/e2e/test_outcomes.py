@@ -1,0 +1,115 @@
+"""`POST /outcomes`: through Envoy and TorchServe, a 202 means one line in the log."""
+
+import concurrent.futures
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from marloft.logs.read import open_log
+from tests import factories
+from tests.e2e.running import JSON_TYPE, Serving, configure, marloft, outcome_records
+
+pytestmark = pytest.mark.e2e
+
+DEPLOYMENT = """\
+default_model: ranker
+models:
+  ranker: {versions: {"1.0": {}}, default: "1.0"}
+  outcomes: {versions: {"1.0": {max_batch_delay_ms: 50}}, default: "1.0"}
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("outcomes")
+    factories.write_project(folder, torchscript=True)
+    configure(folder, DEPLOYMENT)
+    marloft(folder, "apply")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def serving(project: Path) -> Iterator[Serving]:
+    with Serving(project) as running:
+        yield running
+
+
+def outcome(request_id: str, **fields: Any) -> dict[str, Any]:
+    return {"request_id": request_id, "item_id": 50, "event": "click", **fields}
+
+
+def tell(serving: Serving, body: dict[str, Any]) -> httpx.Response:
+    return serving.client.post("/outcomes", json=body)
+
+
+def test_outcome_of_an_answer_is_accepted_logged_and_joined(
+    serving: Serving, project: Path
+) -> None:
+    answer = serving.predict(user_id=7, features=[{"item_id": 50}, {"item_id": 3}]).json()
+    shown = answer["prediction"][0]
+    response = tell(serving, outcome(answer["request_id"], item_id=shown, value=1.5))
+    assert (response.status_code, response.json()) == (202, {"status": "accepted"})
+    (record,) = [r for r in outcome_records(project) if r.request_id == answer["request_id"]]
+    assert (record.item_id, record.event, record.value) == (shown, "click", 1.5)
+    with open_log(project / "var") as log:
+        joined = log.connection.execute(
+            "SELECT user_id, version, position, value FROM answered_outcomes WHERE request_id = ?",
+            [answer["request_id"]],
+        ).fetchall()
+    assert joined == [("7", "1.0", 1, 1.5)]
+
+
+def test_bad_outcomes_are_refused_alone_in_a_batch(serving: Serving, project: Path) -> None:
+    def send(number: int) -> httpx.Response:
+        body = outcome(f"batch-{number}")
+        return tell(serving, body | {"evnt": "click"} if number % 4 == 1 else body)
+
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(send, range(12)))
+    assert [a.status_code for a in answers] == [422 if n % 4 == 1 else 202 for n in range(12)]
+    assert answers[1].headers["content-type"] == "application/problem+json"
+    assert answers[1].json()["errors"][0]["pointer"] == "/evnt"
+    assert "Did you mean 'event'?" in answers[1].json()["detail"]
+    logged = sorted(r.request_id for r in outcome_records(project) if "batch-" in r.request_id)
+    assert logged == sorted(f"batch-{n}" for n in range(12) if n % 4 != 1)
+
+
+def test_repeated_outcome_is_accepted_and_logged_each_time(serving: Serving, project: Path) -> None:
+    assert {tell(serving, outcome("again")).status_code for _ in range(3)} == {202}
+    assert sum(r.request_id == "again" for r in outcome_records(project)) == 3
+
+
+def test_wrong_type_or_body_gets_a_problem(serving: Serving) -> None:
+    text = serving.client.post("/outcomes", content=b"{}", headers={"content-type": "text/plain"})
+    broken = serving.client.post("/outcomes", content=b"{", headers=JSON_TYPE)
+    for response, status in ((text, 415), (broken, 400)):
+        assert response.status_code == status
+        assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_accepted_outcomes_outlive_a_killed_worker(serving: Serving, project: Path) -> None:
+    accepted = [f"kill-{n}" for n in range(40) if told_or_killed(serving, n)]
+    logged = {r.request_id for r in outcome_records(project)}
+    assert len(accepted) > 20
+    assert set(accepted) <= logged
+
+
+def told_or_killed(serving: Serving, number: int) -> bool:
+    if number == 20:
+        os.kill(outcomes_worker(serving), signal.SIGKILL)
+    return tell(serving, outcome(f"kill-{number}")).status_code == 202
+
+
+def outcomes_worker(serving: Serving) -> int:
+    base = f"http://127.0.0.1:{serving.ports.management}"
+    (described,) = httpx.get(f"{base}/models/outcomes").json()
+    pid = int(described["workers"][0]["pid"])
+    children = psutil.Process(serving.process.pid).children(recursive=True)
+    assert pid in {child.pid for child in children}
+    return pid

@@ -52,9 +52,10 @@ def train(demo: Demo) -> None:
 
 
 def optimize(demo: Demo) -> None:
-    """Export to ONNX and TorchScript, quantize, and measure every form."""
+    """Export to ONNX and TorchScript, quantize, distil, and measure every form."""
     demo.run("python", "training/export.py")
     demo.run("python", "training/quantize.py")
+    demo.run("python", "training/distil.py")
     demo.run("python", "training/benchmark.py", "--quick")
     found = read_json(Path("build/benchmark/latency.json"), dict[str, Any])
     demo.summary["optimize"] = [

@@ -2,6 +2,9 @@ PYTHON ?= python3.11
 TORCH_INDEX ?=
 PORT_OFFSET ?= 0
 BIN := .venv/bin
+# All but gpu: its packages are of use on machines with an NVIDIA GPU only.
+LOCKED_EXTRAS = $(addprefix --extra=,$(shell $(BIN)/python -c 'import tomllib; \
+  print(*sorted(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"].keys() - {"gpu"}))'))
 CODE := $(wildcard src tests training handlers loadtest monitoring benchmarks/*.py)
 
 .PHONY: help install demo test test-container check k8s lock clean
@@ -43,7 +46,7 @@ k8s:  ## Render k8s/kubernetes.yaml; needs kubectl.
 	kubectl kustomize k8s/overlays/production > k8s/kubernetes.yaml
 
 lock: install  ## Pin the newest versions that pyproject.toml allows.
-	$(BIN)/pip-compile --quiet --all-extras --strip-extras --allow-unsafe --no-annotate --no-header \
+	$(BIN)/pip-compile --quiet $(LOCKED_EXTRAS) --strip-extras --allow-unsafe --no-annotate --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.txt pyproject.toml
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
 	$(MAKE) docker/requirements.txt

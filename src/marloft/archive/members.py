@@ -33,6 +33,7 @@ WORKER_PACKAGES = frozenset(
         "packaging",
         "prometheus_client",
         "psutil",
+        "tensorrt",
         "torch",
         "ts",
         "xxhash",

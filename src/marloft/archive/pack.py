@@ -109,7 +109,9 @@ def _generated(spec: ArchiveSpec) -> dict[str, Source]:
 
 def _documents(spec: ArchiveSpec) -> dict[str, Source]:
     """Return model card and audit after checking that they are about this artifact."""
-    artifact = None if spec.artifact is None else sha256_file(Path(spec.artifact))
+    artifact = None
+    if spec.artifact is not None and spec.runtime is not None:
+        artifact = read_artifact(Path(spec.artifact), spec.runtime).sha256
     documents: dict[str, Source] = {}
     if spec.card is not None:
         card = Path(spec.card).read_bytes()

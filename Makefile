@@ -4,10 +4,10 @@ PORT_OFFSET ?= 0
 BIN := .venv/bin
 CODE := $(wildcard src tests training handlers loadtest benchmarks/*.py)
 
-.PHONY: help install demo test check lock clean
+.PHONY: help install demo deliverables results presentation test check lock clean
 
 help:  ## Show this list.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 install: .venv/.installed  ## Make .venv with everything pinned; re-run only when the lock changes.
 
@@ -25,6 +25,15 @@ install: .venv/.installed  ## Make .venv with everything pinned; re-run only whe
 
 demo: install  ## Real data to an answering endpoint, with a table at the end.
 	@$(BIN)/python -m marloft.demo --port-offset $(PORT_OFFSET)
+
+deliverables: install  ## Check every deliverable and promise, after a demo; 1 when one is red.
+	@$(BIN)/python -m marloft.proof check
+
+results: install  ## Refresh docs/results/ from the last demo.
+	@$(BIN)/python -m marloft.proof results
+
+presentation: install  ## Render the talk and its speaker notes.
+	@$(BIN)/python -m marloft.proof talk
 
 test: install  ## All tests, those against real TorchServe and Envoy included.
 	@$(BIN)/pytest

@@ -62,6 +62,16 @@ def results() -> None:
         typer.echo(str(path))
 
 
+@app.command()
+def talk() -> None:
+    """Render docs/presentation/talk.typ to slides and speaker notes."""
+    # typst and matplotlib are there with the `dev` extra only.
+    from marloft.proof.talk import render  # noqa: PLC0415
+
+    for path in render(Path()):
+        typer.echo(str(path))
+
+
 def _table(findings: list[Finding]) -> Table:
     table = Table(title="Deliverables", title_justify="left")
     for name in ("area", "what", "state", "check", "s"):

@@ -2,12 +2,15 @@ PYTHON ?= python3.11
 TORCH_INDEX ?=
 PORT_OFFSET ?= 0
 BIN := .venv/bin
-CODE := $(wildcard src tests training handlers loadtest benchmarks/*.py)
+# All but gpu: its packages are of use on machines with an NVIDIA GPU only.
+LOCKED_EXTRAS = $(addprefix --extra=,$(shell $(BIN)/python -c 'import tomllib; \
+  print(*sorted(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"].keys() - {"gpu"}))'))
+CODE := $(wildcard src tests training handlers loadtest monitoring benchmarks/*.py)
 
-.PHONY: help install demo deliverables results presentation test check lock clean
+.PHONY: help install demo deliverables results presentation test test-container check k8s lock clean
 
 help:  ## Show this list.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
 
 install: .venv/.installed  ## Make .venv with everything pinned; re-run only when the lock changes.
 
@@ -38,16 +41,30 @@ presentation: install  ## Render the talk and its speaker notes.
 test: install  ## All tests, those against real TorchServe and Envoy included.
 	@$(BIN)/pytest
 
+test-container: install  ## Build the image with buildah and run it hardened; needs root, see docs.
+	@$(BIN)/pytest tests/container
+
 check: install  ## Format, lint, types and the fast tests, in under a minute.
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/mypy $(CODE)
 	@$(BIN)/pytest -q -n 2 tests/unit
 
+k8s:  ## Render k8s/kubernetes.yaml; needs kubectl.
+	cp config.properties deployment.yaml k8s/base/
+	kubectl kustomize k8s/overlays/production > k8s/kubernetes.yaml
+
 lock: install  ## Pin the newest versions that pyproject.toml allows.
-	$(BIN)/pip-compile --quiet --all-extras --strip-extras --allow-unsafe --no-annotate --no-header \
+	$(BIN)/pip-compile --quiet $(LOCKED_EXTRAS) --strip-extras --allow-unsafe --no-annotate --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.txt pyproject.toml
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
+	$(MAKE) docker/requirements.txt
+
+docker/requirements.txt: requirements.txt
+	$(BIN)/pip-compile --quiet --extra serve --constraint requirements.txt --strip-extras \
+	  --allow-unsafe --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+	  --no-emit-trusted-host -o $@ pyproject.toml
+	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' $@
 
 clean:  ## Remove what was built; the environment, archives and run-time state stay.
 	rm -rf build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from marloft.contract.manifest import Artifact, GoldenAnswer, Runtime
 from marloft.files import sidecar_path, write_atomic, write_json
 from marloft.ranker.features import INPUT_NAMES, FeatureTables, build_tables, encode, parse_user_id
+from tests.documents import write_documents
 
 REPOSITORY = Path(__file__).parents[1]
 USERS = np.arange(1, 31)
@@ -103,7 +104,8 @@ def write_project(folder: Path, torchscript: bool = False) -> Path:
     """Lay a project out as the repository is: its handlers, configs, workflows; a tiny export."""
     for name in ("handlers", "archive_configs", "workflows"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__*"))
-    write_export(folder / "build" / "export", torchscript=torchscript)
+    export = write_export(folder / "build" / "export", torchscript=torchscript)
+    write_documents(folder / "build", export / "model.onnx")
     return folder
 
 

@@ -3,9 +3,10 @@
     python training/benchmark.py --run build/train --export build/export
     python training/benchmark.py --table benchmarks/results/latency.json
 
-The first form times eager PyTorch, TorchScript, ONNX and INT8 ONNX at 1, 50 and 500 candidates,
-interleaved in one process after a warm-up, and writes build/benchmark/latency.json with the
-machine, the commit and the command. The second prints the documentation's table of a result.
+The first form times eager PyTorch, TorchScript, ONNX, INT8 ONNX and the distilled student at 1, 50
+and 500 candidates, interleaved in one process after a warm-up, and writes
+build/benchmark/latency.json with the machine, the commit and the command. The second prints the
+documentation's table of a result.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from marloft.runtimes import Runtime, load_runtime
 from marloft.training.provenance import describe_commit, describe_machine
 from marloft.training.track import RunResult
 
-ARTIFACTS = ("model.torchscript", "model.onnx", "model.int8.onnx")
+ARTIFACTS = ("model.torchscript", "model.onnx", "model.int8.onnx", "student.onnx")
 LIBRARIES = ("torch", "onnxruntime", "numpy")
 RUNS = {1: 5000, 50: 5000, 500: 2000}
 QUICK_RUNS = {1: 500, 50: 500, 500: 200}

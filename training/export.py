@@ -1,89 +1,96 @@
 """Export a trained ranker for serving, and prove that the exports answer as the model does.
 
     python training/export.py --run build/train --out build/export
+    python training/export.py --tensorrt fp16      (needs an NVIDIA GPU and marloft[gpu])
 
 Writes into `out`: model.onnx and model.torchscript, each with a sidecar (`<file>.json`: where it
 comes from, its distance from the source model, its test AUC), tables.npz, and golden.jsonl (the
-source model's answers to twenty requests). An export that differs from the source model by more
-than 1e-4 ends with exit code 2, and nothing in `out` changes.
+source model's answers to twenty requests); with --tensorrt also model.plan and model.engine.json
+(the TensorRT and the GPU it is bound to). An export that differs from the source model by more than
+1e-4 (1e-2 in fp16) ends with exit code 2, and nothing in `out` changes.
 """
 
 import argparse
-import logging
 import shlex
 import sys
 import tempfile
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from marloft import files
-from marloft.contract.manifest import GOLDEN_JSONL, Artifact
+from marloft.contract.manifest import GOLDEN_JSONL, Artifact, EngineFacts
 from marloft.contract.manifest import Runtime as RuntimeName
-from marloft.errors import DataError, MarloftError
+from marloft.errors import MarloftError
 from marloft.ranker import export, golden, prepare
-from marloft.ranker.features import FeatureTables
-from marloft.ranker.models import load_ranker, score
-from marloft.training.track import RunResult
+from marloft.ranker.models import score
+from marloft.ranker.runs import TrainedRun, load_run
+from marloft.runtimes.tensorrt import describe_host, engine_file, import_tensorrt
+from marloft.training import engine
+from marloft.training.checkpoint import WEIGHTS
+from marloft.training.engine import EngineSettings
 
-NAMES: dict[RuntimeName, str] = {"onnx": "model.onnx", "torchscript": "model.torchscript"}
+ONNX, PLAN = "model.onnx", "model.plan"
+NAMES: dict[RuntimeName, str] = {"onnx": ONNX, "torchscript": "model.torchscript"}
+# Half precision keeps 11 bits, and every layer rounds anew.
+FP16_MAX_ABS_DIFF = 1e-2
 
 
-def export_run(run: Path, out: Path) -> None:
+def export_run(run: Path, out: Path, settings: EngineSettings | None) -> None:
     """Export into a scratch folder, measure every file, and only then publish."""
-    result = files.read_json(run / "result.json", RunResult)
-    data = Path(result.config.data.folder)
-    refuse_changed(run, data, result)
-
-    tables = FeatureTables.load(data / prepare.TABLES)
-    model = load_ranker(run / "model.pt", result.config.model, tables)
-    inputs, likes = prepare.encode_part(data, result.config.data.split, "test", tables)
-    expected = score(model, inputs)
+    trt = import_tensorrt() if settings else None
+    trained = load_run(run)
+    inputs, likes = trained.part("test")
+    expected = score(trained.model, inputs)
+    parents = {
+        WEIGHTS: trained.result.weights_sha256,
+        prepare.TABLES: trained.result.data[prepare.TABLES],
+    }
+    command = shlex.join(["python", *sys.argv])
 
     with tempfile.TemporaryDirectory(prefix="marloft-export-") as scratch:
         work = Path(scratch)
-        export.write_onnx(model, work / NAMES["onnx"])
-        export.write_torchscript(model, work / NAMES["torchscript"])
-        parents = {
-            "model.pt": result.weights_sha256,
-            prepare.TABLES: result.data[prepare.TABLES],
-        }
+        export.write_onnx(trained.model, work / ONNX)
+        export.write_torchscript(trained.model, work / NAMES["torchscript"])
+        sidecars: list[Artifact] = []
         for runtime, name in NAMES.items():
             measured = export.measure(work / name, runtime, inputs, expected, likes)
-            sidecar = Artifact(
-                file=name,
-                runtime=runtime,
-                sha256=files.sha256_file(work / name),
-                size_bytes=(work / name).stat().st_size,
-                inputs=export.describe_inputs(inputs),
-                outputs={"score": "float32[n]"},
-                parents=parents,
-                max_abs_diff=measured.max_abs_diff,
-                rows_compared=measured.rows_compared,
-                metrics={"test_auc": measured.test_auc, "test_log_loss": measured.test_log_loss},
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                command=shlex.join(["python", *sys.argv]),
+            sidecars.append(
+                export.describe(work / name, runtime, measured, inputs, parents, command)
             )
-            files.write_json(files.sidecar_path(work / name), sidecar)
-            announce(sidecar, out)
-        files.write_atomic(
-            work / GOLDEN_JSONL, golden.to_jsonl(golden.golden_answers(model, tables))
-        )
-        tables.save(work / prepare.TABLES)
-        for file in sorted(work.iterdir()):
-            files.write_atomic(out / file.name, file.read_bytes())
+        if settings:
+            facts = write_plan(trt, work, inputs, settings)
+            allowed = FP16_MAX_ABS_DIFF if settings.precision == "fp16" else export.MAX_ABS_DIFF
+            measured = export.measure(work / PLAN, "tensorrt", inputs, expected, likes, allowed)
+            sidecar = export.describe(work / PLAN, "tensorrt", measured, inputs, parents, command)
+            sidecars.append(replace(sidecar, engine=facts))
+        publish(work, out, trained, sidecars)
 
 
-def refuse_changed(run: Path, data: Path, result: RunResult) -> None:
-    """Raise DataError if the weights or the data are no longer those of the run's result."""
-    if files.sha256_file(run / "model.pt") != result.weights_sha256:
-        raise DataError(
-            f"{run / 'model.pt'} is not the file that result.json describes; train again."
-        )
-    if prepare.read_dataset(data).files != result.data:
-        raise DataError(
-            f"{data} was prepared anew since {run} was trained on it; train again, so that no "
-            "test row was a training row."
-        )
+def write_plan(
+    trt: Any, work: Path, inputs: Mapping[str, NDArray[Any]], settings: EngineSettings
+) -> EngineFacts:
+    """Build the engine from the ONNX export; return what it is bound to, also written beside it."""
+    facts = engine.facts(describe_host(trt), settings)
+    plan = engine.build(trt, work / ONNX, export.describe_inputs(inputs), settings)
+    files.write_atomic(work / PLAN, plan)
+    files.write_json(engine_file(work / PLAN), facts)
+    return facts
+
+
+def publish(work: Path, out: Path, trained: TrainedRun, sidecars: list[Artifact]) -> None:
+    """Add sidecars, golden answers and tables, and move all of it into `out`."""
+    for sidecar in sidecars:
+        files.write_json(files.sidecar_path(work / sidecar.file), sidecar)
+        announce(sidecar, out)
+    answers = golden.golden_answers(trained.model, trained.tables)
+    files.write_atomic(work / GOLDEN_JSONL, golden.to_jsonl(answers))
+    trained.tables.save(work / prepare.TABLES)
+    for file in sorted(work.iterdir()):
+        files.write_atomic(out / file.name, file.read_bytes())
 
 
 def announce(sidecar: Artifact, out: Path) -> None:
@@ -103,11 +110,18 @@ def main() -> None:
     )
     parser.add_argument("--run", type=Path, default=Path("build/train"))
     parser.add_argument("--out", type=Path, default=Path("build/export"))
+    parser.add_argument(
+        "--tensorrt",
+        nargs="?",
+        const="fp32",
+        choices=("fp32", "fp16"),
+        help="also build a TensorRT engine, in fp32 if nothing else is said",
+    )
     options = parser.parse_args()
-    # The exporter warns about operators of torchvision, which no ranker has.
-    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    export.quiet_exporter()
+    settings = EngineSettings(precision=options.tensorrt) if options.tensorrt else None
     try:
-        export_run(options.run, options.out)
+        export_run(options.run, options.out, settings)
     except MarloftError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

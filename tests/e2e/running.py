@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import httpx
 import msgspec
@@ -82,10 +82,16 @@ class Asked(NamedTuple):
     request_id: str | None
 
 
+class Answering(Protocol):
+    """Anything with a client of its gateway."""
+
+    client: httpx.Client
+
+
 class Driver:
     """Asks at a steady rate from a few threads, as long as its block lasts."""
 
-    def __init__(self, serving: "Serving", rate: float, threads: int = 4) -> None:
+    def __init__(self, serving: Answering, rate: float, threads: int = 4) -> None:
         self._url = f"{serving.client.base_url}/predict"
         self._pause_s, self._threads = threads / rate, threads
         self._stop = threading.Event()
@@ -132,14 +138,16 @@ class Driver:
 class Serving:
     """`marloft serve` as a child process; use it as a context manager."""
 
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, *options: str) -> None:
         self.project = project
+        self.options = options
         self.ports = free_ports()
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.ports.gateway}", timeout=30)
         self.console = project / "serve.log"
 
     def __enter__(self) -> Self:
         command = [str(MARLOFT), "serve", "--port-offset", str(self.ports.offset)]
+        command += self.options
         with self.console.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.project, stdout=log, stderr=subprocess.STDOUT

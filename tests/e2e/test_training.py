@@ -2,12 +2,16 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 
 from marloft import files
 from marloft.contract.benchmark import BenchmarkResult
@@ -71,6 +75,33 @@ def test_a_resumed_run_ends_with_the_same_weights(workspace: Path, two_processes
     assert "epoch   1/" not in rest.stdout
     assert result(workspace / "cut").weights_sha256 == result(two_processes).weights_sha256
     assert [m.epoch for m in curve(workspace / "cut")] == [1, 2, 3]
+
+
+def test_a_run_killed_within_an_epoch_ends_with_the_same_weights(
+    workspace: Path, two_processes: Path
+) -> None:
+    saved = workspace / "killed" / "checkpoint"
+    run = start_training(workspace, "killed", "epochs=3", "checkpoint_every_steps=3")
+    wait_until(lambda: any(saved.glob("00000[12]-00000[36]/.metadata")), run)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    rest = train(
+        workspace,
+        "killed",
+        *("epochs=3", "checkpoint_every_steps=3"),
+        launcher=TORCHRUN,
+        options=["--resume"],
+    )
+    assert rest.returncode == 0, rest.stderr
+    assert "epoch   1/" not in rest.stdout
+    assert result(workspace / "killed").weights_sha256 == result(two_processes).weights_sha256
+
+
+def test_bf16_on_two_processes_learns_about_the_same(workspace: Path, two_processes: Path) -> None:
+    run = train(workspace, "bf16", "epochs=3", "precision=bf16", launcher=TORCHRUN)
+    assert run.returncode == 0, run.stderr
+    apart = abs(curve(workspace / "bf16")[-1].train_loss - curve(two_processes)[-1].train_loss)
+    assert TOLERANCE < apart < 5e-3
 
 
 def test_a_misspelt_setting_ends_with_the_nearest_name(workspace: Path) -> None:
@@ -174,16 +205,20 @@ def test_quantize_of_another_runs_export_is_refused(
 
 def test_benchmark_measures_every_form_and_notes_how(two_processes: Path, exported: Path) -> None:
     assert quantize(two_processes, exported).returncode == 0
+    places = (f"teacher={two_processes}", f"out={exported}", f"export={exported}", "epochs=1")
+    student = recipe("distil", *(word for place in places for word in ("--set", place)))
+    assert student.returncode == 0, student.stderr
     out = exported / "latency.json"
     run = recipe(
         "benchmark", *("--run", two_processes, "--export", exported, "--out", out, "--quick")
     )
     assert run.returncode == 0, run.stderr
     found = files.read_json(out, BenchmarkResult[LatencyRow])
-    assert len(found.rows) == 4 * 3
+    assert len(found.rows) == 5 * 3
     assert all(0 < row.p50_ms <= row.p99_ms for row in found.rows)
     auc = result(two_processes).test_auc
-    assert all(row.test_auc == pytest.approx(auc, abs=2e-3) for row in found.rows)
+    same = [row.test_auc for row in found.rows if row.artifact != "student.onnx"]
+    assert same == pytest.approx([auc] * len(same), abs=2e-3)
     assert "--quick" in found.command
     assert found.headline in run.stdout
     table = recipe("benchmark", "--table", out)
@@ -199,6 +234,43 @@ def recipe(name: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
     return run_command([sys.executable, script, *map(str, words)])
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_tensorrt_without_a_gpu_is_refused_and_exports_nothing(
+    workspace: Path, two_processes: Path
+) -> None:
+    run = export(two_processes, workspace / "no_gpu", "--tensorrt")
+    assert run.returncode == 2
+    (line,) = run.stderr.splitlines()
+    assert line.startswith("error: TensorRT needs an NVIDIA GPU")
+    assert not (workspace / "no_gpu").exists()
+
+
+def start_training(workspace: Path, name: str, *settings: str) -> subprocess.Popen[str]:
+    """Start a run on two processes in a process group of its own."""
+    return subprocess.Popen(
+        [*TORCHRUN, *train_words(workspace, name, *settings)],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_until(happened: Callable[[], bool], run: subprocess.Popen[str]) -> None:
+    """Wait for an event in a run; fail when the run ends before it."""
+    while not happened():
+        assert run.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.002)
+
+
+def train_words(workspace: Path, name: str, *settings: str) -> list[str]:
+    settings = (f"data.folder={workspace / 'data'}", f"out={workspace / name}", *settings)
+    overrides = [part for setting in settings for part in ("--set", setting)]
+    return [str(REPOSITORY / "training" / "train.py"), *overrides]
+
+
 def train(
     workspace: Path,
     name: str,
@@ -206,15 +278,13 @@ def train(
     launcher: list[str] | None = None,
     options: list[str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    settings = (f"data.folder={workspace / 'data'}", f"out={workspace / name}", *settings)
-    command = [*(launcher or [sys.executable]), str(REPOSITORY / "training" / "train.py")]
-    overrides = [part for setting in settings for part in ("--set", setting)]
-    return run_command([*command, *overrides, *(options or [])])
+    words = train_words(workspace, name, *settings)
+    return run_command([*(launcher or [sys.executable]), *words, *(options or [])])
 
 
-def export(run: Path, out: Path) -> subprocess.CompletedProcess[str]:
+def export(run: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     script = str(REPOSITORY / "training" / "export.py")
-    return run_command([sys.executable, script, "--run", str(run), "--out", str(out)])
+    return run_command([sys.executable, script, "--run", str(run), "--out", str(out), *options])
 
 
 def run_command(command: list[str]) -> subprocess.CompletedProcess[str]:

@@ -11,7 +11,7 @@ SOURCE = Path(marloft.__file__).parent
 FOUNDATION = {"errors", "files"}
 CONTRACT = FOUNDATION | {"contract", "assignment"}
 WORKER = CONTRACT | {"runtimes", "serving"}
-READERS = CONTRACT | {"logs"}
+READERS = CONTRACT | {"logs", "report"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
@@ -19,7 +19,8 @@ ALLOWED: dict[str, set[str]] = {
     "assignment": CONTRACT,
     "runtimes": CONTRACT,
     "serving": CONTRACT | {"runtimes"},
-    "archive": WORKER,
+    "archive": WORKER | {"report"},
+    "report": CONTRACT,
     "logs": CONTRACT,
     "experiment": READERS,
     "fairness": READERS,

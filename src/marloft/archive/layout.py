@@ -7,7 +7,18 @@ runs. Layout of a zip file: https://pkware.cachefly.net/webdocs/casestudies/APPN
 
 import struct
 import zipfile
+import zlib
 from pathlib import Path
+
+# What reading a member of a damaged archive raises.
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    NotImplementedError,
+)
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1

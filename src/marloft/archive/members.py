@@ -4,12 +4,23 @@ import sys
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from marloft.archive.documents import MODEL_CARD
 from marloft.contract.allocation import ALLOCATION_JSON
+from marloft.contract.audit import FAIRNESS_JSON
 from marloft.contract.manifest import ARCHIVE_JSON, GOLDEN_JSONL, MODEL_CONFIG, SCHEMA_JSON
 
 STOCK_MANIFEST = "MAR-INF/MANIFEST.json"
 RESERVED = frozenset(
-    {ALLOCATION_JSON, ARCHIVE_JSON, SCHEMA_JSON, GOLDEN_JSONL, MODEL_CONFIG, STOCK_MANIFEST}
+    {
+        ALLOCATION_JSON,
+        ARCHIVE_JSON,
+        SCHEMA_JSON,
+        GOLDEN_JSONL,
+        MODEL_CONFIG,
+        MODEL_CARD,
+        FAIRNESS_JSON,
+        STOCK_MANIFEST,
+    }
 )
 _IMPORTABLE = ("py", "pyc", "so")
 # What a worker imports after the archive has become the first entry of its sys.path.
@@ -22,6 +33,7 @@ WORKER_PACKAGES = frozenset(
         "packaging",
         "prometheus_client",
         "psutil",
+        "tensorrt",
         "torch",
         "ts",
         "xxhash",

@@ -14,10 +14,12 @@ from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging_utils import ModelExportUtils
 
 import marloft
+from marloft.archive.documents import MODEL_CARD, check_card, check_fairness
 from marloft.archive.golden import compiled, parse_golden
 from marloft.archive.members import RESERVED, STOCK_MANIFEST, colliding, shadowed, unsafe
 from marloft.archive.spec import ArchiveSpec, read_artifact, read_spec
 from marloft.contract.allocation import ALLOCATION_JSON, packed_allocation
+from marloft.contract.audit import FAIRNESS_JSON
 from marloft.contract.manifest import (
     ARCHIVE_JSON,
     GOLDEN_JSONL,
@@ -49,7 +51,8 @@ def pack(config: Path, out: Path = Path("model_store")) -> ArchiveSidecar:
     Raises:
         ConfigError: the file, or one it names, is missing or has not the expected form.
         ArchiveError: members collide, hide a module or are unsafe; the artifact was changed after
-            its export; the store holds other bytes under this version.
+            its export; card or audit are another artifact's; the store holds other bytes under
+            this version.
     """
     spec = read_spec(config)
     members = _collect(spec)
@@ -101,7 +104,24 @@ def _generated(spec: ArchiveSpec) -> dict[str, Source]:
         golden = Path(spec.golden).read_bytes()
         parse_golden(golden, spec.schema)
         generated[GOLDEN_JSONL] = golden
-    return generated
+    return generated | _documents(spec)
+
+
+def _documents(spec: ArchiveSpec) -> dict[str, Source]:
+    """Return model card and audit after checking that they are about this artifact."""
+    artifact = None
+    if spec.artifact is not None and spec.runtime is not None:
+        artifact = read_artifact(Path(spec.artifact), spec.runtime).sha256
+    documents: dict[str, Source] = {}
+    if spec.card is not None:
+        card = Path(spec.card).read_bytes()
+        check_card(card, artifact)
+        documents[MODEL_CARD] = card
+    if spec.audit is not None:
+        audit = Path(spec.audit).read_bytes()
+        check_fairness(audit, artifact)
+        documents[FAIRNESS_JSON] = audit
+    return documents
 
 
 def _check_handler(handler: Path) -> None:

@@ -25,6 +25,7 @@ class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     `files` maps a path inside the archive to the file that is packed there. `artifact` is absent
     for an archive that holds code only; otherwise its sidecar `<artifact>.json` lies beside it.
+    `card` and `audit` are what `marloft card` and `marloft fairness audit` wrote about it.
     `schema` is absent for a handler that reads its bodies by itself. `allocation` packs the split
     of an experiment file.
     `golden_tolerance` is the largest absolute difference from a golden score that still counts as
@@ -46,6 +47,8 @@ class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         default_factory=lambda: ["application/json"]
     )
     sensitive_features_at_serving: list[str] = []
+    card: str | None = None
+    audit: str | None = None
 
 
 def read_spec(config: Path) -> ArchiveSpec:
@@ -72,6 +75,8 @@ def read_spec(config: Path) -> ArchiveSpec:
             experiment=_beside(config, "allocation.experiment", spec.allocation.experiment),
         ),
         golden=spec.golden and _beside(config, "golden", spec.golden),
+        card=spec.card and _beside(config, "card", spec.card),
+        audit=spec.audit and _beside(config, "audit", spec.audit),
         files={
             member: _beside(config, f"files.{member}", source)
             for member, source in spec.files.items()

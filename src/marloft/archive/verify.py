@@ -3,7 +3,6 @@
 import hashlib
 import stat
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from msgspec import Struct
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 import marloft
+from marloft.archive.documents import document_checks
 from marloft.archive.golden import compiled, parse_golden
-from marloft.archive.layout import layout_fault
+from marloft.archive.layout import UNREADABLE, layout_fault
 from marloft.archive.members import STOCK_MANIFEST, shadowed, unsafe
 from marloft.contract.check import Check
 from marloft.contract.manifest import (
@@ -31,14 +31,6 @@ from marloft.files import parse_json, read_json, sha256_file, sidecar_path
 _BLOCK = 1 << 20
 _BOMB_RATIO = 100
 _BOMB_FLOOR = 1 << 20
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-    NotImplementedError,
-)
 
 
 class VerifyReport(Struct, frozen=True, kw_only=True):
@@ -74,7 +66,7 @@ def verify(path: Path) -> VerifyReport:
     try:
         with zipfile.ZipFile(path) as archive:
             manifest, checks = _inspect(archive, path, sha256)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         manifest = None
         checks = [_failed("MRL001", path.name, f"it is no zip file: {error}")]
     return VerifyReport(
@@ -101,8 +93,9 @@ def _inspect(
     content = _Content(archive=archive)
     try:
         manifest = parse_json(content.bytes_of(ARCHIVE_JSON), Manifest, ARCHIVE_JSON)
-    except (ConfigError, KeyError, *_UNREADABLE) as error:
+    except (ConfigError, KeyError, *UNREADABLE) as error:
         return None, [*checks, _failed("MRL005", ARCHIVE_JSON, _reason(error))]
+    artifact = manifest.artifact and manifest.members.get(manifest.artifact, "")
     return manifest, [
         *checks,
         _passed("MRL005", f"archive.json describes {manifest.name} {manifest.version}"),
@@ -114,6 +107,7 @@ def _inspect(
         _check_requires(manifest),
         _check_shadowing(content),
         _check_sidecar(path, sha256),
+        *document_checks(archive, artifact),
     ]
 
 
@@ -185,7 +179,7 @@ def _check_hashes(content: _Content, manifest: Manifest) -> Check:
             continue
         try:
             actual = content.sha256_of(member)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             return _failed("MRL006", member, f"cannot be read: {_reason(error)}")
         if actual != expected:
             return _failed(
@@ -213,7 +207,7 @@ def _check_schema(content: _Content) -> Check:
     try:
         schema = content.schema()
         compiled(schema)
-    except (ConfigError, KeyError, msgspec.DecodeError, *_UNREADABLE) as error:
+    except (ConfigError, KeyError, msgspec.DecodeError, *UNREADABLE) as error:
         return _failed("MRL008", SCHEMA_JSON, _reason(error))
     return _passed("MRL008", f"rows of {', '.join(schema.row)}, at most {schema.max_rows}")
 
@@ -223,7 +217,7 @@ def _check_golden(content: _Content) -> Check:
         return _passed("MRL009", "no golden answers to check")
     try:
         answers = parse_golden(content.bytes_of(GOLDEN_JSONL), content.schema())
-    except (ConfigError, KeyError, msgspec.DecodeError, *_UNREADABLE) as error:
+    except (ConfigError, KeyError, msgspec.DecodeError, *UNREADABLE) as error:
         return _failed("MRL009", GOLDEN_JSONL, _reason(error))
     return _passed("MRL009", f"{len(answers)} golden answers fit the schema")
 
@@ -239,7 +233,7 @@ def _check_stock_manifest(content: _Content, manifest: Manifest) -> Check:
             "serializedFile": manifest.artifact,
         }
         wrong = {key: model.get(key) for key, value in pairs.items() if model.get(key) != value}
-    except (KeyError, TypeError, AttributeError, msgspec.DecodeError, *_UNREADABLE) as error:
+    except (KeyError, TypeError, AttributeError, msgspec.DecodeError, *UNREADABLE) as error:
         return _failed("MRL010", STOCK_MANIFEST, _reason(error))
     for key, value in wrong.items():
         return _failed("MRL010", STOCK_MANIFEST, f"{key} is {value!r}, not {pairs[key]!r}")

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from marloft import __version__
-from marloft.cli import archive, data, deploy, experiment
+from marloft.cli import archive, card, data, deploy, experiment, fairness, monitoring
 from marloft.errors import MarloftError
 
 app = typer.Typer(
@@ -17,12 +17,15 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(experiment.app, name="experiment")
+app.add_typer(fairness.app, name="fairness")
 app.command()(archive.pack)
 app.command()(archive.verify)
+app.command()(card.card)
 app.command()(deploy.apply)
 app.command()(deploy.promote)
 app.command()(deploy.rollback)
 app.command()(deploy.serve)
+app.command()(monitoring.metrics)
 
 
 def _print_version(wanted: bool) -> None:

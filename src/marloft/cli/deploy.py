@@ -10,7 +10,7 @@ import typer
 
 from marloft.contract.release import Release
 from marloft.deploy import releases
-from marloft.deploy.ports import Ports
+from marloft.deploy.ports import LOOPBACK, Exposure, Ports
 from marloft.deploy.supervisor import Project
 from marloft.deploy.supervisor import serve as run_until_stopped
 
@@ -90,10 +90,19 @@ def serve(
         "config.properties"
     ),
     port_offset: Annotated[int, typer.Option(help="Added to every port; gateway: 8000.")] = 0,
+    host: Annotated[str, typer.Option(help="The address that clients reach.")] = LOOPBACK,
+    operations_host: Annotated[
+        str, typer.Option(help="The address of probes and scrapes, port 8001, read-only.")
+    ] = LOOPBACK,
+    drain_s: Annotated[
+        float, typer.Option(min=0, help="Seconds of /health 503 before a stop closes the port.")
+    ] = 0.0,
 ) -> None:
-    """Run TorchServe and the gateway on the newest release until Ctrl-C.
+    """Run TorchServe and the gateway on the newest release until Ctrl-C or SIGTERM.
 
     Example: marloft serve --port-offset 100
+
+    Requests under way get their answers before it ends.
 
     Read on: docs/serving.md.
     """
@@ -107,4 +116,6 @@ def serve(
         Ports(offset=port_offset),
         stop,
         lambda text: typer.echo(f"[{time.monotonic() - started:5.1f} s] {text}"),
+        exposure=Exposure(gateway=host, operations=operations_host),
+        announce_s=drain_s,
     )

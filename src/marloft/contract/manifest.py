@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
 Version = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\Z")]
-Runtime = Literal["onnx", "torchscript"]
+Runtime = Literal["onnx", "torchscript", "tensorrt"]
 Positive = Annotated[int, Meta(ge=1)]
 
 ARCHIVE_JSON = "archive.json"
@@ -49,11 +49,28 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sensitive_features_at_serving: list[str]
 
 
+class EngineFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a TensorRT engine is bound to: it loads nowhere else.
+
+    `compute_capability` is the GPU's, as `"9.0"`; the rows are the least, the usual and the most
+    of one run.
+    """
+
+    tensorrt: str
+    gpu: str
+    compute_capability: str
+    precision: Literal["fp32", "fp16"]
+    min_rows: Positive
+    opt_rows: Positive
+    max_rows: Positive
+
+
 class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sidecar of an exported model: where it came from and how far it is from its source model.
 
     `inputs` maps each input name to its dtype and shape (`n` = rows), as `"int64[n]"`;
-    `max_abs_diff` is the largest absolute difference from the source model's scores.
+    `max_abs_diff` is the largest absolute difference from the source model's scores; `engine` is
+    there for TensorRT only.
     """
 
     file: str
@@ -68,6 +85,7 @@ class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metrics: dict[str, float]
     created: str
     command: str
+    engine: EngineFacts | None = None
 
 
 class GoldenAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,11 +1,15 @@
 """The two kinds of log records, one JSON line each."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 RECORD_SCHEMA = 1
+# Below the state folder; each process appends to a segment of its own there.
+PREDICTIONS_FOLDER = Path("log/predictions")
+OUTCOMES_FOLDER = Path("log/outcomes")
 
 
 class PredictionRecord(Struct, frozen=True, kw_only=True, gc=False):

@@ -59,6 +59,12 @@ def results_table(found: dict[str, Any]) -> Table:
     table.add_row("decision on v2.0 (INT8)", test["decision"].replace("_", " "))
     planted = found["planted"]
     table.add_row("decision on the planted v9.0", planted["decision"].replace("_", " "))
+    for feature in ("gender", "age_band"):
+        audited = found["fairness"][feature]
+        low, high = audited["ci"]
+        shown = f"{audited['value']:.3f} [{low:.3f}, {high:.3f}]"
+        table.add_row(f"parity difference by {feature.replace('_', ' ')}", shown)
+        table.add_row("", audited["verdict"].replace("_", " "))
     table.add_row("all steps", f"{sum(found['seconds'].values()):.0f} s")
     return table
 

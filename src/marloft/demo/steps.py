@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from marloft.assignment import arm_of
+from marloft.contract.audit import FairnessReport, summarize
 from marloft.contract.manifest import ArchiveSidecar
 from marloft.contract.release import read_release
 from marloft.demo.run import Demo, Step
@@ -51,9 +52,10 @@ def train(demo: Demo) -> None:
 
 
 def optimize(demo: Demo) -> None:
-    """Export to ONNX and TorchScript, quantize, and measure every form."""
+    """Export to ONNX and TorchScript, quantize, distil, and measure every form."""
     demo.run("python", "training/export.py")
     demo.run("python", "training/quantize.py")
+    demo.run("python", "training/distil.py")
     demo.run("python", "training/benchmark.py", "--quick")
     found = read_json(Path("build/benchmark/latency.json"), dict[str, Any])
     demo.summary["optimize"] = [
@@ -67,6 +69,15 @@ def optimize(demo: Demo) -> None:
         for row in found["rows"]
         if row["candidates"] == 50
     ]
+
+
+def fairness(demo: Demo) -> None:
+    """Audit the decision `score >= t` between groups of users, and write the model card."""
+    demo.run("python", "training/fairness_audit.py")
+    demo.run("marloft", "card", "training/card.yaml")
+    demo.summary["fairness"] = summarize(
+        read_json(Path("build/fairness/fairness.json"), FairnessReport)
+    )
 
 
 def pack(demo: Demo) -> None:
@@ -174,6 +185,7 @@ STEPS = (
     Step(name="data", title="fetch and prepare real data", run=data),
     Step(name="train", title="train on two processes", run=train),
     Step(name="optimize", title="export, quantize, measure", run=optimize),
+    Step(name="fairness", title="audit fairness, write the model card", run=fairness),
     Step(name="pack", title="pack and verify model archives", run=pack),
     Step(name="serve", title="serve behind the gateway", run=serve),
     Step(name="experiment", title="A/B test of fp32 against INT8 under load", run=experiment),

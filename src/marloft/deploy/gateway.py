@@ -4,7 +4,9 @@ import sysconfig
 from pathlib import Path
 
 from marloft.contract.predict_api import REQUEST_ID_HEADER, USER_HEADER
+from marloft.deploy.gateway_operations import operations_clusters, operations_listener
 from marloft.deploy.gateway_replies import hide_server_errors, local_reply_config
+from marloft.deploy.gateway_stats import access_log, stats_config, strip_before_everything
 from marloft.deploy.gateway_terms import (
     CUSTOM_RESPONSE,
     JSON_TYPE,
@@ -16,12 +18,14 @@ from marloft.deploy.gateway_terms import (
     UNIT_REGEX,
     UPSTREAM,
     Json,
+    address,
+    cluster,
     content_type_regex,
     has_form,
     metadata_matcher,
     set_header,
 )
-from marloft.deploy.ports import LOOPBACK, Ports
+from marloft.deploy.ports import LOOPBACK, Exposure, Ports
 from marloft.files import to_json
 
 MAX_BODY_BYTES = 1 << 20
@@ -77,22 +81,25 @@ def render_bootstrap(
     ports: Ports,
     routes_file: Path,
     *,
-    host: str = LOOPBACK,
+    exposure: Exposure | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
 ) -> bytes:
     """Return the bootstrap file as JSON.
 
     `routes_file` holds what `render_routes` returns and must exist when Envoy starts; Envoy takes
     a new one when it is renamed into place, and keeps the old routes when the new file is broken.
-    `host` is the IPv4 address that clients reach. The access log is off.
+    `exposure` says who reaches which listener. No request is logged, only counted.
     """
+    hosts = exposure or Exposure()
+    gateway = _listener(ports, routes_file, hosts.gateway, max_body_bytes)
     return to_json(
         {
             "node": {"id": "gateway", "cluster": "marloft"},
-            "admin": {"address": _address(LOOPBACK, ports.envoy_admin)},
+            "admin": {"address": address(LOOPBACK, ports.envoy_admin)},
+            "stats_config": stats_config(),
             "static_resources": {
-                "listeners": [_listener(ports, routes_file, host, max_body_bytes)],
-                "clusters": [_upstream(ports)],
+                "listeners": [gateway, operations_listener(ports, hosts.operations)],
+                "clusters": [_upstream(ports), *operations_clusters(ports)],
             },
             "overload_manager": {"resource_monitors": [_connection_limit()]},
             # RE2 counts `{1,128}` as 128 copies; Envoy's default limit is a program of 100.
@@ -112,7 +119,9 @@ def _listener(ports: Ports, routes_file: Path, host: str, max_body_bytes: int) -
     manager = _connection_manager(routes_file, max_body_bytes)
     return {
         "name": "gateway",
-        "address": _address(host, ports.gateway),
+        # What a drain closes; the other listener stays until the end.
+        "traffic_direction": "INBOUND",
+        "address": address(host, ports.gateway),
         # A retry needs the whole body kept, so the buffer is as large as the largest body.
         "per_connection_buffer_limit_bytes": max_body_bytes,
         "filter_chains": [{"filters": [manager]}],
@@ -138,6 +147,8 @@ def _connection_manager(routes_file: Path, max_body_bytes: int) -> Json:
         request_headers_timeout="10s",
         request_timeout="30s",
         stream_idle_timeout="60s",
+        early_header_mutation_extensions=strip_before_everything(),
+        access_log=access_log(),
         local_reply_config=local_reply_config(max_body_bytes),
         rds={"route_config_name": ROUTE_CONFIG, "config_source": _watched(routes_file)},
         http_filters=_http_filters(max_body_bytes),
@@ -255,21 +266,11 @@ def _from_body(field: str) -> str:
 
 
 def _upstream(ports: Ports) -> Json:
-    endpoint = {"endpoint": {"address": _address(LOOPBACK, ports.inference)}}
     # Envoy's default allows 3 retries at a time: too few when a worker dies under load.
     limits = dict.fromkeys(
         ("max_connections", "max_pending_requests", "max_requests", "max_retries"), 4096
     )
-    return {
-        "name": UPSTREAM,
-        "type": "STATIC",
-        "connect_timeout": "0.5s",
-        "circuit_breakers": {"thresholds": [limits]},
-        "load_assignment": {
-            "cluster_name": UPSTREAM,
-            "endpoints": [{"lb_endpoints": [endpoint]}],
-        },
-    }
+    return cluster(UPSTREAM, ports.inference) | {"circuit_breakers": {"thresholds": [limits]}}
 
 
 def _connection_limit() -> Json:
@@ -284,10 +285,6 @@ def _watched(routes_file: Path) -> Json:
     absolute = routes_file.absolute()
     source = {"path": str(absolute), "watched_directory": {"path": str(absolute.parent)}}
     return {"resource_api_version": "V3", "path_config_source": source}
-
-
-def _address(host: str, port: int) -> Json:
-    return {"socket_address": {"address": host, "port_value": port}}
 
 
 def _filter(name: str, kind: str, **fields: object) -> Json:

@@ -10,7 +10,8 @@ from marloft.contract.predict_api import (
     public_version,
 )
 from marloft.contract.release import Allocation, Release, ReleasedModel
-from marloft.deploy.gateway_replies import NO_QUERY, NOT_JSON, answer, hide_all_errors
+from marloft.deploy.gateway_guards import body_guards, method_guards
+from marloft.deploy.gateway_replies import answer, hide_all_errors
 from marloft.deploy.gateway_retries import (
     HEALTH_S,
     request_limit_s,
@@ -18,17 +19,17 @@ from marloft.deploy.gateway_retries import (
     seconds,
     try_limit_s,
 )
+from marloft.deploy.gateway_stats import route_labels
 from marloft.deploy.gateway_terms import (
+    ARM_HEADER,
     CUSTOM_RESPONSE,
-    HAS_QUERY_REGEX,
     JSON_TYPE,
-    MALFORMED,
+    PATH_VERSION_HEADER,
     PRESENT,
     ROUTE_CONFIG,
     UNIT_HEADER,
     UPSTREAM,
     Json,
-    content_type_regex,
     has_form,
     metadata_matcher,
     set_header,
@@ -36,7 +37,6 @@ from marloft.deploy.gateway_terms import (
 from marloft.errors import ReleaseError
 from marloft.files import to_json, write_atomic
 
-PATH_VERSION_HEADER = f"{ROUTE_HEADER}-v"
 OUTCOMES_MODEL = "outcomes"
 ROLLOUT_PREFIX = "rollout-"
 
@@ -116,14 +116,14 @@ class _ModelRouter:
 
     def routes(self, path: str) -> list[Json]:
         return [
-            *_body_guards(path, self._types),
+            *body_guards(path, self._types),
             *self._pinned(path),
             *self._split(path),
             self._default(path),
         ]
 
     def default_only(self, path: str) -> list[Json]:
-        return [*_body_guards(path, self._types), self._default(path)]
+        return [*body_guards(path, self._types), self._default(path)]
 
     def _default(self, path: str) -> Json:
         return self._version_route({"path": path}, self._model.default)
@@ -166,7 +166,7 @@ class _ModelRouter:
             "weighted_clusters": weighted,
             "hash_policy": [_hash_of_unit(allocation)],
         }
-        return [{"match": match, "route": action}]
+        return [{"match": match, "route": action, **route_labels(self._name, allocation.name)}]
 
     def _version_route(self, match: Json, version: str) -> Json:
         if version in self._down:
@@ -176,6 +176,7 @@ class _ModelRouter:
             "match": match,
             "route": self._action([version]) | {"cluster": UPSTREAM},
             "request_headers_to_add": self._facts(version),
+            **route_labels(self._name),
         }
 
     def _action(self, versions: Iterable[str]) -> Json:
@@ -201,7 +202,8 @@ def _numeric(version: str) -> list[int]:
 
 def _told(version: str, facts: Mapping[str, str]) -> list[Json]:
     text = ";".join(f"{key}={value}" for key, value in facts.items())
-    return [set_header(ROUTE_HEADER, text), set_header(PATH_VERSION_HEADER, version)]
+    told = {ROUTE_HEADER: text, PATH_VERSION_HEADER: version, ARM_HEADER: facts.get("arm", "")}
+    return [set_header(name, value) for name, value in told.items() if value]
 
 
 def _hash_of_unit(allocation: Allocation) -> Json:
@@ -218,40 +220,10 @@ def _in_header(value: Json) -> Json:
     return {"headers": [{"name": VERSION_HEADER, **value}]}
 
 
-def _guards(path: str, method: str) -> list[Json]:
-    wrong = {"name": ":method", "string_match": {"exact": method}, "invert_match": True}
-    refusal = answer({"path": path, "headers": [wrong]}, 405, f"{path} takes {method} only.")
-    # TorchServe turns query parameters into inputs, past every check of the body.
-    query = {"name": ":path", "string_match": has_form(HAS_QUERY_REGEX)}
-    return [
-        refusal | {"response_headers_to_add": [set_header("allow", method)]},
-        answer({"path": path, "headers": [query]}, 400, NO_QUERY),
-    ]
-
-
-def _body_guards(path: str, types: Sequence[str]) -> list[Json]:
-    wrong = _content_type(types) | {"invert_match": True, "treat_missing_header_as_empty": True}
-    # The mark stands on every body that was not read as JSON, also on those that need not be.
-    broken = {
-        "headers": [_content_type([JSON_TYPE])],
-        "dynamic_metadata": [metadata_matcher(MALFORMED, PRESENT)],
-    }
-    refusal = f"Content-Type must be {' or '.join(types)}."
-    return [
-        *_guards(path, "POST"),
-        answer({"path": path, "headers": [wrong]}, 415, refusal),
-        answer({"path": path, **broken}, 400, NOT_JSON),
-    ]
-
-
-def _content_type(types: Sequence[str]) -> Json:
-    return {"name": "content-type", "string_match": has_form(content_type_regex(types))}
-
-
 def _health(release: Release, unavailable: Collection[tuple[str, str]]) -> list[Json]:
     """The default model's default version answers a probe through its real queue and worker."""
     name, version = release.default_model, release.models[release.default_model].default
-    guards = _guards("/health", "GET")
+    guards = method_guards("/health", "GET")
     match = {"path": "/health"}
     if (name, version) in unavailable:
         detail = f"{name} {public_version(version)} is not ready; try again."

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from marloft.contract.predict_api import ROUTE_HEADER, UNIT_PATTERN
+from marloft.deploy.ports import LOOPBACK
 
 Json = dict[str, Any]
 
@@ -12,6 +13,8 @@ ROUTE_CONFIG = "marloft"
 UPSTREAM = "torchserve"
 CUSTOM_RESPONSE = "envoy.filters.http.custom_response"
 UNIT_HEADER = f"{ROUTE_HEADER}-unit"
+PATH_VERSION_HEADER = f"{ROUTE_HEADER}-v"
+ARM_HEADER = f"{ROUTE_HEADER}-arm"
 METADATA = "marloft"
 MALFORMED = "malformed"
 JSON_TYPE = "application/json"
@@ -42,3 +45,22 @@ def content_type_regex(media_types: Sequence[str]) -> str:
     # Not re.escape: RE2 refuses some of the escapes that it writes.
     literal = (re.sub(r"([.+])", r"[\1]", kind) for kind in media_types)
     return "|".join(rf"(?i){kind}\s*(;.*)?" for kind in literal)
+
+
+def address(host: str, port: int) -> Json:
+    """Return Envoy's Address."""
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def cluster(name: str, port: int) -> Json:
+    """Return an upstream on loopback."""
+    endpoint = {"endpoint": {"address": address(LOOPBACK, port)}}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "0.5s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [endpoint]}],
+        },
+    }

@@ -1,6 +1,7 @@
-"""The TCP ports of one marloft installation, and the check that they are free."""
+"""The TCP ports of one marloft installation, who may reach them, and whether they are free."""
 
 import errno
+import ipaddress
 import socket
 
 from msgspec import Struct
@@ -14,7 +15,7 @@ MAX_OFFSET = 65535 - 9901
 class Ports(Struct, frozen=True, kw_only=True):
     """Where each server listens; `offset` shifts all ports, so that several can run at once.
 
-    Only the gateway may be bound to another address than loopback.
+    Only the gateway and the read-only operations listener may leave loopback (see `Exposure`).
 
     Raises:
         ConfigError: the offset would move a port out of 1 to 65535.
@@ -32,6 +33,11 @@ class Ports(Struct, frozen=True, kw_only=True):
     def gateway(self) -> int:
         """Envoy, the port that clients use."""
         return 8000 + self.offset
+
+    @property
+    def operations(self) -> int:
+        """The gateway's read-only listener for probes and scrapes."""
+        return 8001 + self.offset
 
     @property
     def envoy_admin(self) -> int:
@@ -72,6 +78,7 @@ class Ports(Struct, frozen=True, kw_only=True):
         """Return every port under a name that says what it is for."""
         return {
             "gateway": self.gateway,
+            "operations": self.operations,
             "Envoy admin": self.envoy_admin,
             "TorchServe inference": self.inference,
             "TorchServe management": self.management,
@@ -82,14 +89,37 @@ class Ports(Struct, frozen=True, kw_only=True):
         }
 
 
-def check_free(ports: Ports, *, host: str = LOOPBACK) -> None:
-    """Make sure that every port can be bound; `host` is the gateway's address.
+class Exposure(Struct, frozen=True, kw_only=True):
+    """The IPv4 addresses that clients and operators reach; everything else is on loopback.
+
+    Raises:
+        ConfigError: an address is not IPv4.
+    """
+
+    gateway: str = LOOPBACK
+    operations: str = LOOPBACK
+
+    def __post_init__(self) -> None:
+        for option, host in (("--host", self.gateway), ("--operations-host", self.operations)):
+            try:
+                ipaddress.IPv4Address(host)
+            except ValueError:
+                raise ConfigError(
+                    f"{option} is {host!r}, must be an IPv4 address of this machine; use "
+                    f"{LOOPBACK} or 0.0.0.0 (all of them)."
+                ) from None
+
+
+def check_free(ports: Ports, exposure: Exposure | None = None) -> None:
+    """Make sure that every port can be bound at the address it is to have.
 
     Raises:
         ServingError: a port is taken, or this user may not bind it.
     """
+    exposed = exposure or Exposure()
+    hosts = {"gateway": exposed.gateway, "operations": exposed.operations}
     for purpose, port in ports.purposes().items():
-        _check_bindable(host if purpose == "gateway" else LOOPBACK, port, purpose)
+        _check_bindable(hosts.get(purpose, LOOPBACK), port, purpose)
 
 
 def _check_bindable(host: str, port: int, purpose: str) -> None:

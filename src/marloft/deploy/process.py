@@ -104,11 +104,25 @@ class ManagedProcess:
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> bool:
     process.poll()
+    _reap_adopted(process.pid)
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:
         return False
     return True
+
+
+def _reap_adopted(group: int) -> None:
+    """Collect ended members of the group that this process has adopted.
+
+    As the first process of a container it inherits the orphans of its children, and an ended
+    process that nobody collects counts as a member of its group for ever.
+    """
+    try:
+        while os.waitpid(-group, os.WNOHANG) != (0, 0):
+            pass
+    except ChildProcessError:
+        return
 
 
 def last_line(path: Path) -> str:

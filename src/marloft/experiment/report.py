@@ -7,7 +7,10 @@ from marloft.experiment import plots
 from marloft.experiment.decide import interval_text
 from marloft.experiment.design import Experiment
 from marloft.experiment.document import design_blocks
-from marloft.experiment.page import (
+from marloft.experiment.results import ArmSummary, Effect, Report
+from marloft.files import write_atomic, write_json
+from marloft.report.figures import to_svg
+from marloft.report.page import (
     Block,
     Bullets,
     Figure,
@@ -17,8 +20,6 @@ from marloft.experiment.page import (
     to_html,
     to_markdown,
 )
-from marloft.experiment.results import ArmSummary, Effect, Report
-from marloft.files import write_atomic, write_json
 
 BANNERS = {
     "ship": "**Decision: ship {version}.** It does what was hoped for, and no harm is shown.",
@@ -118,7 +119,7 @@ def _effects(experiment: Experiment, report: Report) -> list[Block]:
         f"Change relative to control with {level} intervals. Dotted marks: the limits of the "
         "decision rule. CTR must stay right of its mark, the others left of theirs."
     )
-    svg = plots.to_svg(plots.forest(experiment, report.results), "Effects with their intervals")
+    svg = to_svg(plots.forest(experiment, report.results), "Effects with their intervals")
     return [
         Heading(text="Effects"),
         Figure(svg=svg, caption=caption),
@@ -143,7 +144,7 @@ def _effect_row(effect: Effect) -> list[str]:
 
 
 def _over_time(report: Report) -> list[Block]:
-    svg = plots.to_svg(plots.ctr_over_time(report.results), "CTR over time per arm")
+    svg = to_svg(plots.ctr_over_time(report.results), "CTR over time per arm")
     rows = [[arm.name, "-" if arm.ctr is None else f"{arm.ctr:.4f}"] for arm in report.results.arms]
     return [
         Heading(text="CTR by arm and over time"),
@@ -156,7 +157,7 @@ def _latency(experiment: Experiment, report: Report) -> list[Block]:
     labels = sorted({q for arm in report.results.arms for q in arm.latency_ms}, key=float)
     header = ["arm", "model time, mean ms", *(f"p{float(q) * 100:g} ms" for q in labels)]
     rows = [_latency_row(arm, labels) for arm in report.results.arms]
-    svg = plots.to_svg(plots.latency(report.results), "Latency quantiles per arm")
+    svg = to_svg(plots.latency(report.results), "Latency quantiles per arm")
     level = f"{1 - experiment.decision.alpha:.0%}"
     return [
         Heading(text="Latency"),

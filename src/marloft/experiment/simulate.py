@@ -13,11 +13,15 @@ from msgspec import Struct
 
 from marloft.assignment import arm_of
 from marloft.contract.manifest import WorkerSettings
-from marloft.contract.records import OutcomeRecord, PredictionRecord
+from marloft.contract.records import (
+    OUTCOMES_FOLDER,
+    PREDICTIONS_FOLDER,
+    OutcomeRecord,
+    PredictionRecord,
+)
 from marloft.contract.release import Release, ReleasedModel, ReleasedVersion, release_path
 from marloft.experiment.design import Experiment, allocation_of
 from marloft.files import write_atomic, write_json
-from marloft.logs.read import OUTCOMES_FOLDER, PREDICTIONS_FOLDER
 
 MODEL = "ranker"
 _START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The only reader of the log segments: DuckDB views over predictions and outcomes.
+"""The reader of whole logs: DuckDB views over predictions and outcomes (`logs.tail` follows them).
 
 Views of an open log (all columns of `contract.records`, times as UTC timestamps):
 
@@ -15,11 +15,8 @@ from pathlib import Path
 import duckdb
 from msgspec import Struct
 
-from marloft.contract.records import RECORD_SCHEMA
+from marloft.contract.records import OUTCOMES_FOLDER, PREDICTIONS_FOLDER, RECORD_SCHEMA
 from marloft.errors import DataError
-
-PREDICTIONS_FOLDER = Path("log/predictions")
-OUTCOMES_FOLDER = Path("log/outcomes")
 
 _PREDICTION_COLUMNS = {
     "schema": "INTEGER",

@@ -5,9 +5,11 @@ Both take the arrays that `features.encode` returns, by name, with any number of
 """
 
 import io
+import logging
 import warnings
 import zipfile
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from marloft import files
+from marloft.contract.manifest import Artifact
 from marloft.contract.manifest import Runtime as RuntimeName
 from marloft.errors import DataError
 from marloft.ranker import metrics
@@ -40,6 +43,11 @@ class Measured(Struct, frozen=True, kw_only=True):
     rows_compared: int
     test_auc: float
     test_log_loss: float
+
+
+def quiet_exporter() -> None:
+    """Stop the exporter's warnings about operators of torchvision, which no ranker has."""
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
 
 
 def write_onnx(model: Ranker, path: Path) -> None:
@@ -87,6 +95,7 @@ def measure(
     inputs: Mapping[str, NDArray[Any]],
     expected: NDArray[np.float32],
     likes: NDArray[np.int64],
+    allowed: float = MAX_ABS_DIFF,
 ) -> Measured:
     """Run a file on all rows at once and on the first row alone, and compare.
 
@@ -96,25 +105,54 @@ def measure(
         inputs: what `features.encode` returned, n rows.
         expected: the source model's scores, float32[n].
         likes: int[n] of 0 and 1.
+        allowed: the largest distance of a score that is accepted.
 
     Raises:
-        DataError: a score is further than 1e-4 from the source model's.
+        DataError: a score is further than that from the source model's.
     """
     loaded = load_runtime(runtime, path, threads=1)
     scores = loaded.run(inputs)["score"]
     alone = loaded.run({name: array[:1] for name, array in inputs.items()})["score"]
     distance = max(_distance(scores, expected), _distance(alone, expected[:1]))
     # Written so that a NaN is refused too.
-    if not distance <= MAX_ABS_DIFF:
+    if not distance <= allowed:
         raise DataError(
             f"{path.name} differs from its source model by {distance:.3g} (at most "
-            f"{MAX_ABS_DIFF:g} is allowed); nothing was exported, check the export of this model."
+            f"{allowed:g} is allowed); nothing was exported, check the export of this model."
         )
     return Measured(
         max_abs_diff=distance,
         rows_compared=len(expected),
         test_auc=metrics.auc(likes, scores),
         test_log_loss=metrics.log_loss(likes, scores),
+    )
+
+
+def describe(
+    path: Path,
+    runtime: RuntimeName,
+    measured: Measured,
+    inputs: Mapping[str, NDArray[Any]],
+    parents: Mapping[str, str],
+    command: str,
+) -> Artifact:
+    """Return the sidecar of an exported file.
+
+    `parents` maps what it was made from to its SHA-256, `command` is what made it.
+    """
+    return Artifact(
+        file=path.name,
+        runtime=runtime,
+        sha256=files.sha256_file(path),
+        size_bytes=path.stat().st_size,
+        inputs=describe_inputs(inputs),
+        outputs={"score": "float32[n]"},
+        parents=dict(parents),
+        max_abs_diff=measured.max_abs_diff,
+        rows_compared=measured.rows_compared,
+        metrics={"test_auc": measured.test_auc, "test_log_loss": measured.test_log_loss},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
     )
 
 

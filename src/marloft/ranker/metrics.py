@@ -1,11 +1,27 @@
 """Ranking quality and calibration of scores against likes, exact and with NumPy alone."""
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from marloft.errors import DataError
 
 _EDGE = 1e-7
+
+
+class Quality(Struct, frozen=True, kw_only=True):
+    """Ranking quality, share of right answers at 0.5, and calibration, of one set of scores."""
+
+    auc: float
+    accuracy: float
+    log_loss: float
+
+
+def quality(likes: NDArray[np.integer], scores: NDArray[np.floating]) -> Quality:
+    """Return AUC, accuracy and log loss of scores float[n] in (0, 1) for likes int[n]."""
+    return Quality(
+        auc=auc(likes, scores), accuracy=accuracy(likes, scores), log_loss=log_loss(likes, scores)
+    )
 
 
 def auc(likes: NDArray[np.integer], scores: NDArray[np.floating]) -> float:
@@ -29,6 +45,11 @@ def auc(likes: NDArray[np.integer], scores: NDArray[np.floating]) -> float:
         )
     rank_sum = float(_mid_ranks(scores)[likes == 1].sum())
     return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+
+
+def accuracy(likes: NDArray[np.integer], scores: NDArray[np.floating]) -> float:
+    """Return the share of int[n] likes that float[n] scores name rightly at the threshold 0.5."""
+    return float(np.mean((scores >= 0.5) == (likes == 1)))
 
 
 def log_loss(likes: NDArray[np.integer], scores: NDArray[np.floating]) -> float:

@@ -1,4 +1,4 @@
-"""Runtimes: one interface over ONNX Runtime and TorchScript."""
+"""Runtimes: one interface over ONNX Runtime, TorchScript and TensorRT."""
 
 from marloft.runtimes.protocol import Arrays, Runtime, load_runtime
 

@@ -37,6 +37,7 @@ from marloft.serving.exchange import (
 from marloft.serving.intake import Intake, Rejected, Request
 from marloft.serving.loaded import LoadedArchive
 from marloft.serving.log import RecordLog, var_folder
+from marloft.serving.metrics import WorkerMetrics
 from marloft.serving.recent import RecentAnswers
 
 _logger = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ class Handler:
         self._var = var_folder()
         self._recent = None if self._archive.node is None else RecentAnswers()
         self._log = RecordLog(self._var / "log" / "predictions")
+        self._metrics = WorkerMetrics(self._archive.name, self._archive.version)
         self._encoder = msgspec.json.Encoder()
         self.load(self._archive)
         golden = self._archive.golden()
@@ -124,6 +126,7 @@ class Handler:
         for exchange in batch:
             self._compose(exchange)
         self._write_log(batch)
+        self._metrics.answered(batch, context.metrics)
         answers = [self._answer(exchange, context) for exchange in batch]
         if self._recent is None:
             return answers
@@ -209,8 +212,9 @@ class Handler:
             if not e.route.probe
         ]
         try:
-            self._log.append(records)
+            self._metrics.log_written(self._log.append(records))
         except OSError as error:
+            self._metrics.log_failed()
             _logger.exception("The prediction log cannot be written.")
             for exchange in batch:
                 exchange.problem = Problem(

@@ -22,7 +22,11 @@ from marloft.errors import ArchiveError
 from marloft.files import parse_json, read_json
 from marloft.runtimes import Runtime, load_runtime
 
-_SUFFIXES: dict[str, RuntimeName] = {".onnx": "onnx", ".torchscript": "torchscript"}
+_SUFFIXES: dict[str, RuntimeName] = {
+    ".onnx": "onnx",
+    ".torchscript": "torchscript",
+    ".plan": "tensorrt",
+}
 _logger = logging.getLogger(__name__)
 
 

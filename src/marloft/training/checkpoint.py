@@ -24,28 +24,55 @@ from torch.optim import Optimizer
 from marloft import files
 from marloft.errors import ConfigError
 from marloft.training.config import TrainConfig
+from marloft.training.stop import Plateau
 
+CHECKPOINTS = "checkpoint"
+WEIGHTS = "model.pt"
+RESULT = "result.json"
 # DCP writes this file last, so that its presence means: complete.
 _COMPLETE = ".metadata"
 _PROGRESS = "progress.json"
 
 
 class Progress(Struct, frozen=True, kw_only=True):
-    """How far a run has come: finished epochs, and the best of them by valid AUC."""
+    """How far a run has come: finished epochs, and the best of them by valid AUC.
+
+    Inside an epoch `step` counts the optimizer's steps of the next epoch that are done and
+    `loss_sum` is the summed loss of their rows over all processes. `loss_scale` is the state of
+    the gradient scaler, empty when there is none.
+    """
 
     config: TrainConfig
     epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_scale: dict[str, int | float] = {}
+    plateau: Plateau = Plateau()
     best_epoch: int = 0
     best_valid_auc: float = 0.0
     best_valid_log_loss: float = 0.0
 
 
+def start_anew(out: Path, config: TrainConfig) -> Progress:
+    """Remove what an earlier run left, so that a run that fails leaves no old result behind.
+
+    Every process calls this; the first one removes.
+    """
+    if dist.get_rank() == 0:
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        for name in (WEIGHTS, RESULT):
+            (out / name).unlink(missing_ok=True)
+        (out / CHECKPOINTS).mkdir(parents=True)
+    dist.barrier()
+    return Progress(config=config)
+
+
 def save(folder: Path, model: nn.Module, optimizer: Optimizer, progress: Progress) -> Path:
-    """Save the run's state as `folder/<epoch>` and remove older ones once it is complete.
+    """Save the run's state as `folder/<epoch>-<step>`; older ones go once it is complete.
 
     Every process calls this; each writes its own shards.
     """
-    target = folder / f"{progress.epoch:06d}"
+    target = folder / f"{progress.epoch:06d}-{progress.step:06d}"
     if dist.get_rank() == 0:
         shutil.rmtree(target, ignore_errors=True)
         files.write_json(target / _PROGRESS, progress)
@@ -63,8 +90,8 @@ def resume(folder: Path, model: nn.Module, optimizer: Optimizer, config: TrainCo
     """Load the newest complete checkpoint into model and optimizer, on any number of processes.
 
     Raises:
-        ConfigError: there is none, or it was made with another configuration (`epochs`, `out` and
-            `device` may differ).
+        ConfigError: there is none, or it was made with another configuration (`epochs`, `out`,
+            `device`, `early_stopping` and `checkpoint_every_steps` may differ).
     """
     complete = sorted(path.parent for path in folder.glob(f"*/{_COMPLETE}"))
     if not complete:
@@ -99,6 +126,6 @@ def save_weights(path: Path, model: nn.Module) -> None:
 
 def _changed(old: TrainConfig, new: TrainConfig) -> list[str]:
     """Name the parts of the configuration that a resumed run may not change but did."""
-    free = {"epochs", "out", "device"}
+    free = {"epochs", "out", "device", "early_stopping", "checkpoint_every_steps"}
     names = [name for name in TrainConfig.__struct_fields__ if name not in free]
     return [name for name in names if getattr(old, name) != getattr(new, name)]

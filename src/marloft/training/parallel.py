@@ -7,20 +7,31 @@ https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.utils.checkpoint import checkpoint
 
 from marloft.errors import ConfigError
-from marloft.training.config import Device
+from marloft.training.config import Device, Precision
 
 # A block gathered by itself costs two more messages a step; below this size they cost more time
 # than the block's memory is worth (the small ranker: 24 steps/s as one group, 14 as seven).
 BLOCK_PARAMETERS = 1_000_000
+_POLICIES: dict[Precision, MixedPrecisionPolicy] = {
+    "fp32": MixedPrecisionPolicy(),
+    "bf16": MixedPrecisionPolicy(
+        param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=torch.float32
+    ),
+    "fp16": MixedPrecisionPolicy(
+        param_dtype=torch.float16, reduce_dtype=torch.float32, output_dtype=torch.float32
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +86,46 @@ def process_group(device: Device) -> Iterator[Workers]:
         dist.destroy_process_group()
 
 
-def shard(model: nn.Module, workers: Workers) -> None:
+def recompute_activations(model: nn.Module) -> None:
+    """Let each block keep only its inputs, in place, and run again in the backward pass.
+
+    A block is a direct child or an entry of a module list. Call this before `shard`. Chen et al.:
+    Training Deep Nets with Sublinear Memory Cost. arXiv:1604.06174.
+    """
+    for block in _blocks(model, at_least=0):
+        # Not torch's wrapper module: it would rename the parameters of every checkpoint.
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+
+
+def shard(model: nn.Module, workers: Workers, precision: Precision = "fp32") -> None:
     """Shard the parameters over the processes, in place: each large block by itself, then the rest.
 
-    A block is a direct child, or an entry of a module list, of at least `BLOCK_PARAMETERS`. The
-    module must hold the same values in every process; each keeps its part of them.
+    A block is a direct child, or an entry of a module list; a large one has at least
+    `BLOCK_PARAMETERS`. The module must hold the same values in every process; each keeps its part
+    of them in fp32, gathers them in `precision`, and sums gradients in fp32. Outputs are fp32.
     """
-    for block in _blocks(model):
-        fully_shard(block, mesh=workers.mesh)
-    fully_shard(model, mesh=workers.mesh)
+    policy = _POLICIES[precision]
+    for block in _blocks(model, at_least=BLOCK_PARAMETERS):
+        fully_shard(block, mesh=workers.mesh, mp_policy=replace(policy, output_dtype=None))
+    fully_shard(model, mesh=workers.mesh, mp_policy=policy)
+
+
+def send_gradients(model: nn.Module, *, now: bool) -> None:
+    """Choose whether the next backward pass sums gradients over the processes, or only at home.
+
+    With accumulation only the last pass of a step needs to: the sums travel once.
+    """
+    if not isinstance(model, FSDPModule):
+        raise TypeError(f"{type(model).__name__} is not sharded; call shard first.")
+    model.set_requires_gradient_sync(now)
+
+
+def gradient_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler:
+    """Return what keeps fp16's small gradients from becoming zero; it does nothing otherwise.
+
+    Micikevicius et al.: Mixed Precision Training. ICLR 2018, arXiv:1710.03740.
+    """
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
 
 def sum_over_workers(value: torch.Tensor) -> torch.Tensor:
@@ -114,11 +156,11 @@ def _device(device: Device, local_rank: int, local_size: int) -> torch.device:
     return torch.device("cuda", local_rank)
 
 
-def _blocks(model: nn.Module) -> Iterator[nn.Module]:
-    """Yield what is gathered and freed by itself while the model runs."""
+def _blocks(model: nn.Module, *, at_least: int) -> Iterator[nn.Module]:
+    """Yield the direct children and entries of module lists with so many parameters."""
     for child in model.children():
         entries = child if isinstance(child, nn.ModuleList) else [child]
-        yield from (entry for entry in entries if _parameters(entry) >= BLOCK_PARAMETERS)
+        yield from (entry for entry in entries if _parameters(entry) >= at_least)
 
 
 def _parameters(module: nn.Module) -> int:

@@ -62,9 +62,11 @@ def test_archive_holds_what_the_design_says(project: Path, tmp_path: Path) -> No
         assert set(names) == {
             "MAR-INF/MANIFEST.json",
             "archive.json",
+            "fairness.json",
             "golden.jsonl",
             "model-config.yaml",
             "model.onnx",
+            "model_card.md",
             "ranker.py",
             "schema.json",
             "tables.npz",

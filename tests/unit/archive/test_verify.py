@@ -63,7 +63,7 @@ def _failing(path: Path) -> list[tuple[str, str]]:
 def test_packed_archive_passes_every_check(good: Path) -> None:
     report = verify(good)
     assert report.ok
-    assert [check.code for check in report.checks] == [f"MRL{n:03}" for n in range(1, 14)]
+    assert [check.code for check in report.checks] == [f"MRL{n:03}" for n in range(1, 16)]
     assert (report.name, report.version) == ("ranker", "1.0")
 
 

@@ -13,12 +13,15 @@ from tests.factories import REPOSITORY
 
 VERBS = [
     "apply",
+    "card",
     "data fetch",
     "data prepare",
     "experiment analyze",
     "experiment assign",
     "experiment design",
     "experiment size",
+    "fairness audit",
+    "metrics",
     "pack",
     "promote",
     "rollback",
@@ -57,5 +60,5 @@ def test_unknown_verb_is_a_users_mistake() -> None:
 def test_make_help_lists_every_target() -> None:
     lines = Path(REPOSITORY / "Makefile").read_text().splitlines()
     (phony,) = [line for line in lines if line.startswith(".PHONY:")]
-    described = {line.split(":")[0] for line in lines if re.match(r"[a-z-]+:.*##", line)}
+    described = {line.split(":")[0] for line in lines if re.match(r"[a-z0-9-]+:.*##", line)}
     assert described == set(phony.split()[1:])

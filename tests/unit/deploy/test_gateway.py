@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from marloft.deploy.gateway import envoy_command, render_bootstrap
-from marloft.deploy.ports import Ports
+from marloft.deploy.ports import Exposure, Ports
 
 
 @pytest.fixture
@@ -59,9 +59,11 @@ def test_bootstrap_binds_the_shifted_ports_on_loopback(bootstrap: Any) -> None:
 
 
 def test_bootstrap_opens_only_the_gateway_to_another_host(routes_file: Path) -> None:
-    text = json.loads(render_bootstrap(Ports(), routes_file, host="0.0.0.0"))
+    text = json.loads(render_bootstrap(Ports(), routes_file, exposure=Exposure(gateway="0.0.0.0")))
     listener = text["static_resources"]["listeners"][0]
     assert listener["address"]["socket_address"]["address"] == "0.0.0.0"
+    operations = text["static_resources"]["listeners"][1]
+    assert operations["address"]["socket_address"]["address"] == "127.0.0.1"
     assert text["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from marloft.deploy.ports import MAX_OFFSET, Ports, check_free
+from marloft.deploy.ports import MAX_OFFSET, Exposure, Ports, check_free
 from marloft.errors import ConfigError, ServingError
 
 # By process, since tests may run in several at once.
@@ -25,6 +25,7 @@ def taken_inference_port(ports: Ports) -> Iterator[int]:
 def test_ports_without_offset_are_the_documented_ones() -> None:
     assert Ports().purposes() == {
         "gateway": 8000,
+        "operations": 8001,
         "Envoy admin": 9901,
         "TorchServe inference": 8080,
         "TorchServe management": 8081,
@@ -73,4 +74,15 @@ def test_check_free_sees_a_listener_that_shares_its_port(ports: Ports) -> None:
 
 def test_check_free_says_when_an_address_is_not_this_machines(ports: Ports) -> None:
     with pytest.raises(ServingError, match=r"on 192\.0\.2\.1 \(gateway\) is not usable"):
-        check_free(ports, host="192.0.2.1")
+        check_free(ports, Exposure(gateway="192.0.2.1"))
+
+
+def test_check_free_tries_the_operations_address(ports: Ports) -> None:
+    with pytest.raises(ServingError, match=r"on 192\.0\.2\.1 \(operations\) is not usable"):
+        check_free(ports, Exposure(operations="192.0.2.1"))
+
+
+@pytest.mark.parametrize("host", ["localhost", "::1", "1.2.3", ""])
+def test_exposure_refuses_what_is_not_ipv4(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"--host is .* must be an IPv4 address"):
+        Exposure(gateway=host)

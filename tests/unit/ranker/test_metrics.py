@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from marloft.errors import DataError
-from marloft.ranker.metrics import auc, log_loss
+from marloft.ranker.metrics import Quality, accuracy, auc, log_loss, quality
 
 
 def pair_count_auc(likes: NDArray[np.int64], scores: NDArray[np.floating]) -> float:
@@ -40,3 +40,15 @@ def test_log_loss_equals_its_definition() -> None:
 
 def test_log_loss_of_a_sure_mistake_is_finite() -> None:
     assert log_loss(np.array([1]), np.array([0.0])) == pytest.approx(-math.log(1e-7))
+
+
+def test_accuracy_counts_scores_on_the_right_side_of_a_half() -> None:
+    likes, scores = np.array([1, 1, 1, 0, 0]), np.array([0.9, 0.5, 0.49, 0.49, 0.5])
+    assert accuracy(likes, scores) == pytest.approx(3 / 5)
+
+
+def test_quality_is_the_three_figures() -> None:
+    likes, scores = np.array([1, 0, 1]), np.array([0.9, 0.2, 0.5])
+    assert quality(likes, scores) == Quality(
+        auc=auc(likes, scores), accuracy=1.0, log_loss=log_loss(likes, scores)
+    )

@@ -52,7 +52,32 @@ def test_save_keeps_only_the_newest(alone: Workers, config: TrainConfig, tmp_pat
     model, optimizer = trained(alone, seed=0, steps=1)
     for epoch in (1, 2):
         checkpoint.save(tmp_path, model, optimizer, Progress(config=config, epoch=epoch))
-    assert [path.name for path in tmp_path.iterdir()] == ["000002"]
+    assert [path.name for path in tmp_path.iterdir()] == ["000002-000000"]
+
+
+def test_resume_takes_the_newest_step_of_the_newest_epoch(
+    alone: Workers, config: TrainConfig, tmp_path: Path
+) -> None:
+    model, optimizer = trained(alone, seed=0, steps=1)
+    places = ((9, 10), (10, 0), (10, 9), (10, 10))
+    for number, (epoch, step_) in enumerate(places):
+        progress = Progress(config=config, epoch=epoch, step=step_, loss_sum=step_ / 2)
+        saved = checkpoint.save(tmp_path / str(number), model, optimizer, progress)
+        (tmp_path / "all").mkdir(exist_ok=True)
+        saved.rename(tmp_path / "all" / saved.name)
+    found = checkpoint.resume(tmp_path / "all", model, optimizer, config)
+    assert (found.epoch, found.step, found.loss_sum) == (10, 10, 5.0)
+
+
+def test_start_anew_leaves_nothing_of_an_earlier_run(
+    alone: Workers, config: TrainConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "checkpoint" / "000003-000000").mkdir(parents=True)
+    for name in ("model.pt", "result.json"):
+        (tmp_path / name).write_text("old")
+    assert checkpoint.start_anew(tmp_path, config) == Progress(config=config)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+    assert not list((tmp_path / "checkpoint").iterdir())
 
 
 def test_resume_ignores_a_checkpoint_that_was_cut_off(
@@ -60,7 +85,7 @@ def test_resume_ignores_a_checkpoint_that_was_cut_off(
 ) -> None:
     model, optimizer = trained(alone, seed=0, steps=1)
     checkpoint.save(tmp_path, model, optimizer, Progress(config=config, epoch=1))
-    (tmp_path / "000002").mkdir()
+    (tmp_path / "000002-000000").mkdir()
     assert checkpoint.resume(tmp_path, model, optimizer, config).epoch == 1
 
 
@@ -77,10 +102,12 @@ def test_resume_with_another_configuration_names_the_difference(
 ) -> None:
     model, optimizer = trained(alone, seed=0, steps=1)
     checkpoint.save(tmp_path, model, optimizer, Progress(config=config, epoch=1))
-    longer = msgspec.structs.replace(config, epochs=99)
+    longer = msgspec.structs.replace(
+        config, epochs=99, early_stopping=None, checkpoint_every_steps=3
+    )
     assert checkpoint.resume(tmp_path, model, optimizer, longer).config == longer
-    other = msgspec.structs.replace(config, seed=5, batch_size=7)
-    with pytest.raises(ConfigError, match="--resume with another batch_size, seed than"):
+    other = msgspec.structs.replace(config, seed=5, accumulation_steps=7)
+    with pytest.raises(ConfigError, match="--resume with another accumulation_steps, seed than"):
         checkpoint.resume(tmp_path, model, optimizer, other)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from marloft.errors import ConfigError
-from marloft.training.config import TrainConfig, read_config
+from marloft.training.config import TrainConfig, read_config, read_distil_config
 
 CONFIG = Path(__file__).parents[3] / "training" / "config.yaml"
 
@@ -35,6 +35,11 @@ def test_overrides_replace_values_by_dotted_key() -> None:
         ("epochs", "'epochs' has no '='; write --set key=value."),
         ("epochs=0", "Expected `int` >= 1 - at `$.epochs`"),
         ("epochs=[1", "'[1' is not a YAML value"),
+        ("precision=fp16", "precision: fp16 needs device: cuda"),
+        ("accumulation_steps=0", "Expected `int` >= 1 - at `$.accumulation_steps`"),
+        ("early_stopping.pacience=3", "unknown key 'pacience'. Did you mean 'patience'?"),
+        ("early_stopping.min_delta=-1", "Expected `float` >= 0.0"),
+        ("checkpoint_every_steps=0", "Expected `int` >= 1 - at `$.checkpoint_every_steps`"),
         ("device=tpu", "Invalid enum value 'tpu' - at `$.device`"),
         ("model.hidden=[]", "Expected `array` of length >= 1"),
     ],
@@ -42,6 +47,18 @@ def test_overrides_replace_values_by_dotted_key() -> None:
 def test_a_wrong_override_is_refused_with_the_cure(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         read_config(CONFIG, [override])
+
+
+def test_fp16_is_read_for_a_gpu() -> None:
+    config = read_config(CONFIG, ["device=cuda", "precision=fp16"])
+    assert (config.device, config.precision) == ("cuda", "fp16")
+
+
+def test_a_distillation_is_read_and_overridden_like_a_run() -> None:
+    config = read_distil_config(CONFIG.with_name("distil.yaml"), ["soft_weight=1"])
+    assert (config.teacher, config.soft_weight) == ("build/train", 1.0)
+    with pytest.raises(ConfigError, match=re.escape("Expected `float` <= 1.0")):
+        read_distil_config(CONFIG.with_name("distil.yaml"), ["soft_weight=1.5"])
 
 
 def test_an_unknown_key_of_the_file_is_answered_with_the_nearest(tmp_path: Path) -> None:
@@ -70,5 +87,7 @@ def test_every_key_is_explained() -> None:
     assert unexplained == [
         "data: DataConfig",
         "model: ModelConfig",
+        "optimizer: OptimizerConfig",
+        "student: ModelConfig",
         "optimizer: OptimizerConfig",
     ]

@@ -2,6 +2,7 @@
 
 import os
 
+import msgspec
 import pytest
 import torch
 from torch import nn
@@ -9,6 +10,7 @@ from torch.distributed.fsdp import FSDPModule
 
 from marloft.errors import ConfigError
 from marloft.training import parallel
+from marloft.training.config import Precision
 from marloft.training.parallel import Workers, process_group
 
 
@@ -42,6 +44,56 @@ def test_shard_gives_large_blocks_a_group_of_their_own(
     parallel.shard(model, alone)
     assert isinstance(model, FSDPModule)
     assert [isinstance(block, FSDPModule) for block in model.blocks] == [sharded, False]
+
+
+def tiny_gradient(workers: Workers, scaler: torch.amp.GradScaler) -> float:
+    """Return the weight's gradient of 1e-6 x 1e-3 in fp16, whose smallest number is 6e-8."""
+    model = nn.Linear(1, 1, bias=False)
+    parallel.shard(model, workers, "fp16")
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    output = model(torch.full((1, 1), 1e-3)).sum() * 1e-6
+    scaler.scale(output).backward()
+    scaler.unscale_(optimizer)
+    return float(model.weight.grad.full_tensor())  # type: ignore[union-attr]
+
+
+def test_the_gradient_scaler_saves_small_gradients_of_fp16(alone: Workers) -> None:
+    scaler = parallel.gradient_scaler("fp16", torch.device("cpu"))
+    assert tiny_gradient(alone, scaler) == pytest.approx(1e-9, rel=0.01)
+
+
+def test_without_the_scaler_they_are_lost(alone: Workers) -> None:
+    idle = torch.amp.GradScaler("cpu", init_scale=1.0)
+    assert tiny_gradient(alone, idle) == 0.0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_other_precisions_have_no_scaler(precision: Precision) -> None:
+    scaler = parallel.gradient_scaler(precision, torch.device("cpu"))
+    assert not scaler.is_enabled()
+    assert scaler.state_dict() == {}
+
+
+def test_a_scaler_goes_on_from_its_state_in_a_checkpoint() -> None:
+    scaler, other = (parallel.gradient_scaler("fp16", torch.device("cpu")) for _ in range(2))
+    scaler.scale(torch.ones(()))
+    scaler.update(1024.0)
+    saved = msgspec.json.encode(scaler.state_dict())
+    other.load_state_dict(msgspec.json.decode(saved, type=dict[str, int | float]))
+    assert other.state_dict() == scaler.state_dict() != {}
+    assert isinstance(other.state_dict()["growth_interval"], int)
+
+
+def test_gradients_of_a_model_that_is_not_sharded_are_refused() -> None:
+    with pytest.raises(TypeError, match="Linear is not sharded; call shard first"):
+        parallel.send_gradients(nn.Linear(1, 1), now=True)
+
+
+def test_recomputing_renames_no_weight() -> None:
+    model = Blocks()
+    before = list(model.state_dict())
+    parallel.recompute_activations(model)
+    assert list(model.state_dict()) == before
 
 
 def test_sum_over_workers_of_one_is_the_value(alone: Workers) -> None:

@@ -11,10 +11,16 @@ from marloft.training.parallel import Workers
 from marloft.training.stream import Batch, Rows, predict
 
 
-def rows_of(workers: Workers, rank: int, world_size: int, count: int = 23) -> Rows:
+def rows_of(workers: Workers, rank: int, world_size: int, accumulation_steps: int = 1) -> Rows:
     seat = replace(workers, rank=rank, world_size=world_size)
-    inputs = {"user": np.arange(1, count + 1), "item": np.arange(count, 0, -1)}
-    return Rows(inputs, np.arange(count) % 2, batch_size=5, workers=seat)
+    inputs = {"user": np.arange(1, 24), "item": np.arange(23, 0, -1)}
+    return Rows(
+        inputs,
+        np.arange(23) % 2,
+        batch_size=5,
+        workers=seat,
+        accumulation_steps=accumulation_steps,
+    )
 
 
 def epoch(workers: Workers, rank: int, world_size: int) -> list[Batch]:
@@ -28,13 +34,27 @@ def test_the_processes_together_see_what_one_process_sees(alone: Workers, world_
     for step, batch in enumerate(whole):
         joined = [row for share in shares for row in pairs(share[step])]
         assert sorted(joined) == sorted(pairs(batch))
-        assert all(share[step].global_rows == len(batch.positions) for share in shares)
+        assert all(share[step].step_rows == len(batch.positions) for share in shares)
 
 
 def test_an_uneven_last_batch_leaves_some_processes_without_rows(alone: Workers) -> None:
     last = [epoch(alone, rank, 7)[-1] for rank in range(7)]
     assert [len(batch.positions) for batch in last] == [1, 1, 1, 0, 0, 0, 0]
-    assert {batch.global_rows for batch in last} == {3}
+    assert {batch.step_rows for batch in last} == {3}
+
+
+def test_a_step_is_accumulated_batches_and_counts_all_their_rows(alone: Workers) -> None:
+    steps = list(rows_of(alone, 0, 1, accumulation_steps=2).shuffled((0, 1), (), 0.0))
+    assert [len(batch.positions) for batch in steps] == [5, 5, 5, 5, 3]
+    assert [batch.step_rows for batch in steps] == [10, 10, 10, 10, 3]
+    assert [batch.ends_step for batch in steps] == [False, True, False, True, True]
+
+
+def test_skipped_steps_leave_the_rest_as_it_was(alone: Workers) -> None:
+    rows = rows_of(alone, 0, 1, accumulation_steps=2)
+    whole = list(rows.shuffled((0, 1), ("user",), 0.3))
+    rest = list(rows.shuffled((0, 1), ("user",), 0.3, skip_steps=1))
+    assert [pairs(batch) for batch in rest] == [pairs(batch) for batch in whole[2:]]
 
 
 def test_an_epoch_visits_every_row_once(alone: Workers) -> None:

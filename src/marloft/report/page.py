@@ -52,8 +52,9 @@ th,td{padding:.35rem .8rem;border-bottom:1px solid #e3e9ef;text-align:left;verti
 .num td:not(:first-child),.num th:not(:first-child){text-align:right;
 font-variant-numeric:tabular-nums}
 .banner{padding:.9rem 1.1rem;border-radius:.4rem;font-size:1.15rem;border-left:.5rem solid}
-.ship{background:#e8f5ec;border-color:#2e7d4f}.do_not_ship{background:#fdeceb;border-color:#b3362b}
-.not_shown,.refused{background:#fff6e0;border-color:#b7791f}
+.ship,.pass{background:#e8f5ec;border-color:#2e7d4f}
+.do_not_ship,.fail{background:#fdeceb;border-color:#b3362b}
+.not_shown,.refused,.cannot_tell{background:#fff6e0;border-color:#b7791f}
 figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
 figcaption{color:#51606f;font-size:.9rem}
 code{background:#f1f4f7;padding:.05rem .25rem;border-radius:.2rem;overflow-wrap:anywhere}

@@ -1,0 +1,1 @@
+"""Fairness of a decision between groups: audit with intervals, one mitigation, a report."""

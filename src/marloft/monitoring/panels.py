@@ -1,0 +1,187 @@
+"""The panels of the serving dashboard as data: what each shows and the PromQL behind it.
+
+One list for Grafana's JSON (`dashboards`), for pictures without Grafana (`monitoring/render.py`)
+and for the test that knows every metric name.
+"""
+
+from msgspec import Struct
+
+from marloft.contract import metric_names as names
+
+_ARM = "{{model}} {{version}} {{arm}}"
+_VERSION = "{{model}} {{version}}"
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """One PromQL expression and the legend of its series, in Grafana's `{{label}}` form."""
+
+    expr: str
+    legend: str
+
+
+class Panel(Struct, frozen=True, kw_only=True):
+    """One graph over time; `unit` is Grafana's name of a unit."""
+
+    title: str
+    about: str
+    unit: str
+    queries: list[Query]
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """Panels that answer one question together."""
+
+    title: str
+    panels: list[Panel]
+
+
+def rows() -> list[Row]:
+    """Return the dashboard's rows from top to bottom."""
+    return [
+        Row(title="What clients see", panels=[*_latency(), _requests(), _errors()]),
+        Row(title="Inside the workers", panels=[_stages(), _batch_size(), *_log()]),
+        Row(title="Answers and their outcomes", panels=[_quality(), *_outcomes()]),
+    ]
+
+
+def _latency() -> list[Panel]:
+    quantiles = ((0.5, "median"), (0.95, "p95"), (0.99, "p99"))
+    return [
+        Panel(
+            title=f"Latency {title}",
+            about="From the gateway's first byte in to its last byte out, retries included.",
+            unit="s",
+            queries=[
+                Query(
+                    expr=f"histogram_quantile({quantile}, sum by (model, version, arm, le) "
+                    f"(rate({names.GATEWAY_LATENCY}_bucket[1m]))) / 1e6",
+                    legend=_ARM,
+                )
+            ],
+        )
+        for quantile, title in quantiles
+    ]
+
+
+def _requests() -> Panel:
+    return Panel(
+        title="Requests",
+        about="Per second, as the gateway counts them.",
+        unit="reqps",
+        queries=[
+            Query(
+                expr=f"sum by (model, version, arm) (rate({names.GATEWAY_REQUESTS}[1m]))",
+                legend=_ARM,
+            )
+        ],
+    )
+
+
+def _errors() -> Panel:
+    every = f"sum by (model, version) (rate({names.GATEWAY_REQUESTS}[1m]))"
+    return Panel(
+        title="Errors",
+        about="Share of requests that were refused (4xx) or failed (5xx).",
+        unit="percentunit",
+        queries=[
+            Query(
+                expr=f"sum by (model, version) (rate({names.GATEWAY_REQUESTS}"
+                f'{{code=~"{digit}.."}}[1m])) / {every}',
+                legend=f"{_VERSION} {digit}xx",
+            )
+            for digit in (4, 5)
+        ],
+    )
+
+
+def _stages() -> Panel:
+    series = names.STAGE_SECONDS
+    return Panel(
+        title="Mean time by stage",
+        about="Queue: gateway to worker. Predict: the model, per batch. Total: to the answer.",
+        unit="s",
+        queries=[
+            Query(
+                expr=f"sum by (model, version, stage) (rate({series}_sum[1m])) / "
+                f"sum by (model, version, stage) (rate({series}_count[1m]))",
+                legend=f"{_VERSION} {{{{stage}}}}",
+            )
+        ],
+    )
+
+
+def _batch_size() -> Panel:
+    series = names.BATCH_SIZE
+    return Panel(
+        title="Mean batch size",
+        about="Requests that a worker got together.",
+        unit="short",
+        queries=[
+            Query(
+                expr=f"sum by (model, version) (rate({series}_sum[1m])) / "
+                f"sum by (model, version) (rate({series}_count[1m]))",
+                legend=_VERSION,
+            )
+        ],
+    )
+
+
+def _log() -> list[Panel]:
+    return [
+        Panel(
+            title="Prediction log",
+            about="Bytes written per second.",
+            unit="Bps",
+            queries=[
+                Query(
+                    expr=f"sum by (model, version) (rate({names.LOG_BYTES}[1m]))", legend=_VERSION
+                )
+            ],
+        ),
+        Panel(
+            title="Failed log writes",
+            about="Per second; each is a batch whose requests got 503.",
+            unit="ops",
+            queries=[
+                Query(
+                    expr=f"sum by (model, version) (rate({names.LOG_FAILURES}[1m]))",
+                    legend=_VERSION,
+                )
+            ],
+        ),
+    ]
+
+
+def _quality() -> Panel:
+    series = (
+        (names.ACCURACY, "accuracy"),
+        (names.PRECISION, "precision"),
+        (names.RECALL, "recall"),
+    )
+    return Panel(
+        title="Quality on shown items",
+        about="Label: clicked. Prediction: score at least 0.5. Over the window in the label.",
+        unit="percentunit",
+        queries=[
+            Query(expr=f"max by (model, version, arm, window) ({name})", legend=f"{_ARM} {short}")
+            for name, short in series
+        ],
+    )
+
+
+def _outcomes() -> list[Panel]:
+    by_arm = "max by (model, version, experiment, arm, window)"
+    return [
+        Panel(
+            title="CTR by arm",
+            about="Clicked items per shown item, over the window in the label.",
+            unit="percentunit",
+            queries=[Query(expr=f"{by_arm} ({names.CTR})", legend=_ARM)],
+        ),
+        Panel(
+            title="Conversion by arm",
+            about="Answers with a conversion, over the window in the label.",
+            unit="percentunit",
+            queries=[Query(expr=f"{by_arm} ({names.CONVERSION})", legend=_ARM)],
+        ),
+    ]

@@ -1,0 +1,79 @@
+import os
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from marloft.logs.tail import LogTail
+
+
+class Line(msgspec.Struct, frozen=True):
+    n: int
+
+
+def write(path: Path, *numbers: int, end: str = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as stream:
+        stream.write("".join(f'{{"n":{n},"more":"{"x" * 20}"}}\n' for n in numbers) + end)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def tail(folder: Path) -> LogTail[Line]:
+    return LogTail(folder, Line, history_s=60)
+
+
+def read(tail: LogTail[Line]) -> list[int]:
+    return [line.n for line in tail.read_new()]
+
+
+def test_tail_returns_each_record_once_and_sees_new_segments(
+    folder: Path, tail: LogTail[Line]
+) -> None:
+    assert read(tail) == []
+    write(folder / "a.jsonl", 1, 2)
+    assert read(tail) == [1, 2]
+    write(folder / "a.jsonl", 3)
+    write(folder / "b.jsonl", 10)
+    assert read(tail) == [3, 10]
+    assert read(tail) == []
+
+
+def test_tail_waits_for_the_end_of_a_line(folder: Path, tail: LogTail[Line]) -> None:
+    write(folder / "a.jsonl", 1, end='{"n":')
+    assert read(tail) == [1]
+    with (folder / "a.jsonl").open("a") as stream:
+        stream.write("2}\n")
+    assert read(tail) == [2]
+    assert tail.damaged_lines == 0
+
+
+def test_tail_counts_damaged_lines_and_goes_on(folder: Path, tail: LogTail[Line]) -> None:
+    write(folder / "a.jsonl", 1, end='not json\n{"m":1}\n')
+    write(folder / "a.jsonl", 2)
+    assert read(tail) == [1, 2]
+    assert tail.damaged_lines == 2
+
+
+def test_tail_leaves_segments_of_long_ago_alone(folder: Path) -> None:
+    write(folder / "old.jsonl", 1)
+    hour_ago = time.time() - 3600
+    os.utime(folder / "old.jsonl", (hour_ago, hour_ago))
+    write(folder / "new.jsonl", 2)
+    assert read(LogTail(folder, Line, history_s=60)) == [2]
+
+
+def test_tail_skips_what_it_cannot_read_in_time_and_says_how_much(folder: Path) -> None:
+    tail = LogTail(folder, Line, history_s=60, max_bytes=100)
+    write(folder / "a.jsonl", *range(10))
+    size = (folder / "a.jsonl").stat().st_size
+    numbers = read(tail)
+    assert numbers == [8, 9]
+    assert tail.skipped_bytes == size * 8 // 10
+    write(folder / "a.jsonl", 10)
+    assert read(tail) == [10]

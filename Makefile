@@ -7,7 +7,7 @@ LOCKED_EXTRAS = $(addprefix --extra=,$(shell $(BIN)/python -c 'import tomllib; \
   print(*sorted(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"].keys() - {"gpu"}))'))
 CODE := $(wildcard src tests training handlers loadtest monitoring benchmarks/*.py)
 
-.PHONY: help install demo test test-container check k8s lock clean
+.PHONY: help install demo deliverables results presentation test test-container check k8s lock clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -28,6 +28,15 @@ install: .venv/.installed  ## Make .venv with everything pinned; re-run only whe
 
 demo: install  ## Real data to an answering endpoint, with a table at the end.
 	@$(BIN)/python -m marloft.demo --port-offset $(PORT_OFFSET)
+
+deliverables: install  ## Check every deliverable and promise, after a demo; 1 when one is red.
+	@$(BIN)/python -m marloft.proof check
+
+results: install  ## Refresh docs/results/ from the last demo.
+	@$(BIN)/python -m marloft.proof results
+
+presentation: install  ## Render the talk and its speaker notes.
+	@$(BIN)/python -m marloft.proof talk
 
 test: install  ## All tests, those against real TorchServe and Envoy included.
 	@$(BIN)/pytest

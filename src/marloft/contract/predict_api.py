@@ -1,7 +1,7 @@
 """The HTTP contract of `POST /predict`: request, response, problem details, gateway headers."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -59,6 +59,13 @@ class PredictResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_id: str
     scores: list[float] | None = None
     experiment: ExperimentArm | None = None
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """A good answer to `GET /health`: a prediction of this version just went through."""
+
+    model_version: str
+    status: Literal["ok"] = "ok"
 
 
 class FieldError(Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from marloft.contract.predict_api import (
     ExperimentArm,
+    Health,
     NodeEnvelope,
     PredictResponse,
     Problem,
@@ -234,7 +235,7 @@ class Handler:
         if not in_workflow:
             context.set_response_content_type(exchange.index, "application/json")
         if exchange.prediction is None:
-            return self._encoder.encode({"status": "ok", "model_version": version})
+            return self._encoder.encode(Health(model_version=version))
         answer = exchange.prediction
         route = exchange.route
         return self._encoder.encode(

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from marloft.contract.outcome_api import Outcome, OutcomeAccepted
-from marloft.contract.predict_api import Problem, public_version
+from marloft.contract.predict_api import Health, Problem, public_version
 from marloft.contract.records import OutcomeRecord
 from marloft.serving.exchange import Exchange, answer_problem, open_exchange
 from marloft.serving.intake import Rejected, decode_json, json_body
@@ -64,7 +64,7 @@ class OutcomeReceiver:
         context.set_response_content_type(exchange.index, "application/json")
         if exchange.route.probe:
             version = public_version(self._version)
-            return msgspec.json.encode({"status": "ok", "model_version": version})
+            return msgspec.json.encode(Health(model_version=version))
         context.set_response_status(code=202, phrase="Accepted", idx=exchange.index)
         return msgspec.json.encode(OutcomeAccepted())
 

@@ -13,21 +13,21 @@ _WAIT_S = 60
 
 
 @contextmanager
-def default_ports() -> Iterator[None]:
-    """Hold the default ports of TorchServe; other test processes on this machine wait.
+def default_ports(*more: int) -> Iterator[None]:
+    """Hold the default ports of TorchServe and `more`; other test processes here wait.
 
     Raises:
         RuntimeError: a port is still in use after a minute.
     """
     with (Path(tempfile.gettempdir()) / "marloft-default-ports.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _wait_until_free()
+        _wait_until_free((*DEFAULT_PORTS, *more))
         yield
 
 
-def _wait_until_free() -> None:
+def _wait_until_free(ports: tuple[int, ...]) -> None:
     deadline = time.monotonic() + _WAIT_S
-    while busy := [port for port in DEFAULT_PORTS if in_use(port)]:
+    while busy := [port for port in ports if in_use(port)]:
         if time.monotonic() > deadline:
             raise RuntimeError(f"port {busy[0]} is in use; stop what listens there, then test.")
         time.sleep(0.5)

@@ -175,6 +175,13 @@ def test_each_request_is_one_line_of_the_prediction_log(project: Path, outputs: 
     )
 
 
+def test_outcome_is_accepted_and_logged(project: Path, outputs: list[str]) -> None:
+    assert any('{"status":"accepted"}' in text for text in outputs)
+    segments = (project / "state" / "marloft" / "log" / "outcomes").glob("*.jsonl")
+    (line,) = [line for file in segments for line in file.read_text().splitlines()]
+    assert json.loads(line)["request_id"] == "r-1"
+
+
 def test_server_is_stopped_by_the_page(project: Path, outputs: list[str]) -> None:
     assert not (project / ".model_server.pid").exists()
     assert not any(in_use(port) for port in DEFAULT_PORTS)

@@ -51,7 +51,7 @@ check: install  ## Format, lint, types and the fast tests, in under a minute.
 	@$(BIN)/pytest -q -n 2 tests/unit
 
 k8s:  ## Render k8s/kubernetes.yaml; needs kubectl.
-	cp config.properties deployment.yaml k8s/base/
+	cp config.properties deployment.yaml workflows/feed_ab/experiment.yaml k8s/base/
 	kubectl kustomize k8s/overlays/production > k8s/kubernetes.yaml
 
 lock: install  ## Pin the newest versions that pyproject.toml allows.

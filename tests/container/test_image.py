@@ -138,9 +138,13 @@ def test_root_file_system_cannot_be_written(container: Container) -> None:
     assert "ro" in root.split(",")
 
 
-def test_operations_listener_answers(container: Container) -> None:
-    port = container.ports.operations
-    assert httpx.get(f"http://127.0.0.1:{port}/ping").json() == {"status": "Healthy"}
+def test_operations_listener_answers_probes_and_scrapes(container: Container) -> None:
+    assert container.client.post("/predict", json={"features": TWO}).status_code == 200
+    url = f"http://127.0.0.1:{container.ports.operations}"
+    assert httpx.get(f"{url}/ping").json() == {"status": "Healthy"}
+    assert "marloft_requests_total{" in httpx.get(f"{url}/metrics/workers").text
+    assert "envoy_marloft_gateway_requests{" in httpx.get(f"{url}/metrics/gateway").text
+    assert "ts_inference_requests_total{" in httpx.get(f"{url}/metrics/torchserve").text
 
 
 def test_default_command_passes_the_images_own_health_check(image: str, project: Path) -> None:

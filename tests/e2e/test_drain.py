@@ -68,6 +68,8 @@ def test_operations_listener_reads_and_changes_nothing(slow: Serving) -> None:
         assert operations.get("/ping").json() == {"status": "Healthy"}
         assert "envoy_http_downstream_rq_active" in operations.get("/metrics/gateway").text
         assert operations.get("/metrics/torchserve").status_code == 200
+        assert slow.predict(features=TWO).status_code == 200
+        assert "marloft_requests_total{" in operations.get("/metrics/workers").text
         assert operations.get("/models").json()["models"][0]["modelName"] == "ranker"
         assert operations.get("/models/ranker/1.0").json()[0]["modelVersion"] == "1.0"
         assert operations.post("/models").status_code == 404

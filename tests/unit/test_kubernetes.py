@@ -94,10 +94,23 @@ def test_component_fits_the_base(component: str, tmp_path: Path) -> None:
     assert ("PodMonitor" in kinds) is (component == "pod-monitor")
 
 
-@pytest.mark.parametrize("name", ["config.properties", "deployment.yaml"])
-def test_configuration_is_the_projects_own(name: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["config.properties", "deployment.yaml", "workflows/feed_ab/experiment.yaml"]
+)
+def test_configuration_is_the_projects_own(path: str) -> None:
     """Kustomize reads nothing outside its folder, hence the copies that `make k8s` takes."""
-    assert (K8S / "base" / name).read_bytes() == (REPOSITORY / name).read_bytes()
+    copy = K8S / "base" / Path(path).name
+    assert copy.read_bytes() == (REPOSITORY / path).read_bytes(), "run `make k8s`"
+
+
+def test_toolbox_has_every_file_that_the_deployment_names(objects: Any) -> None:
+    deployment = decode(objects["ConfigMap", "marloft-deployment"]["data"]["deployment.yaml"])
+    named = {model.get("experiment") for model in deployment["models"].values()} - {None}
+    volumes = decode((K8S / "toolbox.yaml").read_text())["spec"]["volumes"]
+    (items,) = [each["configMap"]["items"] for each in volumes if "configMap" in each]
+    assert named | {"deployment.yaml"} == {item["path"] for item in items}
+    keys = objects["ConfigMap", "marloft-deployment"]["data"].keys()
+    assert {item["key"] for item in items} == keys
 
 
 def test_ports_are_those_of_the_program(objects: Any, container: Any) -> None:

@@ -48,7 +48,7 @@ check: install  ## Format, lint, types and the fast tests, in under a minute.
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/mypy $(CODE)
-	@$(BIN)/pytest -q -n 2 tests/unit
+	@$(BIN)/pytest -q -n 2 -m 'not slow' tests/unit
 
 k8s:  ## Render k8s/kubernetes.yaml; needs kubectl.
 	cp config.properties deployment.yaml workflows/feed_ab/experiment.yaml k8s/base/

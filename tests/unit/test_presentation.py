@@ -8,6 +8,9 @@ import pytest
 from marloft.proof.talk import FOLDER, NOTES, SLIDES, SOURCE, render
 from tests.factories import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
+
 TALK = (REPOSITORY / FOLDER / SOURCE).read_text()
 _SLIDE = re.compile(
     r"^#slide\(\"(?P<title>[^\"]+)\", minutes: (?P<minutes>[\d.]+)\)\[\n(?P<notes>.*?)\n\]\[",

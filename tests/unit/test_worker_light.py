@@ -7,6 +7,9 @@ import pytest
 
 from tests import factories
 
+pytestmark = pytest.mark.slow
+
+
 HEAVY = ("torch", "pandas", "polars", "duckdb", "fairlearn", "sklearn", "scipy", "onnx")
 _LOAD = "import sys; sys.path.insert(0, 'handlers'); {imports}; print(*sys.modules)"
 

@@ -84,6 +84,8 @@ def _run(check: str, root: Path) -> _Outcome:
     # The project's programs lie beside its Python, whether or not the environment is active.
     here = str(Path(sys.executable).parent)
     environment = {**os.environ, "PATH": here + os.pathsep + os.environ.get("PATH", "")}
+    # Checks run side by side: with a thread per core in each, they would wait for each other.
+    environment["OMP_NUM_THREADS"] = "1"
     started = monotonic()
     try:
         done = subprocess.run(

@@ -17,6 +17,9 @@ from marloft.experiment.design import Experiment, allocation_of, read_experiment
 from marloft.experiment.results import Metric, Report
 from marloft.experiment.simulate import Truth, World, write_logs, write_release
 
+pytestmark = pytest.mark.slow
+
+
 FOLDER = Path(__file__).parents[3] / "workflows"
 EXPERIMENT = read_experiment(FOLDER / "feed_ab/experiment.yaml")
 FP32 = Truth(ctr=0.6, model_ms=1.0, latency_ms=4.0)

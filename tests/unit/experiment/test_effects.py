@@ -18,6 +18,8 @@ from marloft.experiment.effects import (
 )
 from tests.reference_cases import cases, near, table
 
+pytestmark = pytest.mark.slow
+
 
 def from_reference(name: str, columns: tuple[str, ...]) -> dict[str, Aggregates]:
     """Load a reference table into DuckDB as users of two arms."""

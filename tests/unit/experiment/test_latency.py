@@ -7,6 +7,8 @@ from scipy import stats
 from marloft.experiment.latency import design_effect, quantile_estimate, ratio_estimate
 from tests.reference_cases import cases, near
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("case", cases("quantile_ci"), ids=lambda c: c["name"])
 def test_quantile_of_independent_values_equals_the_reference(case: dict[str, Any]) -> None:

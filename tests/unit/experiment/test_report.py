@@ -12,6 +12,9 @@ from marloft.experiment.report import write_report
 from marloft.experiment.results import Report
 from marloft.experiment.simulate import Truth, World, write_logs, write_release
 
+pytestmark = pytest.mark.slow
+
+
 EXPERIMENT = read_experiment(Path(__file__).parents[3] / "workflows/feed_ab/experiment.yaml")
 
 

@@ -13,6 +13,8 @@ from marloft.fairness.design import SensitiveFeature
 from marloft.fairness.judge import Gap, judge
 from tests.unit.fairness.worlds import MODEL, audit_of, world
 
+pytestmark = pytest.mark.slow
+
 
 def result(report: FairnessReport) -> AuditResult:
     return report.features[0].result(HEADLINE)

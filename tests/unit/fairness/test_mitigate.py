@@ -16,6 +16,9 @@ from tests.reference_cases import cases, near
 from tests.unit.fairness.reference import rows_of
 from tests.unit.fairness.worlds import audit_of, world
 
+pytestmark = pytest.mark.slow
+
+
 CASE = cases("threshold_optimizer")[0]
 CONSTRAINTS = ["demographic_parity", "equalized_odds", "true_positive_rate_parity"]
 

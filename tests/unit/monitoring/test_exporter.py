@@ -16,6 +16,9 @@ from marloft.monitoring.exporter import WORKERS_FOLDER, exporting
 from marloft.serving.metrics import FOLDER_ENV
 from tests.unit.monitoring.test_live import answer, append, outcome
 
+pytestmark = pytest.mark.slow
+
+
 _WORKER = """
 from marloft.contract.predict_api import RouteFacts
 from marloft.serving.exchange import Exchange

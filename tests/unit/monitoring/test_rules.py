@@ -12,6 +12,9 @@ import pytest
 from tests.factories import REPOSITORY
 from tests.tools import tool
 
+pytestmark = pytest.mark.slow
+
+
 MONITORING = REPOSITORY / "monitoring"
 RULES = MONITORING / "rules" / "alerts.yaml"
 CASES = sorted((MONITORING / "rules_test").glob("*.yaml"))

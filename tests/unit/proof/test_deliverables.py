@@ -12,6 +12,9 @@ from marloft.proof.run import run_checks, tally
 from marloft.proof.table import PAGE, SOURCE, Area, Deliverables, Row, page, read_deliverables
 from tests.factories import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
+
 TABLE = read_deliverables(REPOSITORY)
 PROGRAMS = {"python", "pytest", "marloft", "grep", "test"}
 DELIVERABLES = """\

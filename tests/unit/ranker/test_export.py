@@ -17,6 +17,9 @@ from marloft.ranker.features import FeatureTables
 from marloft.ranker.models import Ranker, table_sizes
 from marloft.training.config import ModelConfig
 
+pytestmark = pytest.mark.slow
+
+
 WRITERS = {"onnx": export.write_onnx, "torchscript": export.write_torchscript}
 
 

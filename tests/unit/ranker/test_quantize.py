@@ -20,6 +20,9 @@ from marloft.ranker.quantize import Bounds, Quality
 from marloft.runtimes import load_runtime
 from marloft.training.config import ModelConfig
 
+pytestmark = pytest.mark.slow
+
+
 BOUNDS = Bounds(min_rank_correlation=0.99, max_auc_loss=0.01, max_abs_diff=0.05)
 
 

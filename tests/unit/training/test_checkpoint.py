@@ -14,6 +14,8 @@ from marloft.training.checkpoint import Progress
 from marloft.training.config import TrainConfig
 from marloft.training.parallel import Workers, shard
 
+pytestmark = pytest.mark.slow
+
 
 def trained(workers: Workers, *, seed: int, steps: int) -> tuple[nn.Module, Optimizer]:
     torch.manual_seed(seed)

@@ -20,6 +20,9 @@ from marloft.training.config import read_config
 from marloft.training.track import EpochMetrics, RunResult, read_metrics
 from training.train import train
 
+pytestmark = pytest.mark.slow
+
+
 CONFIG = Path(__file__).parents[3] / "training" / "config.yaml"
 SMALL = ["model.embedding_dim=4", "model.hidden=[8, 4]", "batch_size=256", "epochs=2"]
 

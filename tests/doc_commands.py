@@ -52,7 +52,7 @@ _PROGRAMS = {
     *("pytest", "python", "torchrun", "torchserve", "torch-model-archiver"),
 }
 _MARK = re.compile(r"^(?:<!-- )?not covered by the tests: (needs .*?)(?: -->)?$", re.IGNORECASE)
-_FENCE = re.compile(r"^ *```(\w*) *$")
+_FENCE = re.compile(r"^ *```(\w*)")
 _DRAWN = re.compile("[\u2500-\u257f]")
 
 
@@ -80,10 +80,9 @@ class _Block(NamedTuple):
 
 def pages() -> list[str]:
     """Return the pages that hold commands, relative to the repository."""
-    found = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
-    found += [REPOSITORY / "docs" / "results" / "README.md", REPOSITORY / "monitoring/runbook.md"]
-    found.append(REPOSITORY / "model_store" / "README.md")
-    return [str(path.relative_to(REPOSITORY)) for path in found]
+    folders = ("docs", "k8s", "model_store", "monitoring")
+    found = [path for name in folders for path in sorted((REPOSITORY / name).rglob("*.md"))]
+    return ["README.md", *(str(path.relative_to(REPOSITORY)) for path in found)]
 
 
 def read(page: str) -> list[Command]:

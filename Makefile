@@ -38,8 +38,8 @@ results: install  ## Refresh docs/results/ from the last demo.
 presentation: install  ## Render the talk and its speaker notes.
 	@$(BIN)/python -m marloft.proof talk
 
-test: install  ## All tests, those against real TorchServe and Envoy included.
-	@$(BIN)/pytest
+test: install  ## All tests but the image's, against real TorchServe, Envoy and torchrun.
+	@$(BIN)/pytest -n 2 --dist loadfile --ignore tests/container
 
 test-container: install  ## Build the image with buildah and run it hardened; needs root, see docs.
 	@$(BIN)/pytest tests/container

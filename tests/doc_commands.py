@@ -27,8 +27,7 @@ ELSEWHERE = {
         ".ci/install-tools",
         "buildah podman runc mmdebstrap",
     ),
-    # Its recipe is `pytest tests/container`, a part of the `make test` of .ci/run.
-    "make test-container": (".ci/run", "make test"),
+    "make test-container": (".ci/run", "make test-container"),
 }
 # Command → how `make demo` runs it, which .ci/run does; options left out there have that value.
 BY_DEMO = {

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from marloft.contract.manifest import WorkerSettings
-from marloft.contract.release import Release
+from marloft.contract.release import Release, ReleasedVersion
 from marloft.deploy.management import Registered
 
 Key = tuple[str, str]
@@ -39,7 +38,7 @@ class Register(Struct, frozen=True, kw_only=True):
 
     model: str
     version: str
-    settings: WorkerSettings
+    pinned: ReleasedVersion
 
 
 class SetDefault(Struct, frozen=True, kw_only=True):
@@ -90,7 +89,7 @@ def reconcile(release: Release, observed: Observed, wanted: Projections) -> list
     """
     versions = _wanted(release)
     actions: list[Action] = [
-        Register(model=model, version=version, settings=versions[model, version])
+        Register(model=model, version=version, pinned=versions[model, version])
         for model, version in versions
         if (model, version) not in observed.registered
     ]
@@ -111,9 +110,9 @@ def reconcile(release: Release, observed: Observed, wanted: Projections) -> list
     return actions
 
 
-def _wanted(release: Release) -> dict[Key, WorkerSettings]:
+def _wanted(release: Release) -> dict[Key, ReleasedVersion]:
     return {
-        (name, version): pinned.settings
+        (name, version): pinned
         for name, model in release.models.items()
         for version, pinned in model.versions.items()
     }

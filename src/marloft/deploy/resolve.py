@@ -41,12 +41,17 @@ def resolve(deployment_file: Path, store: Path) -> tuple[dict[str, ReleasedModel
     return models, deployment.default_model
 
 
+def holds(path: Path, pinned: ReleasedVersion) -> bool:
+    """Whether the archive at `path` has the bytes that a release decided on."""
+    return path.is_file() and sha256_file(path) == pinned.sha256
+
+
 def check_bytes(store: Path, models: dict[str, ReleasedModel]) -> None:
     """Raise ReleaseError unless the store holds every pinned archive, bit for bit."""
     for name, model in models.items():
         for version, pinned in model.versions.items():
             path = archive_path(store, name, version)
-            if not path.is_file() or sha256_file(path) != pinned.sha256:
+            if not holds(path, pinned):
                 raise ReleaseError(
                     f"{path} is missing or has other bytes than that release was made of "
                     f"(sha256 {pinned.sha256[:12]}…); put that file back first."

@@ -10,7 +10,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from marloft.contract.allocation import allocation_path
-from marloft.contract.release import Release, ReleasedModel, newest_number, read_release
+from marloft.contract.release import (
+    Release,
+    ReleasedModel,
+    ReleasedVersion,
+    newest_number,
+    read_release,
+)
 from marloft.deploy.allocations import render_allocations
 from marloft.deploy.drain import drain
 from marloft.deploy.envoy import Envoy
@@ -34,10 +40,10 @@ from marloft.deploy.reconcile import (
     unavailable,
 )
 from marloft.deploy.releases import releases_folder
-from marloft.deploy.resolve import archive_path
+from marloft.deploy.resolve import archive_path, holds
 from marloft.deploy.torchserve import TorchServe
 from marloft.errors import ServingError
-from marloft.files import sha256_file, write_atomic
+from marloft.files import write_atomic
 
 _LOOK_EVERY_S = 2.0
 _WAKE_EVERY_S = 0.1
@@ -189,10 +195,10 @@ class Controller:
 
     def _do(self, action: Action) -> None:
         match action:
-            case Register(model=model, version=version, settings=settings):
+            case Register(model=model, version=version, pinned=pinned):
                 path = archive_path(self._project.store, model, version)
-                self._check_bytes(path, model, version)
-                self._api.register(path.name, settings)
+                self._check_bytes(path, pinned)
+                self._api.register(path.name, pinned.settings)
                 self._note("register", model, version)
             case WriteRoutes(content=content):
                 write_routes(self._project.routes, content)
@@ -208,13 +214,12 @@ class Controller:
                 self._api.unregister(model, version)
                 self._note("unregister", model, version)
 
-    def _check_bytes(self, path: Path, model: str, version: str) -> None:
+    def _check_bytes(self, path: Path, pinned: ReleasedVersion) -> None:
         """Refuse bytes that are not the ones the release decided on."""
-        release = read_release(releases_folder(self._project.var))
-        pinned = release.models[model].versions[version].sha256
-        if not path.is_file() or sha256_file(path) != pinned:
+        if not holds(path, pinned):
             raise ServingError(
-                f"{path} is not the archive of release {release.release} (sha256 {pinned[:12]}…); "
+                f"{path} is not the archive of release {self._seen} "
+                f"(sha256 {pinned.sha256[:12]}…); "
                 f"put that file back or run `marloft apply` for the new one."
             )
 

@@ -15,7 +15,7 @@ import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from marloft.errors import DataError, MarloftError
+from marloft.errors import DataError, reported
 from marloft.monitoring.panels import Panel, Query, rows
 
 _COLUMNS = 3
@@ -30,11 +30,8 @@ def main(
     out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("build/serving.png"),
 ) -> None:
     """Draw every panel of the serving dashboard into one picture."""
-    try:
+    with reported("render"):
         empty = render(prometheus, minutes * 60, out)
-    except MarloftError as error:
-        typer.echo(f"render: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
     typer.echo(f"{out} written" + (f"; no data for: {', '.join(empty)}" if empty else ""))
 
 

@@ -22,7 +22,7 @@ from rich.table import Table
 from marloft import files
 from marloft.contract.benchmark import BenchmarkResult
 from marloft.contract.manifest import Artifact
-from marloft.errors import MarloftError
+from marloft.errors import reported
 from marloft.ranker import latency, metrics, prepare, quantize
 from marloft.ranker.features import FeatureTables
 from marloft.ranker.latency import LatencyRow, Variant
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the runs")
     parser.add_argument("--table", type=Path, metavar="FILE", help="print this result's table")
     options = parser.parse_args()
-    try:
+    with reported("error"):
         if options.table is not None:
             print(
                 latency.to_markdown(files.read_json(options.table, BenchmarkResult[LatencyRow])),
@@ -108,9 +108,6 @@ def main() -> None:
             return
         result = benchmark(options.run, options.export, QUICK_RUNS if options.quick else RUNS)
         files.write_json(options.out, result)
-    except MarloftError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
     show(result)
 
 

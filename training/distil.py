@@ -25,7 +25,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import AdamW
 
 from marloft import files
-from marloft.errors import MarloftError
+from marloft.errors import reported
 from marloft.ranker import export, metrics, prepare
 from marloft.ranker.models import Ranker, evaluate, load_ranker, score, table_sizes
 from marloft.ranker.runs import TrainedRun, load_run
@@ -161,11 +161,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     options = parser.parse_args()
     export.quiet_exporter()
-    try:
+    with reported("error"):
         distil(read_distil_config(options.config, options.overrides))
-    except MarloftError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

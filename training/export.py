@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from marloft import files
 from marloft.contract.manifest import GOLDEN_JSONL, Artifact, EngineFacts
 from marloft.contract.manifest import Runtime as RuntimeName
-from marloft.errors import MarloftError
+from marloft.errors import reported
 from marloft.ranker import export, golden, prepare
 from marloft.ranker.models import score
 from marloft.ranker.runs import TrainedRun, load_run
@@ -120,11 +120,8 @@ def main() -> None:
     options = parser.parse_args()
     export.quiet_exporter()
     settings = EngineSettings(precision=options.tensorrt) if options.tensorrt else None
-    try:
+    with reported("error"):
         export_run(options.run, options.out, settings)
-    except MarloftError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ fairness.html and fairness.md.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import msgspec
@@ -16,7 +15,7 @@ import polars as pl
 
 from marloft.archive.spec import read_artifact
 from marloft.contract.manifest import Artifact
-from marloft.errors import DataError, MarloftError
+from marloft.errors import DataError, reported
 from marloft.fairness.audit import audit_decision
 from marloft.fairness.design import read_audit
 from marloft.fairness.predictions import write_predictions
@@ -83,11 +82,8 @@ def main() -> None:
     parser.add_argument("--audit", type=Path, default=Path("training/audit.yaml"))
     parser.add_argument("--out", type=Path, default=Path("build/fairness"))
     options = parser.parse_args()
-    try:
+    with reported("error"):
         audit_artifact(options.artifact, options.data, options.split, options.audit, options.out)
-    except MarloftError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from marloft import files
 from marloft.contract.manifest import Artifact
-from marloft.errors import DataError, MarloftError
+from marloft.errors import DataError, reported
 from marloft.ranker import export, prepare, quantize
 from marloft.ranker.features import FeatureTables
 from marloft.ranker.models import load_ranker, score
@@ -112,11 +112,8 @@ def main() -> None:
         max_auc_loss=options.max_auc_loss,
         max_abs_diff=options.max_abs_diff,
     )
-    try:
+    with reported("error"):
         quantize_export(options.run, options.export, bounds)
-    except MarloftError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Writes into `out`: model.pt (weights of the best epoch by valid AUC), checkpoint
 """
 
 import argparse
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import AdamW, Optimizer
 
 from marloft import files
-from marloft.errors import MarloftError
+from marloft.errors import reported
 from marloft.ranker import metrics, prepare
 from marloft.ranker.features import FeatureTables
 from marloft.ranker.models import Ranker, evaluate, load_ranker, score, table_sizes
@@ -237,11 +236,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     options = parser.parse_args()
-    try:
+    with reported("error"):
         train(read_config(options.config, options.overrides), resume=options.resume)
-    except MarloftError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

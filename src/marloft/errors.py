@@ -12,7 +12,9 @@ Each message is one line: what is wrong (with the value), what is allowed, what 
 """
 
 import difflib
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class MarloftError(Exception):
@@ -54,3 +56,17 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     if close:
         return f" Did you mean {close[0]!r}?"
     return f" Allowed: {', '.join(names)}."
+
+
+@contextmanager
+def reported(program: str) -> Iterator[None]:
+    """Let a command end in one line on stderr, begun by `program`, and the error's exit code.
+
+    Raises:
+        SystemExit: in the place of a MarloftError; any other error passes as it is.
+    """
+    try:
+        yield
+    except MarloftError as error:
+        sys.stderr.write(f"{program}: {error}\n")
+        raise SystemExit(error.exit_code) from None

@@ -1,12 +1,10 @@
 """The `marloft` command: one file per group of verbs."""
 
-import sys
-
 import typer
 
 from marloft import __version__
 from marloft.cli import archive, card, data, deploy, experiment, fairness, monitoring
-from marloft.errors import MarloftError
+from marloft.errors import reported
 
 app = typer.Typer(
     name="marloft",
@@ -45,8 +43,5 @@ def _options(
 
 def main() -> None:
     """Run the command line; an error of the user's is one line on stderr and exit code 2."""
-    try:
+    with reported("marloft"):
         app()
-    except MarloftError as error:
-        typer.echo(f"marloft: {error}", err=True)
-        sys.exit(error.exit_code)

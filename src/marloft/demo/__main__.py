@@ -7,19 +7,16 @@ from rich.console import Console
 from rich.table import Table
 
 from marloft.demo import STEPS, Demo, run_steps
-from marloft.errors import MarloftError
+from marloft.errors import reported
 
 
 def main(
     port_offset: Annotated[int, typer.Option(help="Added to every port; gateway: 8000.")] = 0,
 ) -> None:
     """Run the demo in the current project folder."""
-    try:
+    with reported("demo"):
         demo = Demo(port_offset, Console())
         run_steps(demo, STEPS)
-    except MarloftError as error:
-        typer.echo(f"demo: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
     demo.console.print(latency_table(demo.summary))
     demo.console.print(results_table(demo.summary))
     demo.say(f"{demo.out}/feed_ab/report.html explains the decision; summary.json has it all.")

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from marloft.errors import MarloftError
+from marloft.errors import reported
 from marloft.files import write_atomic
 from marloft.proof.expect import expect as expect_value
 from marloft.proof.run import Finding, run_checks, tally
@@ -87,11 +87,8 @@ def _table(findings: list[Finding]) -> Table:
 
 def main() -> None:
     """Run the command; an error is one line on stderr."""
-    try:
+    with reported("proof"):
         app()
-    except MarloftError as error:
-        typer.echo(f"proof: {error}", err=True)
-        raise SystemExit(error.exit_code) from None
 
 
 if __name__ == "__main__":

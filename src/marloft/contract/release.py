@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from marloft.contract.manifest import Name, Positive, Version, WorkerSettings
+from marloft.contract.policy import Guardrails, LogPolicy, RolloutPlan
 from marloft.errors import ReleaseError
 from marloft.files import read_json
 
 AllocationName = Annotated[
     str, Meta(pattern=r"^([a-z][a-z0-9_]{0,62}|rollout-(0|[1-9][0-9]*)\.(0|[1-9][0-9]*))\Z")
 ]
-Verb = Literal["apply", "promote", "rollback"]
+Verb = Literal["apply", "promote", "ramp", "rollback"]
 _FILE = re.compile(r"(\d{6,})\.json\Z")
 
 
@@ -44,19 +45,41 @@ class ReleasedVersion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     settings: WorkerSettings
 
 
+class Rollout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A new default version on its way from the first step to all traffic.
+
+    At `step` i < len(plan.steps) an allocation `rollout-<version>` gives it plan.steps[i] percent;
+    at len(plan.steps) it is the default, still watched. The versions in `retire` leave the routes
+    when the roll-out ends.
+    """
+
+    version: Version
+    plan: RolloutPlan
+    step: Annotated[int, Meta(ge=0)]
+    retire: list[Version] = []
+
+
 class ReleasedModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One model: its versions, the default one, a running allocation, a shadow version."""
+    """One model: its versions, the default one, a running allocation, a shadow version.
+
+    `standby` holds the default before, when it is no longer among `versions`: loaded without
+    traffic until the next promotion, so that a rollback takes effect at once.
+    """
 
     default: Version
     versions: dict[Version, ReleasedVersion]
     allocation: Allocation | None = None
     shadow: Version | None = None
+    rollout: Rollout | None = None
+    guardrails: Guardrails = Guardrails()
+    standby: dict[Version, ReleasedVersion] = {}
 
 
 class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that should be live, as decided at `time` (UTC ISO 8601) by `actor`.
 
-    `verb` is the command that decided; `apply` refuses a file that the others superseded.
+    `verb` is the command that decided, `ramp` a step of a roll-out; `apply` refuses a file that a
+    promote or rollback superseded.
     """
 
     release: Annotated[int, Meta(ge=1)]
@@ -66,6 +89,7 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reason: str
     models: dict[Name, ReleasedModel]
     default_model: Name
+    log: LogPolicy = LogPolicy()
 
 
 def release_path(folder: Path, number: int) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from marloft.contract.manifest import Name, Positive, Version, WorkerSettings
+from marloft.contract.policy import Guardrails, LogPolicy, RolloutPlan
 from marloft.errors import ConfigError, nearest
 from marloft.files import read_yaml
 
@@ -33,19 +34,23 @@ class ModelPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The versions of one model to load and the one that serves unless a request names another.
 
     `experiment` is the path of an `experiment.yaml`, relative to the deployment file: its users
-    are split over its arms.
+    are split over its arms. `rollout` is how another default gets its traffic, at once without
+    it; `guardrails` are what it is watched for.
     """
 
     versions: dict[Version, SettingsOverride]
     default: Version
     experiment: str | None = None
+    rollout: RolloutPlan | None = None
+    guardrails: Guardrails = Guardrails()
 
 
 class Deployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All models, and the one that answers `POST /predict` and `GET /health`."""
+    """All models, the one that answers `POST /predict` and `GET /health`, and the log's policy."""
 
     default_model: Name
     models: dict[Name, ModelPlan]
+    log: LogPolicy = LogPolicy()
 
 
 def read_deployment(path: Path) -> Deployment:

@@ -1,0 +1,69 @@
+"""What the supervisor found at its last look: `var/run/live.json`, for `apply` and `status`.
+
+It explains; it decides nothing. What should be live is the newest release, and what is real is
+asked of TorchServe and the gateway each time.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+
+class VersionState(Struct, frozen=True, kw_only=True):
+    """How far one version is; `why` explains `refused` in one line.
+
+    `loading`: its workers start; `checking`: they run, golden answers are asked; `ready`: it may
+    get traffic; `refused`: it never will, until its archive or the release changes.
+    """
+
+    state: Literal["loading", "checking", "ready", "refused"]
+    why: str | None = None
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """One guardrail's figures so far: the new version against what served beside it.
+
+    `evidence` grows with the proof that the new version is worse (an e-value: 500 is a false alarm
+    in at most 1 of 500 roll-outs); `broken` when limit and evidence agree.
+    """
+
+    guardrail: str
+    value: float | None
+    control: float | None
+    limit: float
+    evidence: float
+    broken: bool
+
+
+class WatchState(Struct, frozen=True, kw_only=True):
+    """A version under watch: since when this step holds, what it still needs, its readings."""
+
+    version: str
+    percent: int
+    held_s: float
+    hold_s: float
+    answered: int
+    min_requests: int
+    readings: list[Reading]
+
+
+class Live(Struct, frozen=True, kw_only=True):
+    """One look at reality.
+
+    `live` says that reality is the release. `serving` names, per model, the release whose routes
+    are in force: an earlier one while the versions of the newest are not ready.
+    """
+
+    time: str
+    release: int
+    live: bool
+    serving: dict[str, int]
+    versions: dict[str, dict[str, VersionState]]
+    watches: dict[str, WatchState] = {}
+    complaint: str | None = None
+
+
+def live_path(var: Path) -> Path:
+    """Return the file below the state folder."""
+    return var / "run" / "live.json"

@@ -49,14 +49,17 @@ class Rollout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A new default version on its way from the first step to all traffic.
 
     At `step` i < len(plan.steps) an allocation `rollout-<version>` gives it plan.steps[i] percent;
-    at len(plan.steps) it is the default, still watched. The versions in `retire` leave the routes
-    when the roll-out ends.
+    at len(plan.steps) it is the default, still watched. `before` was the default when it began.
+    The versions in `retire` leave the routes when the roll-out ends, those in `added` (it brought
+    them in) when it is abandoned.
     """
 
     version: Version
+    before: Version
     plan: RolloutPlan
     step: Annotated[int, Meta(ge=0)]
     retire: list[Version] = []
+    added: list[Version] = []
 
 
 class ReleasedModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

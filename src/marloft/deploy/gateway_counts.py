@@ -35,11 +35,19 @@ class GatewayCounts:
 
     def __init__(self, admin_port: int) -> None:
         """Read from Envoy's admin interface on loopback."""
-        self._url = f"http://127.0.0.1:{admin_port}{_PATH}"
+        self._admin = httpx.Client(base_url=f"http://127.0.0.1:{admin_port}", timeout=5)
         self._before: dict[Series, Traffic] | None = None
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._admin.close()
+
+    def begin_anew(self) -> None:
+        """Leave out what is counted until the next `read_new`."""
+        self._before = None
+
     def read_new(self) -> dict[Series, Traffic]:
-        """Return the additions; the first call only notes where the counters stand.
+        """Return the additions; the first call only notes where they stand.
 
         A counter below its last value has begun anew with Envoy: all of it is new.
 
@@ -47,7 +55,7 @@ class GatewayCounts:
             ServingError: Envoy does not answer.
         """
         try:
-            text = httpx.get(self._url, timeout=5).raise_for_status().text
+            text = self._admin.get(_PATH).raise_for_status().text
         except httpx.HTTPError as error:
             raise ServingError(f"Envoy's admin interface does not give its counts: {error}.") from (
                 error
@@ -66,7 +74,8 @@ def parse_counts(text: str) -> dict[Series, Traffic]:
     for family in text_string_to_metric_families(text):
         for name, labels, value, *_ in family.samples:
             key = _series(labels)
-            if name == GATEWAY_REQUESTS and labels["code"] != _NO_ANSWER:
+            # The parser adds `_total` to a counter's samples.
+            if family.name == GATEWAY_REQUESTS and labels["code"] != _NO_ANSWER:
                 counted = answers.setdefault(key, [0, 0])
                 counted[0] += int(value)
                 counted[1] += int(value) if labels["code"].startswith("5") else 0

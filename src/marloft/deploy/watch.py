@@ -35,11 +35,15 @@ class RolloutWatch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Watch the gateway at `envoy_admin_port` and the logs below `var`."""
-        self._var, self._port, self._move, self._clock = var, envoy_admin_port, move, clock
+        self._var, self._move, self._clock = var, move, clock
         self._watches: dict[str, _Watch] = {}
         self._counts = GatewayCounts(envoy_admin_port)
         self._clicks: ClickLog | None = None
         self._moved: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Close the connection to Envoy."""
+        self._counts.close()
 
     def step(
         self, release: Release, restarts: Versions, refused: Mapping[tuple[str, str], str]
@@ -72,7 +76,7 @@ class RolloutWatch:
         """Take up new subjects and let go of those that have left."""
         if not watched:
             # What is counted while nothing is watched must not fall on the next one.
-            self._counts = GatewayCounts(self._port)
+            self._counts.begin_anew()
         if not any(each.limits.ctr_drop is not None and each.arm for each in watched):
             self._clicks = None
         elif self._clicks is None:

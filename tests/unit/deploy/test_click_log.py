@@ -49,7 +49,7 @@ def test_answer_settles_once_with_its_clicks(logs: Logs) -> None:
     logs.click("a", 6)
     assert logs.settled(9.9) == []
     logs.click("a", "7")
-    (shown,) = logs.settled(10)
+    (shown,) = logs.settled(10.1)
     assert shown == Shown(
         model="ranker",
         experiment="rollout-2.0",
@@ -66,12 +66,12 @@ def test_only_first_click_on_a_shown_item_counts(logs: Logs) -> None:
     logs.answer("a")
     for item, event in ((6, "click"), (6, "click"), (8, "click"), (5, "conversion")):
         logs.click("a", item, event)
-    assert [each.clicked for each in logs.settled(10)] == [1]
+    assert [each.clicked for each in logs.settled(10.1)] == [1]
 
 
 def test_click_after_settling_is_too_late(logs: Logs) -> None:
     logs.answer("a")
-    logs.settled(10)
+    logs.settled(10.1)
     logs.click("a", 6)
     assert logs.settled(20) == []
 
@@ -79,7 +79,7 @@ def test_click_after_settling_is_too_late(logs: Logs) -> None:
 def test_repeated_attempt_counts_once(logs: Logs) -> None:
     logs.answer("a", attempt=1)
     logs.answer("a", attempt=2, prediction=[9])
-    assert [each.shown for each in logs.settled(10)] == [1]
+    assert [each.shown for each in logs.settled(10.1)] == [1]
 
 
 def test_answers_outside_allocations_and_failures_are_left_out(logs: Logs) -> None:
@@ -88,4 +88,4 @@ def test_answers_outside_allocations_and_failures_are_left_out(logs: Logs) -> No
     logs.answer("c", role="shadow")
     logs.answer("d", at_s=-60)
     logs.answer("e", prediction="cat")
-    assert [each.shown for each in logs.settled(10)] == [1]
+    assert [each.shown for each in logs.settled(10.1)] == [1]

@@ -48,15 +48,18 @@ class Admin:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
         self.port: int = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
 
 
 @pytest.fixture
 def admin() -> Iterator[Admin]:
     found = Admin()
     yield found
-    found.server.shutdown()
-    found.server.server_close()
+    found.close()
 
 
 def test_counts_are_answers_errors_and_buckets_by_arm() -> None:
@@ -96,7 +99,6 @@ def test_increase_is_never_negative() -> None:
 
 
 def test_gateway_that_is_away_is_said(admin: Admin) -> None:
-    admin.server.shutdown()
-    admin.server.server_close()
+    admin.close()
     with pytest.raises(ServingError, match="does not give its counts"):
         GatewayCounts(admin.port).read_new()

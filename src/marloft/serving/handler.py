@@ -37,6 +37,7 @@ from marloft.serving.exchange import (
 from marloft.serving.intake import Intake, Rejected, Request
 from marloft.serving.loaded import LoadedArchive
 from marloft.serving.log import RecordLog, var_folder
+from marloft.serving.log_policy import FollowedPolicy, reduced
 from marloft.serving.metrics import WorkerMetrics
 from marloft.serving.recent import RecentAnswers
 
@@ -104,7 +105,7 @@ class Handler:
         self._intake = Intake(self._archive.schema, self._archive.version, envelope)
         self._var = var_folder()
         self._recent = None if self._archive.node is None else RecentAnswers()
-        self._log = RecordLog(self._var / "log" / "predictions")
+        self._log = RecordLog(self._var / "log" / "predictions", FollowedPolicy(self._var))
         self._metrics = WorkerMetrics(self._archive.name, self._archive.version)
         self._encoder = msgspec.json.Encoder()
         self.load(self._archive)
@@ -205,17 +206,21 @@ class Handler:
         )
 
     def _write_log(self, batch: list[Exchange]) -> None:
-        """Log before answering; an answer that could not be logged is not given."""
+        """Log before answering; without a record no answer, unless the policy says `serve`."""
         records = [
             e.record(self._archive, _archive_sha256(self._var, e.route.release, self._archive))
             for e in batch
             if not e.route.probe
         ]
+        policy = self._log.policy
         try:
-            self._metrics.log_written(self._log.append(records))
+            self._metrics.log.written(self._log.append(reduced(records, policy)))
         except OSError as error:
-            self._metrics.log_failed()
+            dropped = len(records) if policy.disk_full == "serve" else 0
+            self._metrics.log.failed(dropped)
             _logger.exception("The prediction log cannot be written.")
+            if dropped:
+                return
             for exchange in batch:
                 exchange.problem = Problem(
                     title="Prediction log unavailable",

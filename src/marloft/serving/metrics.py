@@ -55,23 +55,10 @@ class WorkerMetrics:
             buckets=names.BATCH_SIZE_BUCKETS,
             registry=self.registry,
         ).labels(model, version)
-        self._log_bytes = self._counter(names.LOG_BYTES, "Bytes appended to the log.").labels(
-            model, version
-        )
-        self._log_failures = self._counter(
-            names.LOG_FAILURES, "Batches whose records could not be appended to the log."
-        ).labels(model, version)
+        self.log = LogMetrics(self.registry, model, version)
         # A rate needs a first value: an alert must see the first failure, not only the second.
         for status in ("2xx", "4xx", "5xx"):
             self._child(self._requests, status)
-
-    def log_written(self, size_bytes: int) -> None:
-        """Count what one batch added to the log."""
-        self._log_bytes.inc(size_bytes)
-
-    def log_failed(self) -> None:
-        """Count a batch that could not be logged."""
-        self._log_failures.inc()
 
     def answered(self, batch: "Sequence[Exchange]", torchserve: Any = None) -> None:
         """Count a batch whose answers are composed and logged; probes are left out.
@@ -134,6 +121,33 @@ class WorkerMetrics:
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, (*_OWNER, *labels), registry=self.registry)
+
+
+class LogMetrics:
+    """What one worker wrote to its log, and what it could not write."""
+
+    def __init__(self, registry: CollectorRegistry, model: str, version: str) -> None:
+        """Make the series; all are 0 until something happens."""
+
+        def counter(name: str, text: str) -> Counter:
+            return Counter(name, text, _OWNER, registry=registry).labels(model, version)
+
+        self._bytes = counter(names.LOG_BYTES, "Bytes appended to the log.")
+        self._failures = counter(
+            names.LOG_FAILURES, "Batches whose records could not be appended to the log."
+        )
+        self._dropped = counter(
+            names.LOG_DROPPED, "Requests answered without a record (disk_full: serve)."
+        )
+
+    def written(self, size_bytes: int) -> None:
+        """Count what one batch added to the log."""
+        self._bytes.inc(size_bytes)
+
+    def failed(self, dropped: int = 0) -> None:
+        """Count a batch that could not be logged, `dropped` of whose requests are answered."""
+        self._failures.inc()
+        self._dropped.inc(dropped)
 
 
 def observe_all(histogram: Histogram, values: Sequence[float]) -> None:

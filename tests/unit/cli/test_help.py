@@ -21,11 +21,15 @@ VERBS = [
     "experiment design",
     "experiment size",
     "fairness audit",
+    "log export",
+    "log stat",
+    "log tail",
     "metrics",
     "pack",
     "promote",
     "rollback",
     "serve",
+    "trace",
     "verify",
 ]
 

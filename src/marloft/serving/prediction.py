@@ -24,6 +24,18 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     extra: dict[str, Any] | None = None
 
 
+class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked Prediction whose larger parts are JSON already: log and answer share the bytes.
+
+    `prediction` and `scores` are `msgspec.Raw` (or None), which stands where a value would.
+    """
+
+    prediction: Any
+    confidence: float
+    scores: Any
+    extra: dict[str, Any] | None
+
+
 def rank(item_ids: Sequence[Any], scores: NDArray[np.float32]) -> Prediction:
     """Order candidates by descending score; equal scores keep the request's order.
 
@@ -40,8 +52,8 @@ def rank(item_ids: Sequence[Any], scores: NDArray[np.float32]) -> Prediction:
     )
 
 
-def sealed(returned: object) -> Prediction:
-    """Return what `encode` returned with its `prediction` encoded, after checking all of it.
+def sealed(returned: object) -> Sealed:
+    """Check what `encode` returned and encode it.
 
     What cannot be encoded would otherwise fail the whole batch when the log is written.
 
@@ -51,21 +63,26 @@ def sealed(returned: object) -> Prediction:
     """
     if not isinstance(returned, Prediction):
         raise TypeError(f"encode returned {type(returned).__name__}, not a Prediction.")
-    _refuse_not_finite("confidence", [returned.confidence])
-    if returned.scores is not None:
-        _refuse_not_finite("scores", returned.scores)
-    encoded = _ENCODER.encode(returned.prediction)
-    if b"null" in encoded and _holds_not_finite(returned.prediction):
+    prediction = _ENCODER.encode(returned.prediction)
+    if b"null" in prediction and _holds_not_finite(returned.prediction):
         raise ValueError("encode returned a prediction with NaN or infinity in it; allowed: JSON.")
+    _numbers("confidence", returned.confidence)
     if returned.extra is not None:
         _ENCODER.encode(returned.extra)
-    return msgspec.structs.replace(returned, prediction=msgspec.Raw(encoded))
+    return Sealed(
+        prediction=msgspec.Raw(prediction),
+        confidence=returned.confidence,
+        scores=None if returned.scores is None else _numbers("scores", returned.scores),
+        extra=returned.extra,
+    )
 
 
-def _refuse_not_finite(field: str, values: Sequence[float]) -> None:
+def _numbers(field: str, values: float | list[float]) -> msgspec.Raw:
+    encoded = _ENCODER.encode(values)
     # msgspec writes NaN and infinity as null, which is quicker to find than each number.
-    if b"n" in _ENCODER.encode(values):
+    if b"n" in encoded:
         raise ValueError(f"encode returned {field} with NaN, infinity or None; allowed: numbers.")
+    return msgspec.Raw(encoded)
 
 
 def _holds_not_finite(value: object) -> bool:

@@ -21,9 +21,10 @@ from pathlib import Path
 from marloft import files
 from marloft.contract.manifest import Artifact
 from marloft.errors import DataError, reported
-from marloft.ranker import export, prepare, quantize
+from marloft.ranker import prepare, quantize
 from marloft.ranker.features import FeatureTables
 from marloft.ranker.models import load_ranker, score
+from marloft.runtimes.export import describe_arrays
 from marloft.training.track import RunResult
 
 SOURCE = "model.onnx"
@@ -52,7 +53,7 @@ def quantize_export(run: Path, folder: Path, bounds: quantize.Bounds) -> None:
             runtime="onnx",
             sha256=files.sha256_file(path),
             size_bytes=path.stat().st_size,
-            inputs=export.describe_inputs(inputs),
+            inputs=describe_arrays(inputs),
             outputs={"score": "float32[n]"},
             parents=source.parents | {SOURCE: source.sha256},
             max_abs_diff=quality.max_abs_diff,

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from marloft.contract.manifest import Name, Positive, Version, WorkerSettings
 from marloft.contract.policy import Guardrails, LogPolicy, RolloutPlan
@@ -39,10 +39,14 @@ class Allocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ReleasedVersion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One version of a model: the bytes that may serve and how they are run."""
+    """One version of a model: the bytes that may serve and how they are run.
+
+    `accepts` lists the content types of its requests, as its archive says.
+    """
 
     sha256: str
     settings: WorkerSettings
+    accepts: list[str] = field(default_factory=lambda: ["application/json"])
 
 
 class Rollout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -89,8 +89,9 @@ def _pin(store: Path, name: str, version: str, override: SettingsOverride) -> Re
         raise ReleaseError(
             f"{path} is refused ({first.code}): {first.message} `marloft verify {path}` shows all."
         )
-    settings = override.over(read_manifest(path).settings)
-    return ReleasedVersion(sha256=sha256_file(path), settings=settings)
+    manifest = read_manifest(path)
+    settings = override.over(manifest.settings)
+    return ReleasedVersion(sha256=sha256_file(path), settings=settings, accepts=manifest.accepts)
 
 
 def _allocation(deployment_file: Path, name: str, plan: ModelPlan) -> Allocation | None:

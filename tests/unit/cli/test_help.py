@@ -21,11 +21,13 @@ VERBS = [
     "experiment design",
     "experiment size",
     "fairness audit",
+    "keys new",
     "metrics",
     "pack",
     "promote",
     "rollback",
     "serve",
+    "sign",
     "verify",
 ]
 

@@ -3,7 +3,7 @@
 import typer
 
 from marloft import __version__
-from marloft.cli import archive, card, data, deploy, experiment, fairness, monitoring
+from marloft.cli import archive, card, data, deploy, experiment, fairness, monitoring, status
 from marloft.errors import reported
 
 app = typer.Typer(
@@ -19,10 +19,14 @@ app.add_typer(fairness.app, name="fairness")
 app.command()(archive.pack)
 app.command()(archive.verify)
 app.command()(card.card)
+app.command()(deploy.plan)
 app.command()(deploy.apply)
 app.command()(deploy.promote)
 app.command()(deploy.rollback)
 app.command()(deploy.serve)
+app.command()(status.status)
+app.command(name="list")(status.list_archives)
+app.command()(status.history)
 app.command()(monitoring.metrics)
 
 

@@ -21,11 +21,15 @@ VERBS = [
     "experiment design",
     "experiment size",
     "fairness audit",
+    "history",
+    "list",
     "metrics",
     "pack",
+    "plan",
     "promote",
     "rollback",
     "serve",
+    "status",
     "verify",
 ]
 

@@ -3,7 +3,18 @@
 import typer
 
 from marloft import __version__
-from marloft.cli import archive, card, data, deploy, experiment, fairness, log, monitoring, trust
+from marloft.cli import (
+    archive,
+    card,
+    data,
+    deploy,
+    experiment,
+    fairness,
+    log,
+    monitoring,
+    status,
+    trust,
+)
 from marloft.errors import reported
 
 app = typer.Typer(
@@ -22,11 +33,15 @@ app.command()(archive.pack)
 app.command()(archive.verify)
 app.command()(trust.sign)
 app.command()(card.card)
+app.command()(deploy.plan)
 app.command()(deploy.apply)
 app.command()(deploy.promote)
 app.command()(deploy.rollback)
 app.command()(deploy.serve)
 app.command("trace")(log.trace_request)
+app.command()(status.status)
+app.command(name="list")(status.list_archives)
+app.command()(status.history)
 app.command()(monitoring.metrics)
 
 

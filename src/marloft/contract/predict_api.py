@@ -90,7 +90,9 @@ class RouteFacts(Struct, frozen=True, kw_only=True):
     """What the gateway tells a handler about a request in the `x-marloft` header.
 
     `arrived_s` is the time of arrival at the gateway in seconds since the epoch. All fields are
-    None for a request that came without a gateway.
+    None for a request that came without a gateway. A `probe` asks whether a prediction would
+    go through; a `check` is a golden request of the controller's, answered as any other. Neither
+    is traffic, so neither is logged or counted.
     """
 
     release: int | None = None
@@ -100,6 +102,12 @@ class RouteFacts(Struct, frozen=True, kw_only=True):
     propensity: float | None = None
     arrived_s: float | None = None
     probe: bool = False
+    check: bool = False
+
+    @property
+    def is_traffic(self) -> bool:
+        """Whether somebody wanted the answer for its own sake."""
+        return not (self.probe or self.check)
 
 
 NO_ROUTE = RouteFacts()
@@ -149,6 +157,7 @@ def parse_route_header(value: str | None) -> RouteFacts:
         propensity=float(pairs["propensity"]) if "propensity" in pairs else None,
         arrived_s=float(pairs["t"]) if "t" in pairs else None,
         probe=pairs.get("probe") == "1",
+        check=pairs.get("check") == "1",
     )
 
 

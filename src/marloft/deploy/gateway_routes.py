@@ -3,6 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+from msgspec import Struct
+
 from marloft.contract.predict_api import (
     DO_NOT_RETRY_HEADER,
     ROUTE_HEADER,
@@ -34,6 +37,7 @@ from marloft.deploy.gateway_terms import (
     metadata_matcher,
     set_header,
 )
+from marloft.deploy.in_force import InForce, whole
 from marloft.errors import ReleaseError
 from marloft.files import to_json, write_atomic
 
@@ -48,6 +52,7 @@ def render_routes(
     unavailable: Collection[tuple[str, str]] = (),
     *,
     accepts: Mapping[str, Sequence[str]] | None = None,
+    in_force: InForce | None = None,
 ) -> bytes:
     """Return the route file as JSON (an RDS response with one route configuration).
 
@@ -60,21 +65,25 @@ def render_routes(
             While an arm of an allocation is among them, the whole allocation rests and its
             requests go to the default version, outside the experiment.
         accepts: the content types of models that take others than `application/json`.
+        in_force: the releases that each model's routes are of, `release` its front; by default
+            all of them are of `release`.
 
     Raises:
         ReleaseError: the default model, a default or an arm names something that is not released.
     """
-    _check_references(release)
+    models = (in_force or whole(release)).models
+    for each in {each.release: each for each in (release, *models.values())}.values():
+        _check_references(each)
     types = accepts or {}
-    routes = _health(release, unavailable)
-    for name in sorted(release.models):
-        router = _ModelRouter(release, name, unavailable, types.get(name, (JSON_TYPE,)))
+    routes = _health(release.default_model, models[release.default_model], unavailable)
+    for name in sorted(models):
+        router = _ModelRouter(models[name], name, unavailable, types.get(name, (JSON_TYPE,)))
         if name == OUTCOMES_MODEL:
             routes += router.default_only(f"/{name}")
         routes += router.routes(f"/models/{name}/predict")
         if name == release.default_model:
             routes += router.routes("/predict")
-    routes += _unknown(release)
+    routes += _unknown(models)
     host = {
         "name": "marloft",
         "domains": ["*"],
@@ -89,7 +98,20 @@ def render_routes(
         "response_headers_to_remove": [DO_NOT_RETRY_HEADER],
         "max_direct_response_body_size_bytes": 65536,
     }
-    return to_json({"version_info": str(release.release), "resources": [config]})
+    label = (in_force or whole(release)).label
+    return to_json({"version_info": label, "resources": [config]})
+
+
+def routes_label(content: bytes) -> str:
+    """Return what a route file says it was rendered from, "" when it cannot be read."""
+    try:
+        return msgspec.json.decode(content, type=_Rendered).version_info
+    except msgspec.DecodeError:
+        return ""
+
+
+class _Rendered(Struct, frozen=True, kw_only=True):
+    version_info: str
 
 
 def write_routes(path: Path, content: bytes) -> None:
@@ -220,9 +242,9 @@ def _in_header(value: Json) -> Json:
     return {"headers": [{"name": VERSION_HEADER, **value}]}
 
 
-def _health(release: Release, unavailable: Collection[tuple[str, str]]) -> list[Json]:
+def _health(name: str, release: Release, unavailable: Collection[tuple[str, str]]) -> list[Json]:
     """The default model's default version answers a probe through its real queue and worker."""
-    name, version = release.default_model, release.models[release.default_model].default
+    version = release.models[name].default
     guards = method_guards("/health", "GET")
     match = {"path": "/health"}
     if (name, version) in unavailable:
@@ -242,8 +264,8 @@ def _health(release: Release, unavailable: Collection[tuple[str, str]]) -> list[
     return [*guards, probe]
 
 
-def _unknown(release: Release) -> list[Json]:
-    models = ", ".join(sorted(release.models))
+def _unknown(deployed: Iterable[str]) -> list[Json]:
+    models = ", ".join(sorted(deployed))
     any_model = {"safe_regex": {"regex": "/models/[^/]+/predict"}}
     paths = "POST /predict, POST /models/{name}/predict or GET /health"
     return [

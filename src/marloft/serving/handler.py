@@ -209,7 +209,7 @@ class Handler:
         records = [
             e.record(self._archive, _archive_sha256(self._var, e.route.release, self._archive))
             for e in batch
-            if not e.route.probe
+            if e.route.is_traffic
         ]
         try:
             self._metrics.log_written(self._log.append(records))

@@ -47,11 +47,15 @@ class ModelPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Deployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All models, the one that answers `POST /predict` and `GET /health`, and the log's policy."""
+    """All models, the one that answers `POST /predict` and `GET /health`, and the log's policy.
+
+    `workflows` names the `.war` files of the model store to register beside the models.
+    """
 
     default_model: Name
     models: dict[Name, ModelPlan]
     log: LogPolicy = LogPolicy()
+    workflows: list[Name] = []
 
 
 def read_deployment(path: Path) -> Deployment:

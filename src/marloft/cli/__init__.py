@@ -3,7 +3,17 @@
 import typer
 
 from marloft import __version__
-from marloft.cli import archive, card, data, deploy, experiment, fairness, monitoring
+from marloft.cli import (
+    archive,
+    card,
+    data,
+    deploy,
+    experiment,
+    fairness,
+    golden,
+    monitoring,
+    scaffold,
+)
 from marloft.errors import reported
 
 app = typer.Typer(
@@ -16,6 +26,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(fairness.app, name="fairness")
+app.add_typer(golden.app, name="golden")
 app.command()(archive.pack)
 app.command()(archive.verify)
 app.command()(card.card)
@@ -24,6 +35,7 @@ app.command()(deploy.promote)
 app.command()(deploy.rollback)
 app.command()(deploy.serve)
 app.command()(monitoring.metrics)
+app.command()(scaffold.new)
 
 
 def _print_version(wanted: bool) -> None:

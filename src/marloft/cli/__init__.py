@@ -10,8 +10,10 @@ from marloft.cli import (
     deploy,
     experiment,
     fairness,
+    golden,
     log,
     monitoring,
+    scaffold,
     status,
     trust,
 )
@@ -29,6 +31,7 @@ app.add_typer(experiment.app, name="experiment")
 app.add_typer(fairness.app, name="fairness")
 app.add_typer(log.app, name="log")
 app.add_typer(trust.keys, name="keys")
+app.add_typer(golden.app, name="golden")
 app.command()(archive.pack)
 app.command()(archive.verify)
 app.command()(trust.sign)
@@ -43,6 +46,7 @@ app.command()(status.status)
 app.command(name="list")(status.list_archives)
 app.command()(status.history)
 app.command()(monitoring.metrics)
+app.command()(scaffold.new)
 
 
 def _print_version(wanted: bool) -> None:

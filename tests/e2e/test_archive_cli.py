@@ -40,7 +40,7 @@ def test_pack_and_verify_agree_on_the_hash(project: Path, packed: Path) -> None:
 
 
 def test_verify_with_replay_shows_a_table_and_the_verdict(project: Path, packed: Path) -> None:
-    done = _run(project, "verify", str(packed), "--replay")
+    done = _run(project, "verify", str(packed), "--replay", "--trust")
     assert done.returncode == 0, done.stdout
     assert "6 golden answers repeated in one batch" in done.stdout
     assert "ranker 1.0" in done.stdout

@@ -5,6 +5,7 @@ the first byte on. Where the two could see different members, what was verified 
 runs. Layout of a zip file: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.
 """
 
+import os
 import struct
 import zipfile
 import zlib
@@ -18,6 +19,10 @@ UNREADABLE = (
     OSError,
     RuntimeError,
     NotImplementedError,
+    OverflowError,
+    UnicodeError,
+    ValueError,
+    struct.error,
 )
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -26,6 +31,9 @@ _SIZES_FOLLOW = 0x8
 # Local file header: signature, version, flags, method, time, date, crc, sizes, name, extra.
 _HEADER = struct.Struct("<4s5HI2I2H")
 _SIGNATURE = b"PK\x03\x04"
+# End of central directory: signature, four numbers, size, offset, length of the comment.
+_END = struct.Struct("<4s4H2IH")
+_END_SIGNATURE = b"PK\x05\x06"
 _IN_EXTRA = 0xFFFFFFFF
 
 
@@ -47,6 +55,14 @@ def layout_fault(archive: zipfile.ZipFile, path: Path) -> tuple[str, str] | None
             if not told or size not in (info.compress_size, _IN_EXTRA):
                 return info.filename, "is described differently by its header and the directory"
             position += _HEADER.size + name + extra + info.compress_size
-    if position != archive.start_dir:
-        return path.name, "holds data that its directory does not tell"
+    if position != archive.start_dir or not _ends_with_directory(path):
+        return path.name, "holds data that its directory does not tell, or a comment"
     return None
+
+
+def _ends_with_directory(path: Path) -> bool:
+    """Whether the last bytes are the directory's end record without a comment."""
+    with path.open("rb") as stream:
+        stream.seek(-_END.size, os.SEEK_END)
+        signature, *_, comment_length = _END.unpack(stream.read(_END.size))
+    return (signature, comment_length) == (_END_SIGNATURE, 0)

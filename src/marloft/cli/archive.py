@@ -9,10 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from marloft.archive.pack import pack as build
+from marloft.archive.build import build
+from marloft.archive.examine import HandlerError
 from marloft.archive.replay import replay as run_replay
+from marloft.archive.sandbox import Isolation
 from marloft.archive.verify import VerifyReport
 from marloft.archive.verify import verify as inspect
+from marloft.contract.manifest import ArchiveSidecar
+from marloft.contract.policy import TrustPolicy
 from marloft.deploy.workflows import is_workflow, pack_workflow
 from marloft.files import to_json
 
@@ -24,36 +28,69 @@ def pack(
         list[Path], typer.Argument(help="Files of archive_configs/, or a workflow.yaml.")
     ],
     out: Annotated[Path, typer.Option(help="The model store.")] = Path("model_store"),
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check/--no-check",
+            help="Run each handler first; without, for a runtime that this machine lacks.",
+        ),
+    ] = True,
     json: Json = False,
 ) -> None:
     """Build model archives, or a workflow's; same inputs give the same bytes.
 
     Example: marloft pack archive_configs/ranker_v1.yaml
 
-    Read on: docs/archive.md.
+    A handler that fails is not packed. Read on: docs/archive.md.
     """
     for config in configs:
-        built = pack_workflow(config, out) if is_workflow(config) else build(config, out)
+        built = pack_workflow(config, out) if is_workflow(config) else _packed(config, out, check)
         if json:
             sys.stdout.buffer.write(to_json(built))
         else:
             typer.echo(f"{out / built.file}  {built.size_bytes:,} bytes  sha256 {built.sha256}")
 
 
+def _packed(config: Path, out: Path, check: bool) -> ArchiveSidecar:
+    """Pack one archive; what a failing handler wrote goes to stderr before the error."""
+    try:
+        return build(config, out, run_handler=check)
+    except HandlerError as error:
+        if error.log:
+            typer.echo(error.log, err=True)
+        raise
+
+
 def verify(
     path: Annotated[Path, typer.Argument(help="A model archive, *.mar.")],
+    public_key: Annotated[
+        Path | None, typer.Option(help="Check the signature beside it with this key.")
+    ] = None,
+    require_signature: Annotated[
+        bool, typer.Option("--require-signature", help="Refuse an archive that is not signed.")
+    ] = False,
     replay: Annotated[
         bool, typer.Option("--replay", help="Also run its golden requests in a clean process.")
+    ] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Replay it without a signature: you know its maker.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Check a model archive without running its code; exit status 2 when it is refused.
 
-    Example: marloft verify model_store/ranker-1.0.mar --replay
+    Only --replay runs its code, and only with a good signature or --trust.
+
+    Example: marloft verify model_store/ranker-1.0.mar --replay --trust
 
     Read on: docs/archive.md.
     """
-    report = run_replay(path) if replay else inspect(path)
+    required = require_signature or (replay and not trust)
+    policy = TrustPolicy(
+        signature="required" if required else "optional",
+        public_key=None if public_key is None else str(public_key),
+    )
+    report = run_replay(path, policy) if replay else inspect(path, policy)
     if json:
         sys.stdout.buffer.write(to_json({"ok": report.ok, "report": report}))
     else:
@@ -71,6 +108,28 @@ def _show(report: VerifyReport) -> None:
     console.print(table)
     if report.log is not None:
         console.print(escape(report.log), highlight=False)
+    if report.isolation is not None:
+        console.print(escape(_confined(report.isolation)), soft_wrap=True)
     verdict = "verified" if report.ok else "refused; docs/archive.md has the cure for each code"
     named = f"{report.name} {report.version}" if report.name else report.path
     console.print(f"{escape(named)} (sha256 {report.sha256[:12]}…): {verdict}", soft_wrap=True)
+
+
+def _confined(isolation: Isolation) -> str:
+    """Say what kept the handler in its place, and what did not."""
+    words = {
+        "environment": "empty environment",
+        "limits": "resource limits",
+        "user": "no capabilities",
+        "network": "no network",
+        "mounts": "read-only files",
+        "processes": "own processes only",
+    }
+    held = [text for name, text in words.items() if getattr(isolation, name)]
+    missing = [text for name, text in words.items() if not getattr(isolation, name)]
+    if not missing:
+        return f"replayed with {', '.join(held)}"
+    return (
+        f"replayed with {', '.join(held)}; WITHOUT {', '.join(missing)} ({isolation.why}): "
+        "this was no sandbox"
+    )

@@ -1,4 +1,4 @@
-"""How a deployment wants to be run: roll-out steps, guardrails, what the log keeps."""
+"""How a deployment wants to be run: roll-out, guardrails, what the log keeps, whom it trusts."""
 
 from typing import Annotated, Literal
 
@@ -70,3 +70,18 @@ class LogPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 "redact names user_id, which is no feature: split, analysis and trace need it; "
                 "send pseudonyms as user ids instead"
             )
+
+
+class TrustPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an archive has to prove about its origin before it is used.
+
+    Attributes:
+        signature: `required` refuses an archive without a good signature; `optional` refuses one
+            with a bad signature, as far as there is a key to check it with.
+        public_key: the PEM file of the key that signs, relative to the file that says so.
+        fairness: `audited` refuses an archive without a fairness audit of its artifact.
+    """
+
+    signature: Literal["optional", "required"] = "optional"
+    public_key: str | None = None
+    fairness: Literal["audited"] | None = None

@@ -41,6 +41,7 @@ _PREDICTION_COLUMNS = {
     "queue_ms": "DOUBLE",
     "predict_ms": "DOUBLE",
     "latency_ms": "DOUBLE",
+    "stages": "JSON",
     "error": "VARCHAR",
     "extra": "JSON",
 }

@@ -39,14 +39,15 @@ class WorkerMetrics:
         self._children: dict[tuple[Counter, str], Counter] = {}
         stages = Histogram(
             names.STAGE_SECONDS,
-            "Time from the gateway to the worker (queue), in the model per batch (predict), and "
-            "from arrival to the answer (total).",
+            "Time from the gateway to the worker (queue), in the worker per batch (admit, predict, "
+            "compose), and from arrival to the answer (total).",
             (*_OWNER, "stage"),
             buckets=names.STAGE_BUCKETS_S,
             registry=self.registry,
         )
-        self._queue, self._predict, self._total = (
-            stages.labels(model, version, stage) for stage in ("queue", "predict", "total")
+        self._queue, self._admit, self._predict, self._compose, self._total = (
+            stages.labels(model, version, stage)
+            for stage in ("queue", "admit", "predict", "compose", "total")
         )
         self._batch_size = Histogram(
             names.BATCH_SIZE,
@@ -63,7 +64,8 @@ class WorkerMetrics:
     def answered(self, batch: "Sequence[Exchange]", torchserve: Any = None) -> None:
         """Count a batch whose answers are composed and logged; probes are left out.
 
-        `queue` and `total` get a value per request, `predict` and the batch size one per batch.
+        `queue` and `total` get a value per request; `admit`, `predict`, `compose` and the batch
+        size one per batch.
 
         Args:
             batch: the exchanges of one call of `handle`.
@@ -82,9 +84,11 @@ class WorkerMetrics:
                 if exchange.route.arrived_s is not None
             ],
         )
+        self._admit.observe(sum(exchange.admit_ms or 0.0 for exchange in exchanges) / 1e3)
         predict_ms = sum(exchange.predict_ms or 0.0 for exchange in exchanges)
         if predict_ms:
             self._predict.observe(predict_ms / 1e3)
+            self._compose.observe(sum(exchange.compose_ms or 0.0 for exchange in exchanges) / 1e3)
         self._count_statuses(exchanges)
         failed = sum(e.problem is not None and e.problem.status >= 500 for e in exchanges)
         if failed and torchserve is not None:

@@ -21,6 +21,7 @@ VERBS = [
     "experiment design",
     "experiment size",
     "fairness audit",
+    "keys new",
     "log export",
     "log stat",
     "log tail",
@@ -29,6 +30,7 @@ VERBS = [
     "promote",
     "rollback",
     "serve",
+    "sign",
     "trace",
     "verify",
 ]

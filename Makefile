@@ -45,8 +45,8 @@ test-container: install  ## Build the image with buildah and run it hardened; ne
 	@$(BIN)/pytest tests/container
 
 check: install  ## Format, lint, types and the fast tests, in under a minute.
-	@$(BIN)/ruff format --check $(CODE)
-	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE) examples
+	@$(BIN)/ruff check $(CODE) examples
 	@$(BIN)/mypy $(CODE)
 	@$(BIN)/pytest -q -n 2 -m 'not slow' tests/unit
 

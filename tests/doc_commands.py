@@ -9,7 +9,10 @@ from tests.factories import REPOSITORY
 MOST_MARKS = 15
 RUNNER = "tests/e2e/test_doc_commands.py"
 # Run by RUNNER in one project with one `marloft serve`, in this order.
-SERVED = ("README.md", "docs/serving.md", "docs/monitoring.md", "monitoring/runbook.md")
+SERVED = (
+    *("README.md", "docs/serving.md", "docs/log.md", "docs/monitoring.md"),
+    "monitoring/runbook.md",
+)
 # Run by RUNNER in a project of their own each.
 ALONE = (
     *("docs/data.md", "docs/archive.md", "docs/experiment.md", "docs/fairness.md"),

@@ -28,6 +28,7 @@ from marloft.errors import reported
 from marloft.ranker import export, golden, prepare
 from marloft.ranker.models import score
 from marloft.ranker.runs import TrainedRun, load_run
+from marloft.runtimes.export import describe_arrays
 from marloft.runtimes.tensorrt import describe_host, engine_file, import_tensorrt
 from marloft.training import engine
 from marloft.training.checkpoint import WEIGHTS
@@ -75,7 +76,7 @@ def write_plan(
 ) -> EngineFacts:
     """Build the engine from the ONNX export; return what it is bound to, also written beside it."""
     facts = engine.facts(describe_host(trt), settings)
-    plan = engine.build(trt, work / ONNX, export.describe_inputs(inputs), settings)
+    plan = engine.build(trt, work / ONNX, describe_arrays(inputs), settings)
     files.write_atomic(work / PLAN, plan)
     files.write_json(engine_file(work / PLAN), facts)
     return facts

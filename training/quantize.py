@@ -21,9 +21,10 @@ from pathlib import Path
 from marloft import files
 from marloft.contract.manifest import Artifact
 from marloft.errors import DataError, reported
-from marloft.ranker import export, prepare, quantize
+from marloft.ranker import prepare, quantize
 from marloft.ranker.features import FeatureTables
 from marloft.ranker.models import load_ranker, score
+from marloft.runtimes.export import describe_arrays
 from marloft.training.track import RunResult
 
 SOURCE = "model.onnx"
@@ -52,7 +53,7 @@ def quantize_export(run: Path, folder: Path, bounds: quantize.Bounds) -> None:
             runtime="onnx",
             sha256=files.sha256_file(path),
             size_bytes=path.stat().st_size,
-            inputs=export.describe_inputs(inputs),
+            inputs=describe_arrays(inputs),
             outputs={"score": "float32[n]"},
             parents=source.parents | {SOURCE: source.sha256},
             max_abs_diff=quality.max_abs_diff,
@@ -62,6 +63,7 @@ def quantize_export(run: Path, folder: Path, bounds: quantize.Bounds) -> None:
                 "test_log_loss": quality.test_log_loss,
                 "rank_correlation": quality.rank_correlation,
                 "worst_abs_diff": quality.worst_abs_diff,
+                "worst_spread": quality.worst_spread,
             },
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             command=shlex.join(["python", *sys.argv]),
@@ -91,7 +93,8 @@ def announce(path: Path, sidecar: Artifact, source: Artifact) -> None:
         f"test AUC {found['test_auc']:.4f} (source {source.metrics['test_auc']:.4f})  "
         f"rank correlation {found['rank_correlation']:.5f}\n"
         f"max |difference| {sidecar.max_abs_diff:.4f} at {quantize.REQUEST_ROWS} candidates a run, "
-        f"{found['worst_abs_diff']:.4f} over all compositions, {sidecar.rows_compared:,} rows",
+        f"{found['worst_abs_diff']:.4f} over all compositions, {sidecar.rows_compared:,} rows\n"
+        f"a row's score in one batch and in another: {found['worst_spread']:.4f} apart at most",
         flush=True,
     )
 

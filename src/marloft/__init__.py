@@ -1,3 +1,31 @@
-"""marloft: from a trained PyTorch model to an A/B-tested, monitored TorchServe endpoint."""
+"""marloft: from a trained PyTorch model to an A/B-tested, monitored TorchServe endpoint.
+
+The archive's verbs are functions of this module too. They are imported when they are asked for,
+since every worker imports `marloft`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from marloft.archive.build import build as pack
+    from marloft.archive.verify import verify
 
 __version__ = "0.1.0"
+__all__ = ["pack", "verify"]
+
+_HOMES = {
+    "pack": ("marloft.archive.build", "build"),
+    "verify": ("marloft.archive.verify", "verify"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'marloft' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -8,11 +8,12 @@ import pytest
 import marloft
 
 SOURCE = Path(marloft.__file__).parent
-FOUNDATION = {"errors", "files"}
+FOUNDATION = {"cores", "errors", "files"}
 CONTRACT = FOUNDATION | {"contract", "assignment"}
 WORKER = CONTRACT | {"runtimes", "serving"}
 READERS = CONTRACT | {"logs", "report"}
 ALLOWED: dict[str, set[str]] = {
+    "cores": set(),
     "errors": set(),
     "files": {"errors"},
     "contract": FOUNDATION,

@@ -2,7 +2,9 @@
 
 import sys
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+from functools import cache
+from importlib.machinery import PathFinder
+from pathlib import Path, PurePosixPath
 
 from marloft.archive.documents import MODEL_CARD
 from marloft.contract.allocation import ALLOCATION_JSON
@@ -22,6 +24,7 @@ RESERVED = frozenset(
         STOCK_MANIFEST,
     }
 )
+_INSTALLED = ("site-packages", "dist-packages")
 _IMPORTABLE = ("py", "pyc", "so")
 # What a worker imports after the archive has become the first entry of its sys.path.
 WORKER_PACKAGES = frozenset(
@@ -64,13 +67,24 @@ def unsafe(name: str) -> str | None:
 def shadowed(name: str) -> str | None:
     """Return the module a member would hide from the worker, None if it hides none.
 
-    TorchServe puts the unpacked archive first on `sys.path`.
+    TorchServe puts the unpacked archive first on `sys.path`. Known modules are the standard
+    library, what every worker imports, and what is installed beside marloft.
     """
     module, _, suffixes = PurePosixPath(name).parts[0].partition(".")
     importable = "/" in name or suffixes.split(".")[-1] in _IMPORTABLE
     if importable and (module in sys.stdlib_module_names or module in WORKER_PACKAGES):
         return module
-    return None
+    # A folder is a package, and hides another one, by its __init__ alone.
+    top = name.removeprefix(f"{module}/__init__.") != name or "/" not in name
+    return module if importable and top and is_installed(module) else None
+
+
+@cache
+def is_installed(module: str) -> bool:
+    """Whether a top-level module or package is installed in this Python."""
+    folders = [path for path in sys.path if Path(path).name in _INSTALLED]
+    spec = PathFinder.find_spec(module, folders)
+    return spec is not None and spec.origin is not None
 
 
 def colliding(names: Iterable[str]) -> str | None:

@@ -1,11 +1,7 @@
 """Builds a model archive whose bytes depend on nothing but what goes into it."""
 
-import ast
-import hashlib
-import os
 import tempfile
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,8 +12,12 @@ from model_archiver.model_packaging_utils import ModelExportUtils
 import marloft
 from marloft.archive.documents import MODEL_CARD, check_card, check_fairness
 from marloft.archive.golden import compiled, parse_golden
+from marloft.archive.lint import handler_class
 from marloft.archive.members import RESERVED, STOCK_MANIFEST, colliding, shadowed, unsafe
-from marloft.archive.spec import ArchiveSpec, read_artifact, read_spec
+from marloft.archive.requirements import read_requirements, unmet
+from marloft.archive.screening import screen
+from marloft.archive.spec import ArchiveSpec, artifact_sidecar, read_spec, refuse_changed
+from marloft.archive.writing import Source, ZipWriter
 from marloft.contract.allocation import ALLOCATION_JSON, packed_allocation
 from marloft.contract.audit import FAIRNESS_JSON
 from marloft.contract.manifest import (
@@ -26,67 +26,84 @@ from marloft.contract.manifest import (
     MODEL_CONFIG,
     SCHEMA_JSON,
     ArchiveSidecar,
+    Artifact,
     Manifest,
+    Measured,
     WorkerSettings,
 )
 from marloft.contract.schema import to_json_schema
-from marloft.errors import ArchiveError
+from marloft.errors import ArchiveError, ConfigError
 from marloft.files import read_json, sha256_file, sidecar_path, to_json, write_json
 
-Source = Path | bytes
-_BLOCK = 1 << 20
-_EPOCH = (1980, 1, 1, 0, 0, 0)
+Examination = Callable[[Path], Measured]
 
 
-def pack(config: Path, out: Path = Path("model_store")) -> ArchiveSidecar:
+def pack(
+    config: Path, out: Path = Path("model_store"), *, examination: Examination | None = None
+) -> ArchiveSidecar:
     """Build `<out>/<name>-<version>.mar` and its sidecar `<name>-<version>.mar.json`.
 
     Same inputs give the same bytes, whatever the folder or the day; packing the same inputs again
-    changes nothing.
+    changes nothing. Memory does not grow with the artifact.
 
     Args:
         config: a file of `archive_configs/`.
         out: the model store.
+        examination: runs on the built archive before the store gets it, and refuses it by an
+            ArchiveError; `marloft.archive.examine.examine` is the one of `marloft pack`. Not run
+            again for bytes that the store holds examined.
 
     Raises:
         ConfigError: the file, or one it names, is missing or has not the expected form.
-        ArchiveError: members collide, hide a module or are unsafe; the artifact was changed after
-            its export; card or audit are another artifact's; the store holds other bytes under
-            this version.
+        ArchiveError: members collide, hide a module, are unsafe, secret or pickles; the artifact
+            was changed after its export; card or audit are another artifact's; a requirement is
+            not installed; the store holds other bytes under this version.
     """
     spec = read_spec(config)
-    members = _collect(spec)
-    hashes = {name: _sha256(source) for name, source in members.items()}
-    members[ARCHIVE_JSON] = to_json(_manifest(spec, hashes))
+    artifact = _artifact(spec)
+    members = _collect(spec, artifact)
+    requires = _requires(spec)
     path = out / f"{spec.name}-{spec.version}.mar"
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".pack-") as staging:
         built = Path(staging) / path.name
-        write_zip(built, members, hashes)
-        sha256 = sha256_file(built)
+        _write(built, spec, members, artifact, requires)
+        sidecar = _sidecar(built, spec, config)
+        known = _known(path, sidecar.sha256, config)
+        if known is not None and (known.measured is not None or examination is None):
+            return known
+        if examination is not None:
+            sidecar = msgspec.structs.replace(sidecar, measured=examination(built))
         if not path.exists():
             built.replace(path)
-    _refuse_other_bytes(path, sha256, config)
-    return _write_sidecar(path, sha256, spec, config)
+    write_json(sidecar_path(path), sidecar)
+    return sidecar
 
 
-def _collect(spec: ArchiveSpec) -> dict[str, Source]:
+def _artifact(spec: ArchiveSpec) -> Artifact | None:
+    if spec.artifact is None or spec.runtime is None:
+        return None
+    return artifact_sidecar(Path(spec.artifact), spec.runtime)
+
+
+def _collect(spec: ArchiveSpec, artifact: Artifact | None) -> dict[str, Source]:
     """Return every member but `archive.json`, by its path in the archive."""
     handler = Path(spec.handler)
-    _check_handler(handler)
-    given: list[tuple[str, Source]] = [(handler.name, handler)]
+    handler_class(handler.read_bytes(), str(handler))
+    given: list[tuple[str, Path]] = [(handler.name, handler)]
     if spec.artifact is not None:
         given.append((Path(spec.artifact).name, Path(spec.artifact)))
     given += [(member, Path(source)) for member, source in spec.files.items()]
-    for name, _ in given:
+    for name, source in given:
         _check_name(name)
+        screen(name, source, is_artifact=str(source) == spec.artifact)
     clash = colliding([name for name, _ in given] + list(RESERVED))
     if clash is not None:
         raise ArchiveError(
             f"two members of {spec.name} {spec.version} share the path {clash!r}; "
             "rename one of them (marloft writes: " + ", ".join(sorted(RESERVED)) + ")."
         )
-    return dict(given) | _generated(spec)
+    return {**dict(given), **_generated(spec), **_documents(spec, artifact)}
 
 
 def _generated(spec: ArchiveSpec) -> dict[str, Source]:
@@ -103,39 +120,25 @@ def _generated(spec: ArchiveSpec) -> dict[str, Source]:
     if spec.golden is not None and spec.schema is not None:
         golden = Path(spec.golden).read_bytes()
         parse_golden(golden, spec.schema)
+        screen(GOLDEN_JSONL, golden)
         generated[GOLDEN_JSONL] = golden
-    return generated | _documents(spec)
+    return generated
 
 
-def _documents(spec: ArchiveSpec) -> dict[str, Source]:
+def _documents(spec: ArchiveSpec, artifact: Artifact | None) -> dict[str, Source]:
     """Return model card and audit after checking that they are about this artifact."""
-    artifact = None
-    if spec.artifact is not None and spec.runtime is not None:
-        artifact = read_artifact(Path(spec.artifact), spec.runtime).sha256
+    sha256 = None if artifact is None else artifact.sha256
     documents: dict[str, Source] = {}
     if spec.card is not None:
         card = Path(spec.card).read_bytes()
-        check_card(card, artifact)
+        check_card(card, sha256)
+        screen(MODEL_CARD, card)
         documents[MODEL_CARD] = card
     if spec.audit is not None:
         audit = Path(spec.audit).read_bytes()
-        check_fairness(audit, artifact)
+        check_fairness(audit, sha256)
         documents[FAIRNESS_JSON] = audit
     return documents
-
-
-def _check_handler(handler: Path) -> None:
-    """TorchServe imports the handler by its file name and wants exactly one class in it."""
-    try:
-        tree = ast.parse(handler.read_bytes())
-    except SyntaxError as error:
-        raise ArchiveError(f"{handler}:{error.lineno}: {error.msg}; correct the handler.") from None
-    classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
-    if len(classes) != 1:
-        raise ArchiveError(
-            f"{handler} defines {len(classes)} classes ({', '.join(classes) or 'none'}); "
-            "TorchServe needs exactly one, derived from marloft.serving.Handler."
-        )
 
 
 def _check_name(name: str) -> None:
@@ -148,6 +151,22 @@ def _check_name(name: str) -> None:
             f"member {name!r} would hide the module {module!r} from the worker, since the archive "
             "comes first on its path; rename it."
         )
+
+
+def _requires(spec: ArchiveSpec) -> dict[str, str]:
+    requires = {"marloft": _compatible(marloft.__version__)}
+    if spec.requirements is None:
+        return requires
+    given = read_requirements(Path(spec.requirements))
+    if "marloft" in given:
+        raise ConfigError(f"{spec.requirements}: marloft's own range is set by `pack`; remove it.")
+    missing = unmet(given)
+    if missing is not None:
+        raise ArchiveError(
+            f"{spec.requirements}: {missing}; TorchServe installs nothing: install it with "
+            f"`pip install -r {spec.requirements}`, or correct the range."
+        )
+    return requires | given
 
 
 def _model_config(settings: WorkerSettings) -> bytes:
@@ -175,10 +194,27 @@ def _stock_manifest(spec: ArchiveSpec) -> bytes:
     return to_json(manifest)
 
 
-def _manifest(spec: ArchiveSpec, hashes: dict[str, str]) -> Manifest:
-    parents: dict[str, str] = {}
-    if spec.artifact is not None and spec.runtime is not None:
-        parents = read_artifact(Path(spec.artifact), spec.runtime).parents
+def _write(
+    path: Path,
+    spec: ArchiveSpec,
+    members: dict[str, Source],
+    artifact: Artifact | None,
+    requires: dict[str, str],
+) -> None:
+    """Write the archive; `archive.json` comes last, when every member's hash is known."""
+    with ZipWriter(path) as archive:
+        hashes = {name: archive.add(name, members[name]) for name in sorted(members)}
+        if artifact is not None and spec.artifact is not None:
+            refuse_changed(Path(spec.artifact), artifact, hashes[Path(spec.artifact).name])
+        archive.add(ARCHIVE_JSON, to_json(_manifest(spec, hashes, artifact, requires)))
+
+
+def _manifest(
+    spec: ArchiveSpec,
+    hashes: dict[str, str],
+    artifact: Artifact | None,
+    requires: dict[str, str],
+) -> Manifest:
     return Manifest(
         name=spec.name,
         version=spec.version,
@@ -189,8 +225,8 @@ def _manifest(spec: ArchiveSpec, hashes: dict[str, str]) -> Manifest:
         settings=spec.settings,
         accepts=spec.accepts,
         golden_tolerance=spec.golden_tolerance,
-        parents=parents,
-        requires={"marloft": _compatible(marloft.__version__)},
+        parents={} if artifact is None else artifact.parents,
+        requires=requires,
         sensitive_features_at_serving=spec.sensitive_features_at_serving,
     )
 
@@ -203,63 +239,30 @@ def _compatible(version: str) -> str:
     return f">={major}.{minor},<{int(major) + 1}"
 
 
-def _sha256(source: Source) -> str:
-    return sha256_file(source) if isinstance(source, Path) else hashlib.sha256(source).hexdigest()
-
-
-def write_zip(path: Path, members: Mapping[str, Source], hashes: dict[str, str]) -> None:
-    """Write stored, sorted members with constant times and rights, and flush them to the disk."""
-    with path.open("wb") as stream:
-        with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-            for name in sorted(members):
-                source = members[name]
-                info = zipfile.ZipInfo(name, _EPOCH)
-                info.create_system = 3
-                info.external_attr = 0o100644 << 16
-                if isinstance(source, bytes):
-                    archive.writestr(info, source)
-                else:
-                    _copy(archive, info, source, hashes[name])
-        stream.flush()
-        os.fsync(stream.fileno())
-    path.chmod(0o644)
-
-
-def _copy(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: Path, sha256: str) -> None:
-    """Stream a file into the archive; refuse it when it is no longer what was hashed."""
-    info.file_size = source.stat().st_size
-    digest = hashlib.sha256()
-    with source.open("rb") as reader, archive.open(info, "w") as writer:
-        while block := reader.read(_BLOCK):
-            digest.update(block)
-            writer.write(block)
-    if digest.hexdigest() != sha256:
-        raise ArchiveError(f"{source} changed while it was packed; pack again.")
-
-
-def _refuse_other_bytes(path: Path, sha256: str, config: Path) -> None:
+def _known(path: Path, sha256: str, config: Path) -> ArchiveSidecar | None:
+    """Return the sidecar of the same bytes in the store; refuse other bytes under its name."""
+    if not path.exists():
+        return None
     held = sha256_file(path)
     if held != sha256:
         raise ArchiveError(
             f"{path} holds other bytes (sha256 {held[:12]}…, this build {sha256[:12]}…); a version "
             f"never changes: raise `version` in {config}."
         )
-
-
-def _write_sidecar(path: Path, sha256: str, spec: ArchiveSpec, config: Path) -> ArchiveSidecar:
     sidecar_file = sidecar_path(path)
-    if sidecar_file.exists():
-        known = read_json(sidecar_file, ArchiveSidecar)
-        if known.sha256 == sha256:
-            return known
-    sidecar = ArchiveSidecar(
-        file=path.name,
+    if not sidecar_file.exists():
+        return None
+    known = read_json(sidecar_file, ArchiveSidecar)
+    return known if known.sha256 == sha256 else None
+
+
+def _sidecar(built: Path, spec: ArchiveSpec, config: Path) -> ArchiveSidecar:
+    return ArchiveSidecar(
+        file=built.name,
         name=spec.name,
         version=spec.version,
-        sha256=sha256,
-        size_bytes=path.stat().st_size,
+        sha256=sha256_file(built),
+        size_bytes=built.stat().st_size,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         config=str(config),
     )
-    write_json(sidecar_file, sidecar)
-    return sidecar

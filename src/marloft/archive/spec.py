@@ -1,12 +1,12 @@
 """`archive_configs/*.yaml`: what goes into one model archive."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 
+from marloft.archive.sources import expand, located, plain_file
 from marloft.contract.manifest import Artifact, Name, Runtime, Version, WorkerSettings
 from marloft.contract.schema import RowSchema
 from marloft.errors import ArchiveError, ConfigError
@@ -23,8 +23,10 @@ class PackedAllocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One archive as its YAML file describes it; paths are relative to that file.
 
-    `files` maps a path inside the archive to the file that is packed there. `artifact` is absent
-    for an archive that holds code only; otherwise its sidecar `<artifact>.json` lies beside it.
+    `files` maps a path inside the archive to the file that is packed there. In the YAML file the
+    value may also be a folder or a glob, and the key the folder that keeps what it finds (`.` for
+    the archive's own). `artifact` is absent for an archive that holds code only; otherwise its
+    sidecar `<artifact>.json` lies beside it. `requirements` is a pip requirements file.
     `card` and `audit` are what `marloft card` and `marloft fairness audit` wrote about it.
     `schema` is absent for a handler that reads its bodies by itself. `allocation` packs the split
     of an experiment file.
@@ -39,6 +41,7 @@ class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     artifact: str | None = None
     runtime: Runtime | None = None
     files: dict[str, str] = {}
+    requirements: str | None = None
     allocation: PackedAllocation | None = None
     golden: str | None = None
     golden_tolerance: Annotated[float, Meta(gt=0)] = 1e-4
@@ -56,7 +59,7 @@ def read_spec(config: Path) -> ArchiveSpec:
 
     Raises:
         ConfigError: the file is missing, a key is unknown or mistyped, or a file it names is
-            missing.
+            missing, a link, or named by an absolute path.
     """
     spec = read_yaml(config, ArchiveSpec)
     if (spec.artifact is None) != (spec.runtime is None):
@@ -75,12 +78,10 @@ def read_spec(config: Path) -> ArchiveSpec:
             experiment=_beside(config, "allocation.experiment", spec.allocation.experiment),
         ),
         golden=spec.golden and _beside(config, "golden", spec.golden),
+        requirements=spec.requirements and _beside(config, "requirements", spec.requirements),
         card=spec.card and _beside(config, "card", spec.card),
         audit=spec.audit and _beside(config, "audit", spec.audit),
-        files={
-            member: _beside(config, f"files.{member}", source)
-            for member, source in spec.files.items()
-        },
+        files=expand(config, spec.files),
     )
 
 
@@ -91,14 +92,19 @@ def read_artifact(artifact: Path, runtime: Runtime) -> Artifact:
         ConfigError: the sidecar is missing or damaged.
         ArchiveError: the artifact was changed after its export, or is for another runtime.
     """
-    sidecar_file = sidecar_path(artifact)
-    sidecar = read_json(sidecar_file, Artifact)
-    actual = sha256_file(artifact)
-    if actual != sidecar.sha256:
-        raise ArchiveError(
-            f"{artifact} has sha256 {actual[:12]}… but {sidecar_file} says {sidecar.sha256[:12]}…; "
-            "it was changed after its export: export it again."
-        )
+    sidecar = artifact_sidecar(artifact, runtime)
+    refuse_changed(artifact, sidecar, sha256_file(artifact))
+    return sidecar
+
+
+def artifact_sidecar(artifact: Path, runtime: Runtime) -> Artifact:
+    """Return the sidecar of an exported model, whose bytes are not read.
+
+    Raises:
+        ConfigError: the sidecar is missing or damaged.
+        ArchiveError: the artifact is for another runtime.
+    """
+    sidecar = read_json(sidecar_path(artifact), Artifact)
     if sidecar.runtime != runtime:
         raise ArchiveError(
             f"{artifact} was exported for {sidecar.runtime!r}, not {runtime!r}; correct `runtime`."
@@ -106,8 +112,14 @@ def read_artifact(artifact: Path, runtime: Runtime) -> Artifact:
     return sidecar
 
 
+def refuse_changed(artifact: Path, sidecar: Artifact, sha256: str) -> None:
+    """Raise ArchiveError if `sha256`, the artifact's hash, is not the one of its export."""
+    if sha256 != sidecar.sha256:
+        raise ArchiveError(
+            f"{artifact} has sha256 {sha256[:12]}… but {sidecar_path(artifact)} says "
+            f"{sidecar.sha256[:12]}…; it was changed after its export: export it again."
+        )
+
+
 def _beside(config: Path, key: str, source: str) -> str:
-    path = Path(os.path.normpath(config.parent / source))
-    if not path.is_file():
-        raise ConfigError(f"{config}: {key}: {path} is no file; make it or correct the path.")
-    return str(path)
+    return str(plain_file(config, key, located(config, key, source)))

@@ -3,7 +3,7 @@
 import typer
 
 from marloft import __version__
-from marloft.cli import archive, card, data, deploy, experiment, fairness, monitoring, trust
+from marloft.cli import archive, card, data, deploy, experiment, fairness, log, monitoring, trust
 from marloft.errors import reported
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(experiment.app, name="experiment")
 app.add_typer(fairness.app, name="fairness")
+app.add_typer(log.app, name="log")
 app.add_typer(trust.keys, name="keys")
 app.command()(archive.pack)
 app.command()(archive.verify)
@@ -25,6 +26,7 @@ app.command()(deploy.apply)
 app.command()(deploy.promote)
 app.command()(deploy.rollback)
 app.command()(deploy.serve)
+app.command("trace")(log.trace_request)
 app.command()(monitoring.metrics)
 
 

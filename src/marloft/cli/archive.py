@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from marloft.archive.pack import pack as build
+from marloft.archive.build import build
+from marloft.archive.examine import HandlerError
 from marloft.archive.replay import replay as run_replay
 from marloft.archive.sandbox import Isolation
 from marloft.archive.verify import VerifyReport
 from marloft.archive.verify import verify as inspect
+from marloft.contract.manifest import ArchiveSidecar
 from marloft.contract.policy import TrustPolicy
 from marloft.deploy.workflows import is_workflow, pack_workflow
 from marloft.files import to_json
@@ -26,20 +28,37 @@ def pack(
         list[Path], typer.Argument(help="Files of archive_configs/, or a workflow.yaml.")
     ],
     out: Annotated[Path, typer.Option(help="The model store.")] = Path("model_store"),
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check/--no-check",
+            help="Run each handler first; without, for a runtime that this machine lacks.",
+        ),
+    ] = True,
     json: Json = False,
 ) -> None:
     """Build model archives, or a workflow's; same inputs give the same bytes.
 
     Example: marloft pack archive_configs/ranker_v1.yaml
 
-    Read on: docs/archive.md.
+    A handler that fails is not packed. Read on: docs/archive.md.
     """
     for config in configs:
-        built = pack_workflow(config, out) if is_workflow(config) else build(config, out)
+        built = pack_workflow(config, out) if is_workflow(config) else _packed(config, out, check)
         if json:
             sys.stdout.buffer.write(to_json(built))
         else:
             typer.echo(f"{out / built.file}  {built.size_bytes:,} bytes  sha256 {built.sha256}")
+
+
+def _packed(config: Path, out: Path, check: bool) -> ArchiveSidecar:
+    """Pack one archive; what a failing handler wrote goes to stderr before the error."""
+    try:
+        return build(config, out, run_handler=check)
+    except HandlerError as error:
+        if error.log:
+            typer.echo(error.log, err=True)
+        raise
 
 
 def verify(

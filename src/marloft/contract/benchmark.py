@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 Row = TypeVar("Row")
+Headline = dict[str, float | int | dict[str, int] | None]
 
 
 class Machine(Struct, frozen=True, kw_only=True):
@@ -26,7 +27,8 @@ class BenchmarkResult(Struct, Generic[Row], frozen=True, kw_only=True):
     """One run of one benchmark script.
 
     `date` is UTC ISO 8601; `commit` is git's, ending in `-dirty` when files were changed after it,
-    None outside of a repository; `headline` says the result in one sentence.
+    None outside of a repository; `headline` says the result in one sentence, or in a few figures
+    by name.
     """
 
     machine: Machine
@@ -34,4 +36,4 @@ class BenchmarkResult(Struct, Generic[Row], frozen=True, kw_only=True):
     commit: str | None
     command: str
     rows: list[Row]
-    headline: str
+    headline: str | Headline

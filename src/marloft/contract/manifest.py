@@ -95,8 +95,25 @@ class GoldenAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     expected: dict[str, Any]
 
 
+class Measured(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What running an archive's handler showed when it was packed, on the machine that packed it.
+
+    `load_s` runs from the start of a fresh Python process to a loaded handler; `peak_memory_mb` is
+    that process's largest resident size in MiB; `first_request_ms` is the first golden request
+    after loading, None without golden answers; `answers` counts the answers that were compared.
+    """
+
+    load_s: float
+    peak_memory_mb: float
+    first_request_ms: float | None
+    answers: int
+
+
 class ArchiveSidecar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`<archive>.mar.json`: the facts about one build of an archive that change with time."""
+    """`<archive>.mar.json`: the facts about one build of an archive that change with time.
+
+    `measured` is None when the handler was not run before the archive was written.
+    """
 
     file: str
     name: str
@@ -105,3 +122,4 @@ class ArchiveSidecar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     size_bytes: int
     created: str
     config: str
+    measured: Measured | None = None

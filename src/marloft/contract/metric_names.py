@@ -11,6 +11,7 @@ BATCH_SIZE = "marloft_batch_size"
 STAGE_SECONDS = "marloft_stage_seconds"
 LOG_BYTES = "marloft_log_bytes_total"
 LOG_FAILURES = "marloft_log_failures_total"
+LOG_DROPPED = "marloft_log_dropped_records_total"
 
 # At TorchServe's own /metrics, port 8082: ours by version, and what TorchServe counts by itself.
 TORCHSERVE_FAILURES = "FailedRequests"

@@ -63,6 +63,14 @@ class LogPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     segment_mb: Positive = 64
     keep_days: Positive | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse to redact what is no feature: analysis and trace need it."""
+        if "user_id" in self.redact:
+            raise ValueError(
+                "redact names user_id, which is no feature: split, analysis and trace need it; "
+                "send pseudonyms as user ids instead"
+            )
+
 
 class TrustPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an archive has to prove about its origin before it is used.

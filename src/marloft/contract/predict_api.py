@@ -1,6 +1,8 @@
 """The HTTP contract of `POST /predict`: request, response, problem details, gateway headers."""
 
+import math
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -89,8 +91,9 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class RouteFacts(Struct, frozen=True, kw_only=True):
     """What the gateway tells a handler about a request in the `x-marloft` header.
 
-    `arrived_s` is the time of arrival at the gateway in seconds since the epoch. All fields are
-    None for a request that came without a gateway.
+    `arrived_s` is the time of arrival at the gateway in seconds since the epoch, `limit_s` how long
+    the gateway waits for an answer from then on, all tries together. All fields are None for a
+    request that came without a gateway.
     """
 
     release: int | None = None
@@ -99,7 +102,14 @@ class RouteFacts(Struct, frozen=True, kw_only=True):
     version: str | None = None
     propensity: float | None = None
     arrived_s: float | None = None
+    limit_s: float | None = None
     probe: bool = False
+
+    def expired(self, now_s: float) -> bool:
+        """Whether nobody waits for an answer any more; `now_s` is in seconds since the epoch."""
+        if self.arrived_s is None or self.limit_s is None:
+            return False
+        return now_s > self.arrived_s + self.limit_s
 
 
 NO_ROUTE = RouteFacts()
@@ -133,10 +143,14 @@ class NodeBody(Struct, frozen=True, kw_only=True):
 
 
 def parse_route_header(value: str | None) -> RouteFacts:
-    """Parse `release=7;experiment=feed_ab;arm=treatment;version=2.0;propensity=0.5;t=1.5`.
+    """Parse `release=7;experiment=feed_ab;arm=treatment;version=2.0;propensity=0.5;t=1.5;d=8`.
 
-    Unknown keys are ignored, so that a newer gateway works with an older worker. The header is
-    set by the gateway alone (it strips the client's), so its values are trusted.
+    `t` is the time of arrival, `d` the seconds that the gateway waits from then on. Unknown keys
+    are ignored, so that a newer gateway works with an older worker. The header is set by the
+    gateway alone (it strips the client's), so its values are trusted.
+
+    Raises:
+        ValueError: a number is none, or is not finite.
     """
     if not value:
         return NO_ROUTE
@@ -146,10 +160,20 @@ def parse_route_header(value: str | None) -> RouteFacts:
         experiment=pairs.get("experiment"),
         arm=pairs.get("arm"),
         version=pairs.get("version"),
-        propensity=float(pairs["propensity"]) if "propensity" in pairs else None,
-        arrived_s=float(pairs["t"]) if "t" in pairs else None,
+        propensity=_finite(pairs, "propensity"),
+        arrived_s=_finite(pairs, "t"),
+        limit_s=_finite(pairs, "d"),
         probe=pairs.get("probe") == "1",
     )
+
+
+def _finite(pairs: Mapping[str, str], key: str) -> float | None:
+    if key not in pairs:
+        return None
+    value = float(pairs[key])
+    if not math.isfinite(value):
+        raise ValueError(f"{key} is {pairs[key]!r}, must be a finite number")
+    return value
 
 
 def bare_version(text: str) -> str | None:

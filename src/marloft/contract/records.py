@@ -17,8 +17,16 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, gc=False):
 
     `version` is the version that ran; `intended_version` the one the gateway meant (None when no
     gateway was involved). Times are UTC ISO 8601, durations in ms. `features` is the JSON the
-    client sent, `null` for a body that could not be read. `attempt` counts the gateway's tries
-    from 1.
+    client sent, `null` for a body that could not be read; of a body that is not JSON its content
+    type, size and SHA-256. `attempt` counts the gateway's tries from 1.
+
+    `queue_ms` runs from the gateway to the worker, `predict_ms` is this request's part (by rows)
+    of the model's time. `stages` are what it waited for inside the worker, in ms: `admit` (read,
+    checked, decoded), `predict` (the run of the whole batch), `compose` (encoded); a stage that
+    was not reached is absent. None in records of before stages were written.
+
+    A field that is added with a default keeps the schema's number: readers of this version read
+    older records, older readers ignore it. Only a change of meaning raises RECORD_SCHEMA.
     """
 
     schema: int = RECORD_SCHEMA
@@ -42,6 +50,7 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, gc=False):
     queue_ms: float | None
     predict_ms: float | None
     latency_ms: float
+    stages: dict[str, float] | None = None
     error: str | None
     extra: dict[str, Any] | None
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from marloft.contract.manifest import Name, Positive, Version, WorkerSettings
 from marloft.contract.policy import Guardrails, LogPolicy, RolloutPlan
@@ -39,24 +39,31 @@ class Allocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ReleasedVersion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One version of a model: the bytes that may serve and how they are run."""
+    """One version of a model: the bytes that may serve and how they are run.
+
+    `accepts` lists the content types of its requests, as its archive says.
+    """
 
     sha256: str
     settings: WorkerSettings
+    accepts: list[str] = field(default_factory=lambda: ["application/json"])
 
 
 class Rollout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A new default version on its way from the first step to all traffic.
 
     At `step` i < len(plan.steps) an allocation `rollout-<version>` gives it plan.steps[i] percent;
-    at len(plan.steps) it is the default, still watched. The versions in `retire` leave the routes
-    when the roll-out ends.
+    at len(plan.steps) it is the default, still watched. `before` was the default when it began.
+    The versions in `retire` leave the routes when the roll-out ends, those in `added` (it brought
+    them in) when it is abandoned.
     """
 
     version: Version
+    before: Version
     plan: RolloutPlan
     step: Annotated[int, Meta(ge=0)]
     retire: list[Version] = []
+    added: list[Version] = []
 
 
 class ReleasedModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

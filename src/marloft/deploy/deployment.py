@@ -5,6 +5,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from marloft.contract.manifest import Name, Positive, Version, WorkerSettings
+from marloft.contract.metric_names import GATEWAY_LATENCY_BUCKETS_US
 from marloft.contract.policy import Guardrails, LogPolicy, RolloutPlan
 from marloft.errors import ConfigError, nearest
 from marloft.files import read_yaml
@@ -65,4 +66,17 @@ def read_deployment(path: Path) -> Deployment:
             raise ConfigError(
                 f"{path}: models.{name}.default {plan.default!r} is not among its versions.{hint}"
             )
+        _check_p99(path, name, plan.guardrails.p99_ms)
     return deployment
+
+
+def _check_p99(path: Path, name: str, limit_ms: float | None) -> None:
+    """Requests above a limit can be counted only where the gateway's histogram has a bound."""
+    bounds = [bound / 1000 for bound in GATEWAY_LATENCY_BUCKETS_US]
+    if limit_ms is None or limit_ms in bounds:
+        return
+    near = sorted(sorted(bounds, key=lambda bound: abs(bound - limit_ms))[:2])
+    raise ConfigError(
+        f"{path}: models.{name}.guardrails.p99_ms is {limit_ms:g}, must be a bound of the "
+        f"gateway's latency histogram; the nearest are {near[0]:g} and {near[1]:g}."
+    )

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from marloft.deploy.cores import available_cores
+from marloft.cores import available_cores
 from marloft.deploy.gateway import envoy_command, render_bootstrap
 from marloft.deploy.ports import Exposure, Ports
 from marloft.deploy.process import ManagedProcess

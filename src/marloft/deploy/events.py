@@ -23,7 +23,10 @@ def actor() -> str:
 
 
 def append_event(var: Path, event: str, **facts: Any) -> None:
-    """Append one line; a single write keeps lines of several processes whole."""
+    """Append one line; a single write keeps lines of several processes whole.
+
+    `facts` may name another `actor` than the user of this process.
+    """
     var.mkdir(parents=True, exist_ok=True)
     line = msgspec.json.encode({"time": now(), "actor": actor(), "event": event, **facts}) + b"\n"
     with (var / "events.jsonl").open("ab", buffering=0) as stream:

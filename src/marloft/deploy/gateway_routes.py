@@ -1,8 +1,9 @@
 """Envoy's route file, rendered from a release: which request goes to which version, and why."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from marloft.contract.manifest import WorkerSettings
 from marloft.contract.predict_api import (
     DO_NOT_RETRY_HEADER,
     ROUTE_HEADER,
@@ -23,7 +24,6 @@ from marloft.deploy.gateway_stats import route_labels
 from marloft.deploy.gateway_terms import (
     ARM_HEADER,
     CUSTOM_RESPONSE,
-    JSON_TYPE,
     PATH_VERSION_HEADER,
     PRESENT,
     ROUTE_CONFIG,
@@ -46,8 +46,6 @@ _ARRIVAL = "%START_TIME(%s.%6f)%"
 def render_routes(
     release: Release,
     unavailable: Collection[tuple[str, str]] = (),
-    *,
-    accepts: Mapping[str, Sequence[str]] | None = None,
 ) -> bytes:
     """Return the route file as JSON (an RDS response with one route configuration).
 
@@ -59,16 +57,14 @@ def render_routes(
         unavailable: `(model, version)` of released versions that are not ready. They answer 503.
             While an arm of an allocation is among them, the whole allocation rests and its
             requests go to the default version, outside the experiment.
-        accepts: the content types of models that take others than `application/json`.
 
     Raises:
         ReleaseError: the default model, a default or an arm names something that is not released.
     """
     _check_references(release)
-    types = accepts or {}
     routes = _health(release, unavailable)
     for name in sorted(release.models):
-        router = _ModelRouter(release, name, unavailable, types.get(name, (JSON_TYPE,)))
+        router = _ModelRouter(release, name, unavailable)
         if name == OUTCOMES_MODEL:
             routes += router.default_only(f"/{name}")
         routes += router.routes(f"/models/{name}/predict")
@@ -105,13 +101,14 @@ class _ModelRouter:
         release: Release,
         name: str,
         unavailable: Collection[tuple[str, str]],
-        types: Sequence[str],
     ) -> None:
         self._number = release.release
         self._name = name
         self._model: ReleasedModel = release.models[name]
         self._down = {version for model, version in unavailable if model == name}
-        self._types = types
+        # Guards stand before the choice of a version; a worker refuses what only others take.
+        pinned = self._model.versions.values()
+        self._types = sorted({kind for each in pinned for kind in each.accepts})
         self._versions = sorted(self._model.versions, key=_numeric)
 
     def routes(self, path: str) -> list[Json]:
@@ -148,12 +145,15 @@ class _ModelRouter:
         if not allocation.name.startswith(ROLLOUT_PREFIX):
             match["headers"] = [{"name": UNIT_HEADER, **PRESENT}]
         total = sum(arm.weight for arm in allocation.arms)
+        versions = [arm.version for arm in allocation.arms]
+        limit_s = self._limit_s(versions)
         clusters = [
             {
                 "name": UPSTREAM,
                 "weight": arm.weight,
                 "request_headers_to_add": self._facts(
                     arm.version,
+                    limit_s,
                     experiment=allocation.name,
                     arm=arm.name,
                     propensity=repr(arm.weight / total),
@@ -162,7 +162,7 @@ class _ModelRouter:
             for arm in allocation.arms
         ]
         weighted = {"clusters": clusters, "use_hash_policy": True}
-        action = self._action(arm.version for arm in allocation.arms) | {
+        action = self._action(versions) | {
             "weighted_clusters": weighted,
             "hash_policy": [_hash_of_unit(allocation)],
         }
@@ -175,12 +175,18 @@ class _ModelRouter:
         return {
             "match": match,
             "route": self._action([version]) | {"cluster": UPSTREAM},
-            "request_headers_to_add": self._facts(version),
+            "request_headers_to_add": self._facts(version, self._limit_s([version])),
             **route_labels(self._name),
         }
 
+    def _settings(self, versions: Iterable[str]) -> list[WorkerSettings]:
+        return [self._model.versions[version].settings for version in versions]
+
+    def _limit_s(self, versions: Iterable[str]) -> float:
+        return request_limit_s(self._settings(versions))
+
     def _action(self, versions: Iterable[str]) -> Json:
-        settings = [self._model.versions[version].settings for version in versions]
+        settings = self._settings(versions)
         # The version header must not be removed after this: removals run before the rewrite,
         # the path would end in "/" and TorchServe would silently serve its own default.
         return {
@@ -189,11 +195,16 @@ class _ModelRouter:
             "retry_policy": retry_policy(try_limit_s(settings)),
         }
 
-    def _facts(self, version: str, **split: str) -> list[Json]:
-        facts = {"release": str(self._number), **split, "version": version, "t": _ARRIVAL}
+    def _facts(self, version: str, limit_s: float, **split: str) -> list[Json]:
+        facts = {"release": str(self._number), **split, "version": version, **_times(limit_s)}
         # The order of the contract's example: version stands before propensity.
-        order = ("release", "experiment", "arm", "version", "propensity", "t")
+        order = ("release", "experiment", "arm", "version", "propensity", "t", "d")
         return _told(version, {key: facts[key] for key in order if key in facts})
+
+
+def _times(limit_s: float) -> dict[str, str]:
+    """Return when the request came and how long the gateway waits, so that late work is dropped."""
+    return {"t": _ARRIVAL, "d": f"{limit_s:g}"}
 
 
 def _numeric(version: str) -> list[int]:
@@ -236,7 +247,7 @@ def _health(release: Release, unavailable: Collection[tuple[str, str]]) -> list[
             "timeout": seconds(HEALTH_S),
             "retry_policy": retry_policy(HEALTH_S, retries=1),
         },
-        "request_headers_to_add": _told(version, {"probe": "1"}),
+        "request_headers_to_add": _told(version, {"probe": "1", **_times(HEALTH_S)}),
         "typed_per_filter_config": {CUSTOM_RESPONSE: hide_all_errors()},
     }
     return [*guards, probe]

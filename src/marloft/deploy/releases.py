@@ -1,12 +1,12 @@
 """Decides and writes the next release; releases are never edited."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from msgspec.structs import replace
 
-from marloft.assignment import check_reweight
 from marloft.contract.release import (
-    Allocation,
     Release,
     ReleasedModel,
     Verb,
@@ -14,12 +14,20 @@ from marloft.contract.release import (
     read_release,
     release_path,
 )
+from marloft.deploy.drafts import (
+    Draft,
+    check,
+    draft_apply,
+    draft_promote,
+    draft_rollback,
+    released_model,
+    with_models,
+)
 from marloft.deploy.events import actor, append_event, now
 from marloft.deploy.resolve import check_bytes, resolve
-from marloft.errors import ReleaseError, nearest
 from marloft.files import to_json, write_new
 
-Models = dict[str, ReleasedModel]
+CONTROLLER = "marloft serve"
 
 
 def releases_folder(var: Path) -> Path:
@@ -28,7 +36,13 @@ def releases_folder(var: Path) -> Path:
 
 
 def apply(
-    deployment_file: Path, store: Path, var: Path, *, reassign: bool = False, force: bool = False
+    deployment_file: Path,
+    store: Path,
+    var: Path,
+    *,
+    reassign: bool = False,
+    force: bool = False,
+    no_rollout: bool = False,
 ) -> Release | None:
     """Check `deployment_file` against the model store and write the release it asks for.
 
@@ -39,30 +53,35 @@ def apply(
         reassign: let new weights of a running experiment move units in any way; its analysis
             starts anew.
         force: apply a file although a promote or rollback has superseded it.
+        no_rollout: let another default take over at once, and end a running roll-out.
 
     Returns:
-        The new release, None when the newest one already says the same.
+        The new release, None when the newest one already says or leads to the same.
 
     Raises:
         ConfigError: the file is wrong.
         ReleaseError: an archive is missing or refused, the weights break the ramp rule, or the
             file was superseded.
     """
-    models, default_model = resolve(deployment_file, store)
+    wanted = resolve(deployment_file, store)
+    wanted = replace(wanted, plans={}) if no_rollout else wanted
     folder = releases_folder(var)
-    if newest_number(folder):
-        current = read_release(folder)
-        if _same(current, models, default_model):
+    while True:
+        number = newest_number(folder)
+        current = read_release(folder, number) if number else None
+        draft = draft_apply(current, wanted, deployment_file)
+        if draft is None:
             return None
-        if not force:
-            _check_not_superseded(folder, current, models, default_model, deployment_file)
-        if not reassign:
-            _check_ramp(current.models, models)
-    return _write(var, models, default_model, "apply", f"apply {deployment_file.name}")
+        check(folder, current, wanted, draft, deployment_file, reassign=reassign, force=force)
+        written = _write(var, number, draft, "apply", actor())
+        if written is not None:
+            return written
 
 
 def promote(var: Path, model: str | None = None, version: str | None = None) -> Release:
-    """Make an experiment's treatment the default version and end the experiment.
+    """Make an experiment's treatment, or the version that rolls out, the default at once.
+
+    The experiment or roll-out ends; the default before stays loaded.
 
     Args:
         var: run-time state.
@@ -70,125 +89,82 @@ def promote(var: Path, model: str | None = None, version: str | None = None) -> 
         version: the winner's version; may be left out when there is one treatment.
 
     Raises:
-        ReleaseError: the model runs no experiment, or the version is none of its treatments.
+        ReleaseError: the model runs neither, or the version is none of its treatments.
     """
-    current = read_release(releases_folder(var))
-    name = model or current.default_model
-    released = _released(current, name)
-    if released.allocation is None:
-        raise ReleaseError(
-            f"{name} runs no experiment in release {current.release}; to change its default, edit "
-            "deployment.yaml and run `marloft apply`."
-        )
-    treatments = [arm.version for arm in released.allocation.arms[1:]]
-    if version is None and len(treatments) == 1:
-        version = treatments[0]
-    if version not in treatments:
-        raise ReleaseError(
-            f"{version!r} is no treatment of {released.allocation.name}; choose one with "
-            f"--version: {', '.join(treatments)}."
-        )
-    ended = replace(released, default=version, allocation=None)
-    reason = f"promote {name} {version}, experiment {released.allocation.name} ended"
-    return _write(var, current.models | {name: ended}, current.default_model, "promote", reason)
+    return _decided(var, "promote", lambda current: draft_promote(current, model, version))
 
 
 def rollback(var: Path, store: Path, to: int | None = None) -> Release:
-    """Write what an earlier release said as a new release.
+    """End what is rolling out, or write what an earlier release said, as a new release.
 
-    Without `to` the target is the newest release that says something else than what is live, and
-    came before it first said so: two rollbacks in a row go back twice, not back and forth. A
-    running experiment ends, unless the target has the very same split: taking units back from a
-    treatment would spoil its analysis.
+    Without `to` a running roll-out ends with the default before it. When none runs, the target is
+    the newest release that says something else than what is live, and came before it first said
+    so: two rollbacks in a row go back twice, not back and forth; steps of roll-outs are no
+    targets. A running experiment ends, unless the target has the very same split: taking units
+    back from a treatment would spoil its analysis.
 
     Raises:
         ReleaseError: there is no such release, or its archives are not in the store any more.
     """
     folder = releases_folder(var)
-    current = read_release(folder)
-    target = read_release(folder, _before(folder, current) if to is None else to)
-    models = {
-        name: model
-        if _allocation_of(current.models, name) == model.allocation
-        else replace(model, allocation=None)
-        for name, model in target.models.items()
-    }
-    check_bytes(store, models)
-    reason = f"rollback to release {target.release}"
-    return _write(var, models, target.default_model, "rollback", reason)
+
+    def decide(current: Release) -> Draft:
+        draft = draft_rollback(folder, current, to)
+        check_bytes(store, draft.models)
+        return draft
+
+    return _decided(var, "rollback", decide)
 
 
-def _before(folder: Path, current: Release) -> int:
-    first = min(
-        number
-        for number in range(1, current.release + 1)
-        if _same(read_release(folder, number), current.models, current.default_model)
-    )
-    if first == 1:
-        raise ReleaseError(
-            f"release {current.release} says what the first one said: there is nothing before it. "
-            "Name a release with --to."
-        )
-    return first - 1
+def write_step(
+    var: Path,
+    expected: int,
+    model: str,
+    changed: ReleasedModel,
+    verb: Literal["ramp", "rollback"],
+    reason: str,
+) -> Release | None:
+    """Write the release in which the controller changed one model, and nothing else.
 
+    Returns:
+        The new release; None when `expected` is not the newest one any more: what was decided on
+        is out of date then, and has to be decided anew.
 
-def _write(var: Path, models: Models, default_model: str, verb: Verb, reason: str) -> Release:
-    """Write the next number; when another process took it, read anew and try the one after."""
+    Raises:
+        ReleaseError: release `expected` does not exist or has no such model.
+    """
     folder = releases_folder(var)
+    current = read_release(folder, expected)
+    released_model(current, model)
+    if newest_number(folder) != expected:
+        return None
+    return _write(var, expected, with_models(current, {model: changed}, reason), verb, CONTROLLER)
+
+
+def _decided(var: Path, verb: Verb, decide: Callable[[Release], Draft]) -> Release:
+    """Write what `decide` makes of the newest release; anew when another one came in between."""
     while True:
-        release = Release(
-            release=newest_number(folder) + 1,
-            time=now(),
-            actor=actor(),
-            verb=verb,
-            reason=reason,
-            models=models,
-            default_model=default_model,
-        )
-        try:
-            write_new(release_path(folder, release.release), to_json(release))
-        except FileExistsError:
-            continue
-        append_event(var, verb, release=release.release, reason=reason)
-        return release
+        current = read_release(releases_folder(var))
+        written = _write(var, current.release, decide(current), verb, actor())
+        if written is not None:
+            return written
 
 
-def _check_ramp(before: Models, after: Models) -> None:
-    for name, model in after.items():
-        old, new = _allocation_of(before, name), model.allocation
-        if old is not None and new is not None and old.name == new.name:
-            check_reweight(old, new)
-
-
-def _check_not_superseded(
-    folder: Path, current: Release, models: Models, default_model: str, file: Path
-) -> None:
-    """Refuse a file that still asks for what a promote or rollback has ended."""
-    later = current
-    for number in range(current.release - 1, 0, -1):
-        if later.verb == "apply":
-            return
-        earlier = read_release(folder, number)
-        if _same(earlier, models, default_model):
-            raise ReleaseError(
-                f"{file} still asks for release {number}, which release {later.release} "
-                f"({later.reason}, by {later.actor}) superseded; edit it to what should be live, "
-                "or use --force."
-            )
-        later = earlier
-
-
-def _same(release: Release, models: Models, default_model: str) -> bool:
-    return (release.models, release.default_model) == (models, default_model)
-
-
-def _released(release: Release, name: str) -> ReleasedModel:
-    if name not in release.models:
-        hint = nearest(name, release.models)
-        raise ReleaseError(f"release {release.release} has no model {name!r}.{hint}")
-    return release.models[name]
-
-
-def _allocation_of(models: Models, name: str) -> Allocation | None:
-    model = models.get(name)
-    return None if model is None else model.allocation
+def _write(var: Path, after: int, draft: Draft, verb: Verb, who: str) -> Release | None:
+    """Write the release that follows `after`; None when another process took its number."""
+    release = Release(
+        release=after + 1,
+        time=now(),
+        actor=who,
+        verb=verb,
+        reason=draft.reason,
+        models=draft.models,
+        default_model=draft.default_model,
+        log=draft.log,
+    )
+    try:
+        write_new(release_path(releases_folder(var), release.release), to_json(release))
+    except FileExistsError:
+        return None
+    append_event(var, verb, actor=who, release=release.release, reason=draft.reason)
+    return release

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+from msgspec import Struct
+
 from marloft.archive.describe import read_manifest
 from marloft.archive.verify import verify
-from marloft.contract.manifest import Version
+from marloft.contract.manifest import Name, Version
+from marloft.contract.policy import LogPolicy, RolloutPlan
 from marloft.contract.release import Allocation, ReleasedModel, ReleasedVersion
 from marloft.deploy.deployment import ModelPlan, SettingsOverride, read_deployment
 from marloft.errors import ConfigError, ReleaseError, nearest
@@ -12,13 +15,22 @@ from marloft.experiment.design import allocation_of, read_experiment
 from marloft.files import sha256_file
 
 
+class Wanted(Struct, frozen=True, kw_only=True):
+    """What a deployment file asks for: goals, and by model the steps that may lead there."""
+
+    models: dict[Name, ReleasedModel]
+    default_model: Name
+    plans: dict[Name, RolloutPlan]
+    log: LogPolicy
+
+
 def archive_path(store: Path, name: str, version: str) -> Path:
     """Return the archive of one version: its file name is its identity in the store."""
     return store / f"{name}-{version}.mar"
 
 
-def resolve(deployment_file: Path, store: Path) -> tuple[dict[str, ReleasedModel], str]:
-    """Return the models that `deployment_file` asks for, and the default one's name.
+def resolve(deployment_file: Path, store: Path) -> Wanted:
+    """Return what `deployment_file` asks for, every version pinned by the bytes in `store`.
 
     An experiment's path is relative to the deployment file.
 
@@ -35,10 +47,16 @@ def resolve(deployment_file: Path, store: Path) -> tuple[dict[str, ReleasedModel
                 for version, override in sorted(plan.versions.items(), key=_number)
             },
             allocation=_allocation(deployment_file, name, plan),
+            guardrails=plan.guardrails,
         )
         for name, plan in sorted(deployment.models.items())
     }
-    return models, deployment.default_model
+    return Wanted(
+        models=models,
+        default_model=deployment.default_model,
+        plans={name: p.rollout for name, p in deployment.models.items() if p.rollout is not None},
+        log=deployment.log,
+    )
 
 
 def holds(path: Path, pinned: ReleasedVersion) -> bool:
@@ -71,8 +89,9 @@ def _pin(store: Path, name: str, version: str, override: SettingsOverride) -> Re
         raise ReleaseError(
             f"{path} is refused ({first.code}): {first.message} `marloft verify {path}` shows all."
         )
-    settings = override.over(read_manifest(path).settings)
-    return ReleasedVersion(sha256=sha256_file(path), settings=settings)
+    manifest = read_manifest(path)
+    settings = override.over(manifest.settings)
+    return ReleasedVersion(sha256=sha256_file(path), settings=settings, accepts=manifest.accepts)
 
 
 def _allocation(deployment_file: Path, name: str, plan: ModelPlan) -> Allocation | None:

@@ -4,7 +4,6 @@ https://pytorch.org/serve/workflows.html
 """
 
 import argparse
-import hashlib
 import tempfile
 import zipfile
 from pathlib import Path
@@ -14,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 from workflow_archiver.workflow_packaging_utils import WorkflowExportUtils
 
-from marloft.archive.pack import write_zip
+from marloft.archive.writing import write_zip
 from marloft.contract.manifest import Name
 from marloft.deploy.management import ManagementClient
 from marloft.errors import ConfigError
@@ -118,11 +117,8 @@ def pack_workflow(spec_file: Path, out: Path = Path("model_store")) -> WorkflowA
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".pack-") as scratch:
         members = _normalized(_archived(spec_file, name, Path(scratch)))
-        hashes = {
-            member: hashlib.sha256(content).hexdigest() for member, content in members.items()
-        }
         built = Path(scratch) / "normalized.war"
-        write_zip(built, members, hashes)
+        write_zip(built, sorted(members.items()))
         built.replace(path)
     return WorkflowArchive(
         file=path.name, name=name, sha256=sha256_file(path), size_bytes=path.stat().st_size

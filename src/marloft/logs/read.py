@@ -16,6 +16,7 @@ import duckdb
 from msgspec import Struct
 
 from marloft.contract.records import OUTCOMES_FOLDER, PREDICTIONS_FOLDER, RECORD_SCHEMA
+from marloft.contract.segments import SEGMENTS, torn_path
 from marloft.errors import DataError
 
 _PREDICTION_COLUMNS = {
@@ -40,6 +41,7 @@ _PREDICTION_COLUMNS = {
     "queue_ms": "DOUBLE",
     "predict_ms": "DOUBLE",
     "latency_ms": "DOUBLE",
+    "stages": "JSON",
     "error": "VARCHAR",
     "extra": "JSON",
 }
@@ -89,7 +91,10 @@ FROM outcomes o JOIN predictions p ON p.request_id = o.request_id AND p.role = '
 
 
 class LogCounts(Struct, frozen=True, kw_only=True):
-    """How many lines the log holds; `torn` lines were cut while being written (one per file)."""
+    """How many lines the log holds; `torn` lines were cut while being written (one per file).
+
+    A torn line counts whether it still ends its segment or was moved away by the repair.
+    """
 
     prediction_lines: int
     outcome_lines: int
@@ -121,16 +126,29 @@ def open_log(var: Path) -> Iterator[Log]:
             ("prediction_lines", PREDICTIONS_FOLDER, _PREDICTION_COLUMNS, _PREDICTION_REQUIRED),
             ("outcome_lines", OUTCOMES_FOLDER, _OUTCOME_COLUMNS, _OUTCOME_REQUIRED),
         ):
-            sizes = {str(f): f.stat().st_size for f in sorted((var / folder).glob("*.jsonl"))}
+            sizes = {str(f): f.stat().st_size for f in sorted((var / folder).glob(SEGMENTS))}
             connection.execute(_view_of_lines(table, list(sizes), columns))
             count, bad = _check_lines(connection, table, required, sizes)
             lines.append(count)
-            torn += bad
+            torn += bad + sum(torn_path(Path(file)).exists() for file in sizes)
         connection.execute(_VIEWS)
         counts = LogCounts(prediction_lines=lines[0], outcome_lines=lines[1], torn_lines=torn)
         yield Log(connection=connection, counts=counts)
     finally:
         connection.close()
+
+
+def check_schema(segment: Path, schema: int | None) -> None:
+    """Refuse a record of a newer schema, whose fields may mean something else; older ones are read.
+
+    Raises:
+        DataError: the schema is newer than this version's.
+    """
+    if schema is not None and schema > RECORD_SCHEMA:
+        raise DataError(
+            f"{segment}: record schema {schema} is newer than {RECORD_SCHEMA}, the newest this "
+            "version reads; upgrade marloft."
+        )
 
 
 def _view_of_lines(table: str, files: list[str], columns: dict[str, str]) -> str:
@@ -168,11 +186,7 @@ def _check_lines(
                 f"{name}: {bad} lines are not records of marloft (only a last line that was cut "
                 "short is tolerated); move the file out of the log folder, or repair it."
             )
-        if schema is not None and schema > RECORD_SCHEMA:
-            raise DataError(
-                f"{name}: record schema {schema} is newer than {RECORD_SCHEMA}, the newest this "
-                "version reads; upgrade marloft."
-            )
+        check_schema(Path(name), schema)
     return sum(row[1] for row in rows), sum(row[2] for row in rows)
 
 

@@ -9,7 +9,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-T = TypeVar("T", bound=msgspec.Struct)
+from marloft.contract.segments import SEGMENTS, end_of_last_line
+
+T = TypeVar("T")
 MAX_BYTES = 64 << 20
 
 
@@ -42,14 +44,23 @@ class LogTail(Generic[T]):
     def read_new(self) -> list[T]:
         """Return the new records, segment by segment in the order of their names."""
         found: list[T] = []
-        for path in sorted(self._folder.glob("*.jsonl")):
+        for path in sorted(self._folder.glob(SEGMENTS)):
             state = path.stat()
             if path.name in self._offsets or state.st_mtime >= self._oldest_s:
                 found += self._decode(self._new_lines(path, state.st_size))
         return found
 
+    def skip_to_end(self) -> dict[str, int]:
+        """Pass over all whole lines there are now; return how far each segment was passed over."""
+        for path in self._folder.glob(SEGMENTS):
+            with path.open("rb") as stream:
+                end = end_of_last_line(stream.fileno(), path.stat().st_size)
+            self._offsets[path.name] = end
+        return dict(self._offsets)
+
     def _new_lines(self, path: Path, size: int) -> bytes:
-        offset = self._offsets.get(path.name, 0)
+        # A writer that found no room takes back the part of a batch that it had written.
+        offset = self._offsets[path.name] = min(self._offsets.get(path.name, 0), size)
         start = max(offset, size - self._max_bytes)
         with path.open("rb") as stream:
             stream.seek(start)

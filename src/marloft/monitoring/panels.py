@@ -140,13 +140,17 @@ def _log() -> list[Panel]:
         ),
         Panel(
             title="Failed log writes",
-            about="Per second; each is a batch whose requests got 503.",
+            about="Per second: batches that could not be logged, answers without a record.",
             unit="ops",
             queries=[
                 Query(
                     expr=f"sum by (model, version) (rate({names.LOG_FAILURES}[1m]))",
                     legend=_VERSION,
-                )
+                ),
+                Query(
+                    expr=f"sum by (model, version) (rate({names.LOG_DROPPED}[1m]))",
+                    legend=f"{_VERSION} without a record",
+                ),
             ],
         ),
     ]

@@ -4,10 +4,8 @@ Both take the arrays that `features.encode` returns, by name, with any number of
 `score` float32[n]. The same weights give the same bytes: neither file holds a time or a path.
 """
 
-import io
 import logging
 import warnings
-import zipfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +24,10 @@ from marloft.errors import DataError
 from marloft.ranker import metrics
 from marloft.ranker.features import INPUT_NAMES
 from marloft.ranker.models import Ranker, Scorer
+from marloft.runtimes import export as runtimes_export
 from marloft.runtimes import load_runtime
 
 MAX_ABS_DIFF = 1e-4
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 class Measured(Struct, frozen=True, kw_only=True):
@@ -77,16 +75,7 @@ def write_onnx(model: Ranker, path: Path) -> None:
 
 def write_torchscript(model: Ranker, path: Path) -> None:
     """Write the scorer, traced, as one TorchScript file."""
-    scorer = Scorer(model).eval()
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # TorchScript is deprecated upstream; this export stays while its runtime is supported.
-        warnings.filterwarnings("ignore", r".*torch\.jit\.", DeprecationWarning)
-        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            scorer, example_kwarg_inputs=_named_example(model)
-        )
-        torch.jit.save(traced, buffer)
-    files.write_atomic(path, _without_debug(buffer.getvalue()))
+    runtimes_export.write_torchscript(Scorer(model), _named_example(model), path)
 
 
 def measure(
@@ -145,7 +134,7 @@ def describe(
         runtime=runtime,
         sha256=files.sha256_file(path),
         size_bytes=path.stat().st_size,
-        inputs=describe_inputs(inputs),
+        inputs=runtimes_export.describe_arrays(inputs),
         outputs={"score": "float32[n]"},
         parents=dict(parents),
         max_abs_diff=measured.max_abs_diff,
@@ -154,14 +143,6 @@ def describe(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
     )
-
-
-def describe_inputs(inputs: Mapping[str, NDArray[Any]]) -> dict[str, str]:
-    """Return dtype and shape of each input in a sidecar's words, such as `float32[n,19]`."""
-    return {
-        name: f"{array.dtype}[{','.join(['n', *map(str, array.shape[1:])])}]"
-        for name, array in inputs.items()
-    }
 
 
 def _distance(scores: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
@@ -192,19 +173,3 @@ def _drop_provenance(proto: onnx.ModelProto) -> None:
     for value in (*values, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
         value.ClearField("metadata_props")
         value.ClearField("doc_string")
-
-
-def _without_debug(content: bytes) -> bytes:
-    """Rewrite a TorchScript file without what depends on this machine.
-
-    That is the debug members, which hold paths, and the optional hash over them.
-    """
-    output = io.BytesIO()
-    with (
-        zipfile.ZipFile(io.BytesIO(content)) as source,
-        zipfile.ZipFile(output, "w", zipfile.ZIP_STORED) as target,
-    ):
-        for name in source.namelist():
-            if not name.endswith((".debug_pkl", ".data/serialization_id")):
-                target.writestr(zipfile.ZipInfo(name, _ZIP_TIME), source.read(name))
-    return output.getvalue()

@@ -36,11 +36,14 @@ class Quality(Struct, frozen=True, kw_only=True):
 
     `max_abs_diff` and the four metrics are of runs of 50 rows, one realistic request each;
     `worst_abs_diff` is the largest distance over all compositions tried: runs of 1 to 8,000 rows
-    in the rows' own order and shuffled. `auc_loss` is the source's test AUC minus the file's.
+    in the rows' own order and shuffled; `worst_spread` is the largest difference between two
+    scores of one row among them: how far a batch can move an answer from the one given alone.
+    `auc_loss` is the source's test AUC minus the file's.
     """
 
     max_abs_diff: float
     worst_abs_diff: float
+    worst_spread: float
     rows_compared: int
     rank_correlation: float
     test_auc: float
@@ -83,9 +86,11 @@ def measure(path: Path, inputs: Inputs, expected: Scores, likes: NDArray[np.int6
     rows = np.arange(len(expected))
     scores = run_in_parts(runtime, inputs, rows, REQUEST_ROWS)
     auc = metrics.auc(likes, scores)
+    worst, spread = _worst_distances(runtime, inputs, expected)
     return Quality(
         max_abs_diff=_distance(scores, expected),
-        worst_abs_diff=_worst_distance(runtime, inputs, expected),
+        worst_abs_diff=worst,
+        worst_spread=spread,
         rows_compared=len(expected),
         rank_correlation=metrics.rank_correlation(scores, expected),
         test_auc=auc,
@@ -123,15 +128,19 @@ def run_in_parts(runtime: Runtime, inputs: Inputs, order: NDArray[np.integer], s
     return scores
 
 
-def _worst_distance(runtime: Runtime, inputs: Inputs, expected: Scores) -> float:
+def _worst_distances(runtime: Runtime, inputs: Inputs, expected: Scores) -> tuple[float, float]:
+    """Return the largest distance from the source and between two compositions."""
     draw, rows = np.random.default_rng(0), np.arange(len(expected))
     orders = [rows, *(draw.permutation(rows) for _ in range(_SHUFFLES))]
-    return max(
-        _distance(run_in_parts(runtime, inputs, order, size), expected)
-        for size in BATCH_ROWS
-        for order in (orders if size > 1 else [rows])
-    )
+    lowest, highest = np.full(len(rows), np.inf), np.full(len(rows), -np.inf)
+    for size in BATCH_ROWS:
+        for order in orders if size > 1 else [rows]:
+            scores = run_in_parts(runtime, inputs, order, size)
+            # NumPy's minimum and maximum keep a NaN, so that it is refused later.
+            lowest, highest = np.minimum(lowest, scores), np.maximum(highest, scores)
+    worst = max(_distance(lowest, expected), _distance(highest, expected))
+    return worst, float(np.max(highest - lowest))
 
 
-def _distance(scores: Scores, expected: Scores) -> float:
+def _distance(scores: NDArray[np.floating], expected: Scores) -> float:
     return float(np.max(np.abs(scores.astype(np.float64) - expected.astype(np.float64))))

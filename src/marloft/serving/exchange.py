@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -23,10 +23,7 @@ from marloft.contract.records import PredictionRecord
 from marloft.runtimes import Arrays
 from marloft.serving.intake import Rejected, Request, refused, request_id_of
 from marloft.serving.loaded import LoadedArchive
-
-if TYPE_CHECKING:
-    from marloft.serving.handler import Prediction
-
+from marloft.serving.prediction import Sealed
 
 _NODE_BODY = msgspec.json.Decoder(NodeBody)
 _NULL = msgspec.Raw(b"null")
@@ -36,6 +33,8 @@ _NULL = msgspec.Raw(b"null")
 class Exchange:
     """The state of one request inside `Handler.handle`; each stage fills its part.
 
+    `rows` are the model's for this request, `run_ms` how long the run took that it shared,
+    `predict_ms` its part of that by rows.
     `asked_id` is TorchServe's own id. `ours` is false for a request that another node of the
     workflow answers.
     """
@@ -51,9 +50,13 @@ class Exchange:
     received_s: float = field(default_factory=time.time)
     request: Request | None = None
     inputs: Arrays | None = None
+    rows: int = 0
     outputs: Arrays | None = None
+    admit_ms: float | None = None
+    run_ms: float | None = None
+    compose_ms: float | None = None
     predict_ms: float | None = None
-    prediction: "Prediction | None" = None
+    prediction: Sealed | None = None
     problem: Problem | None = None
     error: str | None = None
     latency_ms: float = 0.0
@@ -85,9 +88,14 @@ class Exchange:
             queue_ms=self._queue_ms(),
             predict_ms=None if self.predict_ms is None else round(self.predict_ms, 4),
             latency_ms=self.latency_ms,
+            stages=self._stages(),
             error=self.error or (self.problem.detail if self.problem else None),
             extra=answer.extra if answer else None,
         )
+
+    def _stages(self) -> dict[str, float]:
+        spent = {"admit": self.admit_ms, "predict": self.run_ms, "compose": self.compose_ms}
+        return {stage: round(ms, 4) for stage, ms in spent.items() if ms is not None}
 
     def _queue_ms(self) -> float | None:
         if self.route.arrived_s is None:

@@ -7,16 +7,15 @@ request alone.
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from marloft.contract.predict_api import (
+    NO_ROUTE,
     ExperimentArm,
     Health,
     NodeEnvelope,
@@ -37,39 +36,17 @@ from marloft.serving.exchange import (
 from marloft.serving.intake import Intake, Rejected, Request
 from marloft.serving.loaded import LoadedArchive
 from marloft.serving.log import RecordLog, var_folder
+from marloft.serving.log_policy import FollowedPolicy, reduced
 from marloft.serving.metrics import WorkerMetrics
+from marloft.serving.prediction import Prediction, sealed
 from marloft.serving.recent import RecentAnswers
+from marloft.serving.rows import check_inputs, check_outputs, concatenate, cut
 
 _logger = logging.getLogger(__name__)
 _UNPROCESSED = "The model failed on this request; it is logged with its cause."
-
-
-class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """What `encode` returns for one request.
-
-    `extra` goes to the prediction log only, for example counts of unknown ids.
-    """
-
-    prediction: Any
-    confidence: float
-    scores: list[float] | None = None
-    extra: dict[str, Any] | None = None
-
-
-def rank(item_ids: Sequence[Any], scores: NDArray[np.float32]) -> Prediction:
-    """Order candidates by descending score; equal scores keep the request's order.
-
-    Args:
-        item_ids: n ids in request order.
-        scores: float32[n] probabilities in request order.
-    """
-    order = np.argsort(-scores, kind="stable")
-    rounded = np.round(scores.astype(np.float64), 6).tolist()
-    return Prediction(
-        prediction=[item_ids[i] for i in order],
-        confidence=rounded[order[0]],
-        scores=rounded,
-    )
+_JSON = {"content-type": "application/json"}
+# A worker that warms up for longer keeps a roll-out waiting; the first requests are the largest.
+_WARM_UP_S = 5.0
 
 
 class Handler:
@@ -97,20 +74,23 @@ class Handler:
     # What follows is TorchServe's side: it calls `initialize` once and `handle` per batch.
 
     def initialize(self, context: Any) -> None:
-        """Load the archive and answer a golden request, so that a broken one never starts."""
+        """Load the archive and answer its golden requests, so that a broken one never starts."""
         folder = Path(context.system_properties["model_dir"])
-        self._archive = LoadedArchive(folder, context.model_name, context.manifest or {})
-        envelope = RequestEnvelope if self._archive.node is None else NodeEnvelope
-        self._intake = Intake(self._archive.schema, self._archive.version, envelope)
         self._var = var_folder()
+        self._archive = LoadedArchive(
+            folder, context.model_name, context.manifest or {}, self._var / "releases"
+        )
+        envelope = RequestEnvelope if self._archive.node is None else NodeEnvelope
+        self._intake = Intake(
+            self._archive.schema, self._archive.version, envelope, self._archive.accepts
+        )
         self._recent = None if self._archive.node is None else RecentAnswers()
-        self._log = RecordLog(self._var / "log" / "predictions")
+        self._log = RecordLog(self._var / "log" / "predictions", FollowedPolicy(self._var))
         self._metrics = WorkerMetrics(self._archive.name, self._archive.version)
         self._encoder = msgspec.json.Encoder()
         self.load(self._archive)
-        golden = self._archive.golden()
-        self._warm_up = msgspec.json.encode(golden[0].request) if golden else None
-        self._check_health()
+        self._golden = [msgspec.json.encode(each.request) for each in self._archive.golden()]
+        self._warm_up()
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer one batch: one entry per request, in order, whatever happens.
@@ -141,27 +121,31 @@ class Handler:
     def _admit(self, exchange: Exchange) -> None:
         if exchange.problem is not None:
             return
+        started = time.perf_counter()
         try:
             if exchange.route.probe:
-                self._check_health()
+                _refuse_late(exchange)
+                self._rehearse(self._golden[:1])
                 return
             exchange.request = self._intake.read(
                 exchange.row, exchange.headers, exchange.route, exchange.request_id
             )
             exchange.request_id = exchange.request.request_id
-            exchange.inputs = self.decode(exchange.request)
-            if not exchange.inputs:
-                raise ValueError("decode returned no arrays.")
+            _refuse_late(exchange)
+            inputs = self.decode(exchange.request)
+            exchange.rows = check_inputs(inputs)
+            exchange.inputs = inputs
         except Rejected as refusal:
             exchange.problem = refusal.problem(exchange.request_id)
-        except Exception as error:  # noqa: BLE001 - user code: one request fails, never the batch
+        except BaseException as error:  # noqa: BLE001 - user code: sys.exit fails one request too
             self._fail(exchange, error)
+        exchange.admit_ms = (time.perf_counter() - started) * 1e3
 
     def _run(self, ready: list[Exchange]) -> None:
         """Predict all rows together; when that fails, one by one to find whose fault it is."""
         try:
             self._predict_together(ready)
-        except Exception as error:  # noqa: BLE001 - user code, as above
+        except BaseException as error:  # noqa: BLE001 - user code, as above
             if len(ready) == 1:
                 self._fail(ready[0], error)
                 return
@@ -171,30 +155,28 @@ class Handler:
     def _predict_together(self, ready: list[Exchange]) -> None:
         if not ready:
             return
-        parts = [exchange.inputs or {} for exchange in ready]
+        inputs = concatenate([exchange.inputs or {} for exchange in ready])
+        counts = [exchange.rows for exchange in ready]
         started = time.perf_counter()
-        outputs = self.predict(_concatenate(parts) if len(parts) > 1 else parts[0])
+        outputs = self.predict(inputs)
         spent_ms = (time.perf_counter() - started) * 1e3
-        counts = [len(next(iter(part.values()))) for part in parts]
-        _check_rows(outputs, sum(counts))
-        first = 0
-        for exchange, count in zip(ready, counts, strict=True):
-            exchange.outputs = {k: v[first : first + count] for k, v in outputs.items()}
-            exchange.predict_ms = spent_ms * count / sum(counts)
-            first += count
+        check_outputs(outputs, sum(counts))
+        for exchange, own in zip(ready, cut(outputs, counts), strict=True):
+            exchange.outputs = own
+            exchange.run_ms = spent_ms
+            exchange.predict_ms = spent_ms * exchange.rows / sum(counts)
 
     def _compose(self, exchange: Exchange) -> None:
         if exchange.request is None or exchange.outputs is None:
             return
+        started = time.perf_counter()
         try:
-            prediction = self.encode(exchange.request, exchange.outputs)
-            if not isinstance(prediction, Prediction):
-                raise TypeError(f"encode returned {type(prediction).__name__}, not a Prediction.")
-            exchange.prediction = prediction
-        except Exception as error:  # noqa: BLE001 - user code, as above
+            exchange.prediction = sealed(self.encode(exchange.request, exchange.outputs))
+        except BaseException as error:  # noqa: BLE001 - user code, as above
             self._fail(exchange, error)
+        exchange.compose_ms = (time.perf_counter() - started) * 1e3
 
-    def _fail(self, exchange: Exchange, error: Exception) -> None:
+    def _fail(self, exchange: Exchange, error: BaseException) -> None:
         _logger.error("Request %s failed.", exchange.request_id, exc_info=error)
         exchange.error = f"{type(error).__name__}: {error}"
         exchange.problem = Problem(
@@ -205,17 +187,21 @@ class Handler:
         )
 
     def _write_log(self, batch: list[Exchange]) -> None:
-        """Log before answering; an answer that could not be logged is not given."""
+        """Log before answering; without a record no answer, unless the policy says `serve`."""
         records = [
             e.record(self._archive, _archive_sha256(self._var, e.route.release, self._archive))
             for e in batch
             if not e.route.probe
         ]
+        policy = self._log.policy
         try:
-            self._metrics.log_written(self._log.append(records))
+            self._metrics.log.written(self._log.append(reduced(records, policy)))
         except OSError as error:
-            self._metrics.log_failed()
+            dropped = len(records) if policy.disk_full == "serve" else 0
+            self._metrics.log.failed(dropped)
             _logger.exception("The prediction log cannot be written.")
+            if dropped:
+                return
             for exchange in batch:
                 exchange.problem = Problem(
                     title="Prediction log unavailable",
@@ -252,29 +238,41 @@ class Handler:
             )
         )
 
-    def _check_health(self) -> None:
-        """Run the first golden request through all stages; raises what they raise."""
-        if self._warm_up is None:
+    def _warm_up(self) -> None:
+        """Answer every golden request before the first client's, then all of them in one batch.
+
+        The largest comes first: it makes a runtime get the memory that later requests use again.
+        Whether the answers are the golden ones is for `marloft verify` and the supervisor to say.
+        """
+        started = time.monotonic()
+        batches = [[body] for body in sorted(self._golden, key=len, reverse=True)]
+        for done, batch in enumerate([*batches, self._golden]):
+            if time.monotonic() - started > _WARM_UP_S:
+                _logger.warning("Warm-up stops after %s of %s runs.", done, len(batches) + 1)
+                return
+            self._rehearse(batch)
+
+    def _rehearse(self, bodies: list[bytes]) -> None:
+        """Run requests through all stages in one batch; raises what the stages raise."""
+        if not bodies:
             return
-        headers = {"content-type": "application/json"}
-        exchange = Exchange(
-            index=0, row={"body": self._warm_up}, headers=headers, request_id="probe"
+        requests = [self._intake.read({"body": b}, _JSON, NO_ROUTE, "probe") for b in bodies]
+        parts = [self.decode(request) for request in requests]
+        counts = [check_inputs(part) for part in parts]
+        outputs = self.predict(concatenate(parts))
+        check_outputs(outputs, sum(counts))
+        for request, own in zip(requests, cut(outputs, counts), strict=True):
+            sealed(self.encode(request, own))
+
+
+def _refuse_late(exchange: Exchange) -> None:
+    """Raise Rejected (504) when the gateway has given up on the request: nobody would hear it."""
+    if exchange.route.expired(time.time()):
+        raise Rejected(
+            f"The deadline passed before prediction: the gateway waited {exchange.route.limit_s} s "
+            "for this request.",
+            status=504,
         )
-        request = self._intake.read(exchange.row, headers, exchange.route, "probe")
-        inputs = self.decode(request)
-        outputs = self.predict(inputs)
-        _check_rows(outputs, len(request.rows))
-        self.encode(request, outputs)
-
-
-def _concatenate(parts: list[Arrays]) -> dict[str, NDArray[Any]]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _check_rows(outputs: Mapping[str, NDArray[Any]], rows: int) -> None:
-    for name, output in outputs.items():
-        if len(output) != rows:
-            raise ValueError(f"predict returned {len(output)} rows of {name!r} for {rows} inputs.")
 
 
 @lru_cache(maxsize=64)
@@ -284,7 +282,7 @@ def _archive_sha256(var: Path, release: int | None, archive: LoadedArchive) -> s
         return None
     try:
         model = read_release(var / "releases", release).models.get(archive.name)
-    except MarloftError:
+    except (MarloftError, OSError):
         _logger.exception("Release %s cannot be read.", release)
         return None
     pinned = model.versions.get(archive.version) if model else None

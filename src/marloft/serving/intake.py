@@ -1,7 +1,8 @@
 """From what TorchServe hands a worker to a valid request, or to the problem the client gets."""
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from marloft.contract.predict_api import (
     json_pointer,
     public_version,
 )
-from marloft.contract.schema import RowSchema, rows_decoder
+from marloft.contract.schema import RowSchema, binary_field, row_type, rows_decoder
 from marloft.errors import nearest
 
 _AT = re.compile(r"(?P<what>.*?)(?: - at `(?P<at>.*)`)?\Z", re.DOTALL)
@@ -33,7 +34,7 @@ E = TypeVar("E", bound=RequestEnvelope)
 
 
 class Rejected(Exception):  # noqa: N818 - it carries an answer; nothing failed
-    """A request that gets a 4xx; raise it in `Handler.decode` to refuse one request.
+    """A request that is refused; raise it in `Handler.decode` to refuse one request.
 
     Args:
         detail: what is wrong and what is allowed.
@@ -70,12 +71,16 @@ _TITLES = {
     415: "Unsupported media type",
     422: "Invalid request",
     500: "Prediction failed",
+    504: "Deadline passed",
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """A valid request: its rows, as the archive's schema decodes them, and whom it is for."""
+    """A valid request: its rows, as the archive's schema decodes them, and whom it is for.
+
+    `features` is the JSON that is logged: the client's own, or what stands for a body of bytes.
+    """
 
     request_id: str
     user_id: str | None
@@ -91,7 +96,11 @@ class Intake:
     """Checks requests against one archive's schema and version."""
 
     def __init__(
-        self, schema: RowSchema, version: str, envelope: type[RequestEnvelope] = RequestEnvelope
+        self,
+        schema: RowSchema,
+        version: str,
+        envelope: type[RequestEnvelope] = RequestEnvelope,
+        accepts: Sequence[str] = (_JSON,),
     ) -> None:
         """Compile the decoders once.
 
@@ -99,10 +108,18 @@ class Intake:
             schema: the archive's rows.
             version: the one this worker serves.
             envelope: the form of a body; a workflow's is a `NodeEnvelope`.
+            accepts: content types of requests; a body of another type than JSON is one row, whose
+                binary field it is. JSON is always read: golden requests are JSON.
+
+        Raises:
+            ConfigError: the schema has no field for bytes, but `accepts` another type than JSON.
         """
+        self._binary = {kind.lower() for kind in accepts} - {_JSON}
+        self._field = binary_field(schema) if self._binary else ""
         self._fields = list(schema.row)
         self._version = version
         self._envelope = msgspec.json.Decoder(envelope)
+        self._row: Any = row_type(schema)
         self._rows = rows_decoder(schema)
 
     def read(
@@ -119,7 +136,11 @@ class Intake:
         Raises:
             Rejected: 400, 404, 415 or 422, with the place.
         """
-        envelope = read_envelope(self._envelope, row, headers)
+        rows: list[Any] | None = None
+        if media_type(headers) in self._binary:
+            envelope, rows = self._of_bytes(row, headers)
+        else:
+            envelope = self._envelope_of(row, headers)
         user_id = user_of(envelope, headers)
         pinned = pinned_of(envelope, headers)
         # Without a gateway a pinned version other than ours means the wrong URL was called.
@@ -129,13 +150,41 @@ class Intake:
                 f"{public_version(self._version)!r}.",
                 status=404,
             )
-        rows = decode_json(self._rows, envelope.features, self._fields, "/features")
+        if rows is None:
+            rows = decode_json(self._rows, envelope.features, self._fields, "/features")
         return Request(
             request_id=envelope.request_id or request_id,
             user_id=user_id,
             rows=rows,
             features=_one_line(envelope.features),
         )
+
+    def _envelope_of(self, row: Mapping[str, Any], headers: Mapping[str, Any]) -> RequestEnvelope:
+        kind = media_type(headers)
+        if self._binary and kind != _JSON:
+            allowed = " or ".join([_JSON, *sorted(self._binary)])
+            raise Rejected(f"Content-Type is {kind or 'none'}; send {allowed}.", status=415)
+        return read_envelope(self._envelope, row, headers)
+
+    def _of_bytes(
+        self, row: Mapping[str, Any], headers: Mapping[str, Any]
+    ) -> tuple[RequestEnvelope, list[Any]]:
+        """Return the one row that the body is; the log gets its hash, since it may be large."""
+        body = bytes(row.get("body", row.get("data", b"")))
+        if not body:
+            raise Rejected(f"The body is empty; send the bytes of {self._field}.")
+        stands = {
+            "content_type": media_type(headers),
+            "bytes": len(body),
+            "sha256": hashlib.sha256(body).hexdigest(),
+        }
+        features = msgspec.Raw(msgspec.json.encode([{self._field: stands}]))
+        return RequestEnvelope(features=features), [self._row(**{self._field: body})]
+
+
+def media_type(headers: Mapping[str, Any]) -> str:
+    """Return the request's content type in lower case and without parameters, `""` for none."""
+    return str(headers.get("content-type") or "").split(";", maxsplit=1)[0].strip().lower()
 
 
 def read_envelope(
@@ -214,10 +263,10 @@ def request_id_of(headers: Mapping[str, Any], fallback: str) -> str:
 
 def json_body(row: Mapping[str, Any], headers: Mapping[str, Any]) -> bytes:
     """Return the bytes of a JSON body; raises Rejected (415) for another content type."""
-    content_type = str(headers.get("content-type") or "none")
     body = row.get("body", row.get("data"))
-    if content_type.split(";", maxsplit=1)[0].strip().lower() != _JSON or body is None:
-        raise Rejected(f"Content-Type is {content_type}; send {_JSON}.", status=415)
+    if media_type(headers) != _JSON or body is None:
+        given = headers.get("content-type") or "none"
+        raise Rejected(f"Content-Type is {given}; send {_JSON}.", status=415)
     # TorchServe decodes JSON itself unless config.properties has decode_input_request=false.
     return bytes(body) if isinstance(body, bytes | bytearray) else msgspec.json.encode(body)
 

@@ -1,7 +1,6 @@
 """An unpacked archive as a worker sees it: its manifest, schema, members and model."""
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,11 @@ from marloft.contract.manifest import (
     WorkerSettings,
 )
 from marloft.contract.manifest import Runtime as RuntimeName
+from marloft.contract.release import read_release
 from marloft.contract.schema import RowSchema, from_json_schema
-from marloft.errors import ArchiveError
-from marloft.files import parse_json, read_json
+from marloft.cores import available_cores
+from marloft.errors import ArchiveError, MarloftError
+from marloft.files import parse_json, read_json, sha256_file
 from marloft.runtimes import Runtime, load_runtime
 
 _SUFFIXES: dict[str, RuntimeName] = {
@@ -33,16 +34,28 @@ _logger = logging.getLogger(__name__)
 class LoadedArchive:
     """The folder TorchServe unpacked an archive into. Built by the handler base, read by `load`.
 
-    `node` is the node of a workflow that the archive runs as, None outside a workflow.
+    `node` is the node of a workflow that the archive runs as, None outside a workflow; `threads`
+    are this worker's part of the cores; `accepts` lists the content types of requests.
     """
 
-    def __init__(self, folder: Path, name: str, stock_manifest: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        stock_manifest: dict[str, Any],
+        releases: Path | None = None,
+    ) -> None:
         """Read `archive.json`; an archive built by hand has none and is described by TorchServe's.
 
         Args:
             folder: where the members lie.
             name: the name the model is registered under, `<workflow>__<node>` inside a workflow.
             stock_manifest: TorchServe's own `MAR-INF/MANIFEST.json`.
+            releases: the folder whose newest release says how many workers this version has;
+                without one the archive's own number counts.
+
+        Raises:
+            ArchiveError: a member is missing or has other bytes than `archive.json` says.
         """
         self.folder = folder
         self.manifest = self._read_manifest()
@@ -53,12 +66,15 @@ class LoadedArchive:
             self.version = str(model.get("modelVersion", "0.0"))
             self._artifact: str | None = model.get("serializedFile")
             self.settings = WorkerSettings()
+            self.accepts = ["application/json"]
         else:
             self.version = self.manifest.version
+            self._check_members(self.manifest.members)
             self._artifact = self.manifest.artifact
             self.settings = self.manifest.settings
+            self.accepts = self.manifest.accepts
         self.schema = self._read_schema()
-        self.threads = max(1, (os.cpu_count() or 1) // self.settings.workers)
+        self.threads = max(1, available_cores() // self._workers(releases))
 
     def path(self, member: str) -> Path:
         """Return the path of a member; raises ArchiveError when the archive does not hold it."""
@@ -85,6 +101,29 @@ class LoadedArchive:
             parse_json(line, GoldenAnswer, f"{GOLDEN_JSONL}:{i + 1}")
             for i, line in enumerate(lines)
         ]
+
+    def _check_members(self, members: Mapping[str, str]) -> None:
+        """Compare the unpacked files with the packed ones: a worker may start days later."""
+        for member, sha256 in members.items():
+            actual = sha256_file(self.path(member))
+            if actual != sha256:
+                raise ArchiveError(
+                    f"{self.name} {self.version}: the unpacked member {member!r} has sha256 "
+                    f"{actual[:12]}… but {ARCHIVE_JSON} says {sha256[:12]}…; it was changed: "
+                    "unregister this version and register its archive again."
+                )
+
+    def _workers(self, releases: Path | None) -> int:
+        """Return how many workers share the cores: what the newest release resolved counts."""
+        if releases is None:
+            return self.settings.workers
+        try:
+            model = read_release(releases).models.get(self.name)
+        except (MarloftError, OSError) as error:
+            _logger.info("No release says how many workers run (%s); the archive does.", error)
+            return self.settings.workers
+        pinned = (model.versions | model.standby).get(self.version) if model else None
+        return (pinned.settings if pinned else self.settings).workers
 
     def _read_manifest(self) -> Manifest | None:
         path = self.folder / ARCHIVE_JSON

@@ -3,12 +3,14 @@
 import errno
 import logging
 import os
-import platform
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
+
+from marloft.contract.policy import LogPolicy
+from marloft.serving.segments import close_dead_segments, close_segment, create_segment
 
 VAR_ENV = "MARLOFT_VAR"
 _logger = logging.getLogger(__name__)
@@ -29,37 +31,75 @@ def var_folder() -> Path:
 
 
 class RecordLog:
-    """Appends JSON lines to a segment of its own, so that workers never share a file."""
+    """Appends JSON lines to a segment of its own, so that workers never share a file.
 
-    def __init__(self, folder: Path) -> None:
-        """Open a new segment in `folder`, named by start time, host and process id.
+    A segment that reaches the policy's `segment_mb` is closed, with count and hash, and the next
+    one opened; closing, and the repair of what dead processes of this host left open, happens
+    beside the requests on one thread.
+    """
 
-        Without the host, workers of two containers that share the folder could meet in one file.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        self.path = folder / f"{started}-{platform.node()}-{os.getpid()}.jsonl"
-        self._file = os.open(
-            self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644
-        )
+    def __init__(self, folder: Path, policy: Callable[[], LogPolicy] = LogPolicy) -> None:
+        """Open a new segment in `folder`; `policy` is asked before each append."""
+        self._folder, self._policy = folder, policy
+        self.path, self._file = create_segment(folder)
+        self._size_bytes = 0
         self._encoder = msgspec.json.Encoder()
+        self._closer = ThreadPoolExecutor(1, thread_name_prefix="log-closer")
+        self._closer.submit(close_dead_segments, folder)
+
+    @property
+    def policy(self) -> LogPolicy:
+        """The policy in force now."""
+        return self._policy()
 
     def append(self, records: Sequence[msgspec.Struct]) -> int:
         """Write all records with one system call and return the number of bytes.
+
+        With `fsync: batch` they are on disk when this returns.
 
         Raises:
             OSError: the disk is full or the write was cut short; nothing may be acknowledged.
         """
         if not records:
             return 0
+        policy = self._policy()
+        if self._size_bytes >= policy.segment_mb << 20:
+            self._roll()
         data = self._encoder.encode_lines(records)
         written = os.write(self._file, data)
         if written != len(data):
             # A line cut short would run into the next batch's first one.
             os.ftruncate(self._file, os.lseek(self._file, 0, os.SEEK_END) - written)
             raise OSError(errno.ENOSPC, f"wrote {written} of {len(data)} bytes", str(self.path))
+        self._size_bytes += written
+        if policy.fsync == "batch":
+            os.fdatasync(self._file)
         return written
 
     def close(self) -> None:
-        """Close the segment."""
-        os.close(self._file)
+        """Close the segment with its footer; returns when every earlier one is closed too."""
+        finished, file = self.path, self._file
+        self._file = -1
+        self._closer.submit(_finish, finished, file)
+        self._closer.shutdown()
+
+    def _roll(self) -> None:
+        """Go on in a new segment; when there is no room for one, in the same."""
+        try:
+            path, file = create_segment(self._folder)
+        except OSError:
+            _logger.exception("No new segment can be opened: %s grows on.", self.path)
+            return
+        finished = self.path, self._file
+        self.path, self._file, self._size_bytes = path, file, 0
+        self._closer.submit(_finish, *finished)
+
+
+def _finish(path: Path, file: int) -> None:
+    """Close a segment of this process; its lock is let go last."""
+    try:
+        close_segment(path)
+    except OSError:
+        _logger.exception("Segment %s cannot be closed yet.", path)
+    finally:
+        os.close(file)

@@ -39,14 +39,15 @@ class WorkerMetrics:
         self._children: dict[tuple[Counter, str], Counter] = {}
         stages = Histogram(
             names.STAGE_SECONDS,
-            "Time from the gateway to the worker (queue), in the model per batch (predict), and "
-            "from arrival to the answer (total).",
+            "Time from the gateway to the worker (queue), in the worker per batch (admit, predict, "
+            "compose), and from arrival to the answer (total).",
             (*_OWNER, "stage"),
             buckets=names.STAGE_BUCKETS_S,
             registry=self.registry,
         )
-        self._queue, self._predict, self._total = (
-            stages.labels(model, version, stage) for stage in ("queue", "predict", "total")
+        self._queue, self._admit, self._predict, self._compose, self._total = (
+            stages.labels(model, version, stage)
+            for stage in ("queue", "admit", "predict", "compose", "total")
         )
         self._batch_size = Histogram(
             names.BATCH_SIZE,
@@ -55,28 +56,16 @@ class WorkerMetrics:
             buckets=names.BATCH_SIZE_BUCKETS,
             registry=self.registry,
         ).labels(model, version)
-        self._log_bytes = self._counter(names.LOG_BYTES, "Bytes appended to the log.").labels(
-            model, version
-        )
-        self._log_failures = self._counter(
-            names.LOG_FAILURES, "Batches whose records could not be appended to the log."
-        ).labels(model, version)
+        self.log = LogMetrics(self.registry, model, version)
         # A rate needs a first value: an alert must see the first failure, not only the second.
         for status in ("2xx", "4xx", "5xx"):
             self._child(self._requests, status)
 
-    def log_written(self, size_bytes: int) -> None:
-        """Count what one batch added to the log."""
-        self._log_bytes.inc(size_bytes)
-
-    def log_failed(self) -> None:
-        """Count a batch that could not be logged."""
-        self._log_failures.inc()
-
     def answered(self, batch: "Sequence[Exchange]", torchserve: Any = None) -> None:
         """Count a batch whose answers are composed and logged; probes are left out.
 
-        `queue` and `total` get a value per request, `predict` and the batch size one per batch.
+        `queue` and `total` get a value per request; `admit`, `predict`, `compose` and the batch
+        size one per batch.
 
         Args:
             batch: the exchanges of one call of `handle`.
@@ -95,9 +84,11 @@ class WorkerMetrics:
                 if exchange.route.arrived_s is not None
             ],
         )
+        self._admit.observe(sum(exchange.admit_ms or 0.0 for exchange in exchanges) / 1e3)
         predict_ms = sum(exchange.predict_ms or 0.0 for exchange in exchanges)
         if predict_ms:
             self._predict.observe(predict_ms / 1e3)
+            self._compose.observe(sum(exchange.compose_ms or 0.0 for exchange in exchanges) / 1e3)
         self._count_statuses(exchanges)
         failed = sum(e.problem is not None and e.problem.status >= 500 for e in exchanges)
         if failed and torchserve is not None:
@@ -134,6 +125,33 @@ class WorkerMetrics:
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, (*_OWNER, *labels), registry=self.registry)
+
+
+class LogMetrics:
+    """What one worker wrote to its log, and what it could not write."""
+
+    def __init__(self, registry: CollectorRegistry, model: str, version: str) -> None:
+        """Make the series; all are 0 until something happens."""
+
+        def counter(name: str, text: str) -> Counter:
+            return Counter(name, text, _OWNER, registry=registry).labels(model, version)
+
+        self._bytes = counter(names.LOG_BYTES, "Bytes appended to the log.")
+        self._failures = counter(
+            names.LOG_FAILURES, "Batches whose records could not be appended to the log."
+        )
+        self._dropped = counter(
+            names.LOG_DROPPED, "Requests answered without a record (disk_full: serve)."
+        )
+
+    def written(self, size_bytes: int) -> None:
+        """Count what one batch added to the log."""
+        self._bytes.inc(size_bytes)
+
+    def failed(self, dropped: int = 0) -> None:
+        """Count a batch that could not be logged, `dropped` of whose requests are answered."""
+        self._failures.inc()
+        self._dropped.inc(dropped)
 
 
 def observe_all(histogram: Histogram, values: Sequence[float]) -> None:

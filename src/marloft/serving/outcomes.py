@@ -5,13 +5,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from marloft.contract.outcome_api import Outcome, OutcomeAccepted
 from marloft.contract.predict_api import Health, Problem, public_version
-from marloft.contract.records import OutcomeRecord
+from marloft.contract.records import OUTCOMES_FOLDER, OutcomeRecord
 from marloft.serving.exchange import Exchange, answer_problem, open_exchange
 from marloft.serving.intake import Rejected, decode_json, json_body
 from marloft.serving.log import RecordLog, var_folder
+from marloft.serving.log_policy import FollowedPolicy
+from marloft.serving.metrics import LogMetrics
 
 _logger = logging.getLogger(__name__)
 
@@ -26,7 +29,10 @@ class OutcomeReceiver:
     def initialize(self, context: Any) -> None:
         """Open a segment of the outcome log."""
         self._version = str(context.manifest["model"]["modelVersion"])
-        self._log = RecordLog(var_folder() / "log" / "outcomes")
+        var = var_folder()
+        self._log = RecordLog(var / OUTCOMES_FOLDER, FollowedPolicy(var))
+        self.registry = CollectorRegistry()
+        self._metrics = LogMetrics(self.registry, "outcomes", self._version)
         self._decoder = msgspec.json.Decoder(Outcome)
         self._fields = list(Outcome.__struct_fields__)
 
@@ -49,11 +55,15 @@ class OutcomeReceiver:
             return None
 
     def _write_log(self, batch: list[Exchange], outcomes: list[Outcome]) -> None:
-        """Log before answering; an outcome that could not be logged is not accepted."""
+        """Log before answering; an outcome that could not be logged is not accepted.
+
+        `disk_full: serve` changes nothing here: a 202 without a record would promise what is lost.
+        """
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         try:
-            self._log.append([_record(outcome, now) for outcome in outcomes])
+            self._metrics.written(self._log.append([_record(o, now) for o in outcomes]))
         except OSError as error:
+            self._metrics.failed()
             _logger.exception("The outcome log cannot be written.")
             for exchange in batch:
                 exchange.problem = exchange.problem or _unavailable(exchange.request_id, error)

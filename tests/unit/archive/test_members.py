@@ -38,13 +38,17 @@ def test_plain_name_is_safe(name: str) -> None:
         ("numpy.py", "numpy"),
         ("marloft/serving/handler.py", "marloft"),
         ("math.cpython-311-x86_64-linux-gnu.so", "math"),
+        ("pytest.py", "pytest"),
+        ("pytest/__init__.py", "pytest"),
     ],
 )
 def test_member_that_hides_a_module_is_found(name: str, module: str) -> None:
     assert shadowed(name) == module
 
 
-@pytest.mark.parametrize("name", ["ranker.py", "json", "schema.json", "numpy.txt", "tables.npz"])
+@pytest.mark.parametrize(
+    "name", ["ranker.py", "json", "schema.json", "numpy.txt", "pytest/words.txt"]
+)
 def test_member_that_hides_nothing_is_fine(name: str) -> None:
     assert shadowed(name) is None
 

@@ -3,17 +3,19 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from marloft.archive import pack as pack_module
+from marloft.archive.describe import read_manifest
 from marloft.archive.pack import pack
 from marloft.contract.allocation import AllocationFile
-from marloft.contract.manifest import ArchiveSidecar, Manifest
-from marloft.errors import ArchiveError, ConfigError
-from marloft.files import parse_json, read_json, sha256_file
+from marloft.contract.manifest import ArchiveSidecar, Manifest, Measured
+from marloft.errors import ArchiveError, ConfigError, MarloftError
+from marloft.files import parse_json, read_json, sha256_file, sidecar_path
 from tests import factories
 
 
@@ -48,17 +50,140 @@ def test_same_inputs_give_the_same_bytes_in_another_folder_on_another_day(
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_another_input_gives_other_bytes(project: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("archive_configs/ranker_v1.yaml", "name: ranker", "name: ranker_b"),
+        ("archive_configs/ranker_v1.yaml", 'version: "1.0"', 'version: "1.5"'),
+        ("archive_configs/ranker_v1.yaml", "golden_tolerance: 0.0001", "golden_tolerance: 0.0002"),
+        ("archive_configs/ranker_v1.yaml", "max_rows: 500", "max_rows: 400"),
+        ("archive_configs/ranker_v1.yaml", "minimum: 0", "minimum: 1"),
+        ("archive_configs/ranker_v1.yaml", "workers: 1", "workers: 2"),
+        ("archive_configs/ranker_v1.yaml", "batch_size: 16", "batch_size: 8"),
+        ("archive_configs/ranker_v1.yaml", "delay_ms: 1", "delay_ms: 2"),
+        ("archive_configs/ranker_v1.yaml", "timeout_s: 3", "timeout_s: 4"),
+        ("archive_configs/ranker_v1.yaml", "[application/json]", "[image/png]"),
+        ("archive_configs/ranker_v1.yaml", "at_serving: []", "at_serving: [gender]"),
+        ("archive_configs/ranker_v1.yaml", "card: ../build/card/model_card.md\n", ""),
+        ("archive_configs/ranker_v1.yaml", "audit: ../build/fairness/fairness.json\n", ""),
+        ("archive_configs/ranker_v1.yaml", "  tables.npz:", "  other.npz:"),
+        ("archive_configs/ranker_v1.yaml", "golden: ../build/export/golden.jsonl\n", ""),
+        ("handlers/ranker.py", "best first.", "the best first."),
+        ("build/export/golden.jsonl", '"user_id":9', '"user_id":10'),
+        ("build/export/model.onnx.json", "0" * 64, "1" * 64),
+        ("build/card/model_card.md", "---\n", "---\nlicense: mit\n"),
+    ],
+)
+def test_any_other_input_gives_other_bytes(
+    project: Path, tmp_path: Path, file: str, old: str, new: str
+) -> None:
     first = pack(_config(project), tmp_path / "one")
-    _edit(_config(project), "batch_size: 16", "batch_size: 8")
+    text = (project / file).read_text()
+    assert old in text
+    (project / file).write_text(text.replace(old, new, 1))
     assert pack(_config(project), tmp_path / "two").sha256 != first.sha256
+
+
+def test_other_weights_and_other_requirements_give_other_bytes(
+    project: Path, tmp_path: Path
+) -> None:
+    packed = [pack(_config(project), tmp_path / "one").sha256]
+    _edit(_config(project), "card: ../build/card/model_card.md\n", "")
+    _edit(_config(project), "audit: ../build/fairness/fairness.json\n", "")
+    packed.append(pack(_config(project), tmp_path / "two").sha256)
+    factories.write_export(project / "build" / "export", seed=1)
+    packed.append(pack(_config(project), tmp_path / "three").sha256)
+    _require(project, "numpy>=2\n")
+    packed.append(pack(_config(project), tmp_path / "four").sha256)
+    assert len(set(packed)) == 4
+
+
+def test_requirements_are_recorded(project: Path, tmp_path: Path) -> None:
+    _require(project, "numpy>=2,<9\n")
+    path = tmp_path / pack(_config(project), tmp_path).file
+    assert read_manifest(path).requires == {"marloft": ">=0.1,<0.2", "numpy": "<9,>=2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("numpy<1", r"requirements\.txt: needs numpy<1; .*pip install -r"),
+        ("no-such-package==1.0", "no-such-package==1.0 is not installed"),
+        ("marloft==0.1", "remove it"),
+    ],
+)
+def test_requirement_that_is_not_met_is_refused(
+    project: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    _require(project, text)
+    with pytest.raises(MarloftError, match=message):
+        pack(_config(project), tmp_path / "store")
+
+
+def test_folder_is_packed_with_its_folders(project: Path, tmp_path: Path) -> None:
+    (project / "words" / "en").mkdir(parents=True)
+    (project / "words" / "en" / "vocabulary.txt").write_text("hello\n")
+    _edit(_config(project), "  tables.npz:", "  words: ../words\n  tables.npz:")
+    sidecar = pack(_config(project), tmp_path)
+    with zipfile.ZipFile(tmp_path / sidecar.file) as archive:
+        assert archive.read("words/en/vocabulary.txt") == b"hello\n"
+
+
+@pytest.mark.parametrize("name", [".env", "state.pkl"])
+def test_secret_or_pickle_among_the_files_is_refused(
+    project: Path, tmp_path: Path, name: str
+) -> None:
+    (project / "words").mkdir()
+    (project / "words" / name).write_text("x")
+    _edit(_config(project), "  tables.npz:", "  words: ../words\n  tables.npz:")
+    with pytest.raises(ArchiveError, match=f"member 'words/{name}'"):
+        pack(_config(project), tmp_path / "store")
+
+
+def test_secret_in_the_handler_is_refused(project: Path, tmp_path: Path) -> None:
+    handler = project / "handlers" / "ranker.py"
+    handler.write_text(handler.read_text() + "\nKEY = 'AKIA" + "IOSFODNN7EXAMPLE'\n")
+    with pytest.raises(ArchiveError, match=r"member 'ranker\.py' holds an AWS access key id"):
+        pack(_config(project), tmp_path / "store")
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_artifact(project: Path, tmp_path: Path) -> None:
+    artifact = project / "build" / "export" / "model.onnx"
+    peaks = [_peak_mib(project, tmp_path / "small")]
+    _edit(_config(project), "card: ../build/card/model_card.md\n", "")
+    _edit(_config(project), "audit: ../build/fairness/fairness.json\n", "")
+    with artifact.open("r+b") as stream:
+        stream.truncate(256 << 20)
+    sidecar = json.loads(sidecar_path(artifact).read_text())
+    sidecar["sha256"] = sha256_file(artifact)
+    sidecar_path(artifact).write_text(json.dumps(sidecar))
+    peaks.append(_peak_mib(project, tmp_path / "large"))
+    assert peaks[1] < 300
+    assert peaks[1] - peaks[0] < 20
+
+
+def _peak_mib(project: Path, store: Path) -> float:
+    """Pack in a process of its own; return its largest resident size."""
+    code = (
+        "import resource, sys; from pathlib import Path; from marloft.archive.pack import pack; "
+        "pack(Path(sys.argv[1]), Path(sys.argv[2])); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    command = [sys.executable, "-c", code, str(_config(project)), str(store)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _require(project: Path, text: str) -> None:
+    (project / "requirements.txt").write_text(text)
+    _edit(_config(project), "schema:", "requirements: ../requirements.txt\nschema:")
 
 
 def test_archive_holds_what_the_design_says(project: Path, tmp_path: Path) -> None:
     sidecar = pack(_config(project), tmp_path)
     with zipfile.ZipFile(tmp_path / sidecar.file) as archive:
         names = archive.namelist()
-        assert names == sorted(names)
+        assert names == [*sorted(set(names) - {"archive.json"}), "archive.json"]
         assert set(names) == {
             "MAR-INF/MANIFEST.json",
             "archive.json",
@@ -170,6 +295,7 @@ def test_changed_artifact_is_refused(project: Path, tmp_path: Path) -> None:
         stream.write(b"\0")
     with pytest.raises(ArchiveError, match="export it again"):
         pack(_config(project), tmp_path / "store")
+    assert list((tmp_path / "store").iterdir()) == []
 
 
 def test_golden_file_the_schema_refuses_is_not_packed(project: Path, tmp_path: Path) -> None:
@@ -178,14 +304,29 @@ def test_golden_file_the_schema_refuses_is_not_packed(project: Path, tmp_path: P
         pack(_config(project), tmp_path / "store")
 
 
-def test_failed_packing_leaves_nothing_behind(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The file changes between hashing and copying, as when an export runs meanwhile.
-    monkeypatch.setattr(pack_module, "_sha256", lambda _: "0" * 64)
-    with pytest.raises(ArchiveError, match="changed while it was packed"):
-        pack(_config(project), tmp_path / "store")
+def test_failed_packing_leaves_nothing_behind(project: Path, tmp_path: Path) -> None:
+    def refuse(built: Path) -> Measured:
+        assert built.is_file()
+        raise ArchiveError("planted")
+
+    with pytest.raises(ArchiveError, match="planted"):
+        pack(_config(project), tmp_path / "store", examination=refuse)
     assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_examined_bytes_are_not_examined_again(project: Path, tmp_path: Path) -> None:
+    calls: list[Path] = []
+
+    def accept(built: Path) -> Measured:
+        calls.append(built)
+        return Measured(load_s=1.0, peak_memory_mb=2.0, first_request_ms=3.0, answers=4)
+
+    assert pack(_config(project), tmp_path).measured is None
+    examined = pack(_config(project), tmp_path, examination=accept)
+    assert examined.measured == accept(tmp_path)
+    assert pack(_config(project), tmp_path, examination=accept) == examined
+    assert pack(_config(project), tmp_path) == examined
+    assert len(calls) == 2
 
 
 def test_assign_nodes_archive_holds_the_experiments_split(project: Path, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_archive_of_code_alone_passes_every_check(tmp_path: Path) -> None:
     assert [check.culprit for check in verify(path).checks if not check.ok] == []
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == [
-            *("MAR-INF/MANIFEST.json", "archive.json", "model-config.yaml", "outcomes.py")
+            *("MAR-INF/MANIFEST.json", "model-config.yaml", "outcomes.py", "archive.json")
         ]
 
 

@@ -22,12 +22,16 @@ VERBS = [
     "experiment size",
     "fairness audit",
     "keys new",
+    "log export",
+    "log stat",
+    "log tail",
     "metrics",
     "pack",
     "promote",
     "rollback",
     "serve",
     "sign",
+    "trace",
     "verify",
 ]
 

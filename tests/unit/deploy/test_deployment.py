@@ -34,6 +34,15 @@ def test_deployment_reads(tmp_path: Path) -> None:
         (GOOD.replace("default_model: ranker", "default_model: rankr"), "Did you mean 'ranker'?"),
         (GOOD.replace('default: "1.0"', 'default: "1.1"'), "is not among its versions"),
         (GOOD.replace('"1.0": {}', '"v1.0": {}'), "matching regex"),
+        (
+            GOOD.replace('default: "1.0"', 'default: "1.0", guardrails: {p99_ms: 80}'),
+            "p99_ms is 80, must be a bound of the gateway's latency histogram; the nearest are "
+            "75 and 100.",
+        ),
+        (
+            GOOD.replace('default: "1.0"', 'default: "1.0", rollout: {steps: [25, 5]}'),
+            "must ascend, for example [1, 5, 25, 50]",
+        ),
         ("models: [", "line 2, column 1"),
     ],
 )
@@ -46,6 +55,13 @@ def test_deployment_refuses_a_fault_with_its_place(tmp_path: Path, text: str, sa
 def test_deployment_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
         read_deployment(tmp_path / "deployment.yaml")
+
+
+@pytest.mark.parametrize("limit", ["0.5", "7.5", "100", "10000"])
+def test_deployment_takes_a_bound_of_the_histogram_as_p99(tmp_path: Path, limit: str) -> None:
+    guarded = f'default: "1.0", guardrails: {{p99_ms: {limit}}}'
+    deployment = read_deployment(written(tmp_path, GOOD.replace('default: "1.0"', guarded)))
+    assert deployment.models["ranker"].guardrails.p99_ms == float(limit)
 
 
 def test_override_takes_the_rest_from_the_archive() -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,13 @@ def test_arm_header_has_the_documented_text() -> None:
     control = arms(release(ranker=model("feed_ab")))[0]
     assert headers(control)["x-marloft"] == (
         "release=7;experiment=feed_ab;arm=control;version=1.0;"
-        "propensity=0.3333333333333333;t=%START_TIME(%s.%6f)%"
+        "propensity=0.3333333333333333;t=%START_TIME(%s.%6f)%;d=21"
     )
 
 
 def test_default_is_told_no_experiment() -> None:
     last = routes(release(ranker=model("feed_ab")))[-1]
-    assert headers(last)["x-marloft"] == "release=7;version=1.0;t=%START_TIME(%s.%6f)%"
+    assert headers(last)["x-marloft"] == "release=7;version=1.0;t=%START_TIME(%s.%6f)%;d=21"
 
 
 @pytest.mark.parametrize(("name", "needs_user"), [("feed_ab", True), ("rollout-2.0", False)])
@@ -116,9 +117,25 @@ def test_outcomes_has_a_route_only_when_it_is_released() -> None:
 
 
 def test_other_content_types_are_allowed_where_the_archive_accepts_them() -> None:
-    text = render_routes(release(), accepts={"ranker": ["image/png", "application/x+y"]}).decode()
-    assert "Content-Type must be image/png or application/x+y." in text
-    assert r"(?i)image/png\\s*(;.*)?|(?i)application/x[+]y\\s*(;.*)?" in text
+    versions = {
+        "1.0": SETTINGS | {"accepts": ["image/png", "application/x+y"]},
+        "2.0": SETTINGS | {"accepts": ["image/png"]},
+    }
+    text = render_routes(release(ranker=model(versions=versions))).decode()
+    assert "Content-Type must be application/x+y or image/png." in text
+    assert r"(?i)application/x[+]y\\s*(;.*)?|(?i)image/png\\s*(;.*)?" in text
+
+
+def test_only_json_is_allowed_where_no_archive_says_more() -> None:
+    assert "Content-Type must be application/json." in render_routes(release()).decode()
+
+
+def test_worker_is_told_how_long_the_route_waits() -> None:
+    last = routes(release())[-1]
+    facts = parse_route_header(re.sub("t=[^;]*", "t=100", headers(last)["x-marloft"]))
+    assert last["route"]["timeout"] == f"{facts.limit_s:g}s"
+    probe = headers(routes(release(), path="/health")[-1])["x-marloft"]
+    assert probe == "probe=1;t=%START_TIME(%s.%6f)%;d=1"
 
 
 def test_every_model_has_a_path_and_only_the_default_one_has_predict() -> None:

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from marloft.archive.pack import pack
 from marloft.contract.release import Release, newest_number, read_release
-from marloft.deploy.releases import apply, promote, releases_folder, rollback
+from marloft.deploy.drafts import draft_apply
+from marloft.deploy.releases import apply, promote, releases_folder, rollback, write_step
+from marloft.deploy.rollouts import abandon, advance
 from marloft.errors import ConfigError, MarloftError, ReleaseError
 from tests import factories
 
@@ -24,6 +27,10 @@ PLAIN = (
     'default_model: ranker\nmodels: {ranker: {versions: {"1.0": {}, "1.1": {}}, default: "1.0"}}\n'
 )
 WITH_SPLIT = PLAIN.replace('default: "1.0"', 'default: "1.0", experiment: experiment.yaml')
+
+NEXT = PLAIN.replace('default: "1.0"', 'default: "1.1"')
+LOG = "log: {fsync: batch}\n"
+STEPPED = NEXT.replace('"1.1"}}', '"1.1", rollout: {steps: [5, 50]}}}')
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +64,15 @@ def ask(tmp_path: Path, store: Path) -> Callable[..., Release | None]:
 
 def live(folder: Path) -> Release:
     return read_release(releases_folder(folder / "var"))
+
+
+def step(folder: Path, number: int | None = None) -> Release | None:
+    """Write the next step of the ranker's roll-out, as the controller does."""
+    newest = live(folder)
+    changed = advance(newest.models["ranker"])
+    return write_step(
+        folder / "var", number or newest.release, "ranker", changed, "ramp", "held for 60 s"
+    )
 
 
 def weights_of(release: Release | None) -> list[int]:
@@ -204,3 +220,151 @@ def test_refused_commands_write_nothing(ask: Ask, tmp_path: Path) -> None:
         with pytest.raises(MarloftError):
             ask(text)
     assert newest_number(releases_folder(tmp_path / "var")) == 1
+
+
+def test_apply_of_another_default_with_steps_begins_a_rollout(ask: Ask) -> None:
+    ask(PLAIN)
+    release = ask(STEPPED)
+    assert release is not None
+    assert release.models["ranker"].default == "1.0"
+    assert weights_of(release) == [95, 5]
+    assert release.reason == "apply deployment.yaml; ranker begins to roll out 1.1 from 1.0"
+
+
+def test_first_apply_needs_no_rollout(ask: Ask) -> None:
+    release = ask(STEPPED)
+    assert release is not None
+    assert (release.models["ranker"].default, release.models["ranker"].rollout) == ("1.1", None)
+
+
+def test_apply_repeats_nothing_at_any_step_of_a_rollout(ask: Ask, tmp_path: Path) -> None:
+    ask(PLAIN)
+    ask(STEPPED)
+    while live(tmp_path).models["ranker"].rollout is not None:
+        assert ask(STEPPED) is None
+        assert step(tmp_path) is not None
+    assert live(tmp_path).models["ranker"].default == "1.1"
+    assert live(tmp_path).release == 5
+    assert ask(STEPPED) is None
+
+
+def test_apply_without_rollout_takes_over_at_once(ask: Ask, tmp_path: Path) -> None:
+    ask(PLAIN)
+    ask(STEPPED)
+    release = ask(STEPPED, no_rollout=True)
+    assert release is not None
+    assert (release.models["ranker"].default, release.models["ranker"].rollout) == ("1.1", None)
+    assert ask(STEPPED) is None
+
+
+def test_step_is_written_by_the_controller_in_its_own_name(ask: Ask, tmp_path: Path) -> None:
+    ask(PLAIN)
+    ask(STEPPED)
+    written = step(tmp_path)
+    assert written is not None
+    assert (written.release, written.verb, written.actor) == (3, "ramp", "marloft serve")
+    assert (tmp_path / "var" / "events.jsonl").read_text().count('"actor":"marloft serve"') == 1
+
+
+def test_step_is_not_written_after_a_newer_release(ask: Ask, tmp_path: Path) -> None:
+    ask(PLAIN)
+    ask(STEPPED)
+    assert step(tmp_path) is not None
+    assert step(tmp_path, number=2) is None
+    assert live(tmp_path).release == 3
+
+
+def test_apply_decides_anew_when_a_step_came_in_between(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(PLAIN)
+    ask(STEPPED)
+
+    def slow(*words: Any) -> Any:
+        draft = draft_apply(*words)
+        if live(tmp_path).release == 2:
+            step(tmp_path)
+        return draft
+
+    monkeypatch.setattr("marloft.deploy.releases.draft_apply", slow)
+    more = ask(STEPPED.replace("steps: [5, 50]", "steps: [5, 50], hold_s: 1") + LOG)
+    assert more is not None
+    assert more.release == 4
+    assert weights_of(more) == [50, 50], "the step in between is not undone"
+
+
+def test_apply_refuses_a_file_that_an_automatic_rollback_superseded(
+    ask: Ask, tmp_path: Path
+) -> None:
+    ask(PLAIN)
+    ask(STEPPED)
+    step(tmp_path)
+    back = abandon(live(tmp_path).models["ranker"])
+    assert write_step(tmp_path / "var", 3, "ranker", back, "rollback", "error_ratio 5 %")
+    with pytest.raises(ReleaseError, match=r"release 4 \(error_ratio 5 %, by marloft serve\)"):
+        ask(STEPPED)
+    assert ask(PLAIN) is None, "the file that asks for what is live again has nothing to do"
+    assert ask(STEPPED, force=True) is not None
+
+
+def test_rollback_ends_a_rollout_with_the_default_before(
+    ask: Ask, tmp_path: Path, store: Path
+) -> None:
+    ask(PLAIN)
+    ask(STEPPED)
+    step(tmp_path)
+    step(tmp_path)
+    assert live(tmp_path).models["ranker"].default == "1.1"
+    release = rollback(tmp_path / "var", store)
+    assert release.reason == "rollback of the roll-out of ranker"
+    assert (release.models["ranker"].default, release.models["ranker"].rollout) == ("1.0", None)
+
+
+def test_rollback_skips_the_steps_of_a_rollout(ask: Ask, tmp_path: Path, store: Path) -> None:
+    ask(PLAIN)
+    ask(STEPPED)
+    while step(tmp_path) and live(tmp_path).models["ranker"].rollout:
+        pass
+    assert rollback(tmp_path / "var", store).reason == "rollback to release 1"
+    with pytest.raises(ReleaseError, match="nothing before it"):
+        rollback(tmp_path / "var", store)
+
+
+def test_rollback_to_a_step_goes_to_its_default(ask: Ask, tmp_path: Path, store: Path) -> None:
+    ask(PLAIN)
+    ask(STEPPED)
+    while step(tmp_path) and live(tmp_path).models["ranker"].rollout:
+        pass
+    ranker = rollback(tmp_path / "var", store, to=3).models["ranker"]
+    assert (ranker.default, ranker.allocation, ranker.rollout) == ("1.0", None, None)
+
+
+def test_promote_ends_a_rollout_with_all_traffic(ask: Ask, tmp_path: Path) -> None:
+    ask(PLAIN)
+    ask(STEPPED)
+    release = promote(tmp_path / "var")
+    assert release.reason == "promote ranker 1.1, the roll-out of 1.1 ended"
+    assert (release.models["ranker"].default, release.models["ranker"].rollout) == ("1.1", None)
+    assert ask(STEPPED) is None
+
+
+def test_default_before_stays_loaded_until_the_next_change(
+    ask: Ask, tmp_path: Path, store: Path
+) -> None:
+    ask(PLAIN.replace(', "1.1": {}', ""))
+    second = ask(NEXT.replace('"1.0": {}, ', ""))
+    assert second is not None
+    assert set(second.models["ranker"].standby) == {"1.0"}
+    back = rollback(tmp_path / "var", store).models["ranker"]
+    assert (back.default, set(back.versions), set(back.standby)) == ("1.0", {"1.0"}, {"1.1"})
+
+
+def test_guardrails_and_log_policy_get_into_the_release(ask: Ask) -> None:
+    guarded = PLAIN.replace('default: "1.0"', 'default: "1.0", guardrails: {p99_ms: 100}')
+    release = ask(guarded + LOG)
+    assert release is not None
+    assert release.models["ranker"].guardrails.p99_ms == 100
+    assert release.log.fsync == "batch"
+    changed = ask(guarded)
+    assert changed is not None
+    assert changed.log.fsync == "never"

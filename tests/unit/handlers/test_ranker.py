@@ -1,7 +1,6 @@
 """The ranker's handler: unknown ids take the out-of-vocabulary row and are counted."""
 
 import importlib.util
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,20 @@ import pytest
 
 from marloft.contract.schema import to_json_schema
 from marloft.files import to_json, write_atomic
+from marloft.serving import Handler
 from tests import factories
 from tests.unit.serving.driver import SCHEMA, Server
+
+
+def handler_of(name: str) -> Handler:
+    """Return the handler of a file of handlers/, loaded under a name of its own."""
+    file = factories.REPOSITORY / "handlers" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_handler", file)
+    assert spec is not None and spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    handler: Handler = module.RankerHandler()
+    return handler
 
 
 @pytest.fixture
@@ -19,12 +30,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
     monkeypatch.setenv("MARLOFT_VAR", str(tmp_path / "var"))
     folder = factories.write_export(tmp_path / "archive")
     write_atomic(folder / "schema.json", to_json(to_json_schema(SCHEMA)))
-    file = Path(shutil.copy(factories.REPOSITORY / "handlers" / "ranker.py", folder))
-    spec = importlib.util.spec_from_file_location("ranker_handler", file)
-    assert spec is not None and spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return Server(module.RankerHandler(), folder, tmp_path / "var")
+    return Server(handler_of("ranker"), folder, tmp_path / "var")
 
 
 @pytest.mark.parametrize("golden", factories.golden())

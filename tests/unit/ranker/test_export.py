@@ -108,12 +108,3 @@ def test_an_export_holds_no_path_of_this_machine(
     content = exported[runtime].read_bytes()
     for path in (Path(features.__file__).parent, Path(torch.__file__).parent):
         assert str(path).encode() not in content
-
-
-def test_describe_inputs_names_dtype_and_shape(inputs: dict[str, NDArray[Any]]) -> None:
-    assert export.describe_inputs(inputs) == {
-        "user": "int64[n]",
-        "item": "int64[n]",
-        "year": "int64[n]",
-        "genres": "float32[n,3]",
-    }

@@ -1,16 +1,20 @@
 """The handler base: every request of a batch gets its own answer, and every answer is logged."""
 
+import math
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from marloft.contract.predict_api import Problem
 from marloft.errors import ArchiveError
 from marloft.runtimes import Arrays
-from marloft.serving import Handler, Prediction, Rejected, Request, rank
+from marloft.serving import Handler, Prediction, Rejected, Request
 from tests import factories
 from tests.unit.serving.driver import (
     FAULT_IN_DECODE,
@@ -191,11 +195,15 @@ def test_predict_with_a_wrong_number_of_rows_is_refused(
     serve: Callable[[Handler], Server],
 ) -> None:
     class TooMany(TinyRanker):
+        surplus = 0
+
         def predict(self, inputs: Arrays) -> Arrays:
-            rows = 1 if inputs["item"][0] == 50 else 99
+            rows = len(inputs["item"]) + self.surplus
             return {"score": np.zeros(rows, np.float32)}
 
-    server = serve(TooMany())
+    handler = TooMany()
+    server = serve(handler)
+    handler.surplus = 98
     (answer,) = server.ask(factories.body(7, [3]))
     assert answer.status == 500
     assert "99 rows" in server.records()[0]["error"]
@@ -209,11 +217,172 @@ def test_missing_member_names_what_is_there(
         serve(TinyRanker())
 
 
-def test_rank_keeps_the_requests_order_for_equal_scores() -> None:
-    ranked = rank(["a", "b", "c", "d"], np.array([0.5, 0.9, 0.5, 0.9], np.float32))
-    assert ranked == Prediction(
-        prediction=["b", "d", "a", "c"], confidence=0.9, scores=[0.5, 0.9, 0.5, 0.9]
+class Planted(TinyRanker):
+    """Does as it is told once it has started."""
+
+    raised: BaseException | None = None
+    stage = ""
+    confidence: Any = None
+
+    def decode(self, request: Request) -> Arrays:
+        self._fault("decode", request.column("item_id"))
+        return super().decode(request)
+
+    def predict(self, inputs: Arrays) -> Arrays:
+        self._fault("predict", inputs["item"].tolist())
+        return super().predict(inputs)
+
+    def encode(self, request: Request, outputs: Arrays) -> Prediction:
+        self._fault("encode", request.column("item_id"))
+        answer = super().encode(request, outputs)
+        if self.confidence is None or 9 not in request.column("item_id"):
+            return answer
+        return msgspec.structs.replace(answer, confidence=self.confidence)
+
+    def _fault(self, stage: str, items: list[int]) -> None:
+        if self.raised is not None and stage == self.stage and 9 in items:
+            raise self.raised
+
+
+@pytest.mark.parametrize("stage", ["decode", "predict", "encode"])
+@pytest.mark.parametrize(
+    "raised",
+    [SystemExit(3), KeyboardInterrupt(), RecursionError(), MemoryError(), GeneratorExit()],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_a_handler_raises_fails_its_request_alone(
+    serve: Callable[[Handler], Server], stage: str, raised: BaseException
+) -> None:
+    handler = Planted()
+    server = serve(handler)
+    handler.stage, handler.raised = stage, raised
+    answers = server.ask(factories.body(7, [3]), factories.body(7, [9]), factories.body(8, [5]))
+    assert [answer.status for answer in answers] == [200, 500, 200]
+    assert answers[2].body["scores"] == pytest.approx(factories.score(8, [5]), abs=1e-6)
+    assert server.records()[1]["error"].startswith(type(raised).__name__)
+
+
+@pytest.mark.parametrize("confidence", [math.nan, math.inf, object(), np.float32(0.5)])
+def test_answer_that_is_no_json_fails_its_request_alone(
+    serve: Callable[[Handler], Server], confidence: Any
+) -> None:
+    handler = Planted()
+    server = serve(handler)
+    handler.confidence = confidence
+    answers = server.ask(factories.body(7, [3]), factories.body(7, [9]), factories.body(8, [5]))
+    assert [answer.status for answer in answers] == [200, 500, 200]
+    assert [record["status"] for record in server.records()] == [200, 500, 200]
+
+
+def test_arrays_of_unequal_rows_do_not_mix_two_requests_up(
+    serve: Callable[[Handler], Server],
+) -> None:
+    class Uneven(TinyRanker):
+        shift = 0
+
+        def decode(self, request: Request) -> Arrays:
+            inputs = dict(super().decode(request))
+            if self.shift and request.user_id == "7":
+                inputs["item"] = inputs["item"][:-1]
+            if self.shift and request.user_id == "8":
+                inputs["item"] = np.append(inputs["item"], inputs["item"][-1:])
+            return inputs
+
+    handler = Uneven()
+    server = serve(handler)
+    handler.shift = 1
+    answers = server.ask(
+        *(factories.body(user, [3, 4]) for user in (7, 8, 9)),
     )
+    assert [answer.status for answer in answers] == [500, 500, 200]
+
+
+def _told(limit_s: float | None, arrived_s: float) -> dict[str, str]:
+    limit = "" if limit_s is None else f";d={limit_s}"
+    return {"x-marloft": f"release=7;version=1.0;t={arrived_s:.6f}{limit}"}
+
+
+def test_request_whose_deadline_has_passed_is_not_predicted(
+    serve: Callable[[Handler], Server],
+) -> None:
+    predicted: list[int] = []
+
+    class Counting(TinyRanker):
+        def predict(self, inputs: Arrays) -> Arrays:
+            predicted.append(len(inputs["user"]))
+            return super().predict(inputs)
+
+    server = serve(Counting())
+    predicted.clear()
+    now = time.time()
+    late, good, forever = server.ask(
+        Sent(body=factories.body(7, [3, 1], request_id="late"), headers=_told(8, now - 9)),
+        Sent(body=factories.body(7, [3]), headers=_told(8, now - 1)),
+        Sent(body=factories.body(7, [3]), headers=_told(None, now - 9)),
+    )
+    assert (late.status, good.status, forever.status) == (504, 200, 200)
+    assert predicted == [2]
+    assert late.headers["x-envoy-ratelimited"] == "1"
+    record = server.records()[0]
+    assert (record["request_id"], record["status"], record["user_id"]) == ("late", 504, "7")
+    assert "deadline passed before prediction" in record["error"]
+    assert record["queue_ms"] >= 9000
+
+
+def test_probe_that_nobody_waits_for_is_not_predicted(server: Server) -> None:
+    del server.handler.model
+    headers = {"x-marloft": f"probe=1;t={time.time() - 2:.6f};d=1"}
+    (answer,) = server.ask(Sent(body=b"", headers=headers))
+    assert answer.status == 504
+
+
+def test_record_has_the_time_of_each_stage_that_was_reached(
+    serve: Callable[[Handler], Server],
+) -> None:
+    class Slow(TinyRanker):
+        pause_s = 0.0
+
+        def predict(self, inputs: Arrays) -> Arrays:
+            time.sleep(self.pause_s)
+            return super().predict(inputs)
+
+    handler = Slow()
+    server = serve(handler)
+    handler.pause_s = 0.05
+    server.ask(factories.body(7, [3, 1, 2]), factories.body(7, [3]), BAD_ROW)
+    first, second, refused = server.records()
+    assert list(first["stages"]) == ["admit", "predict", "compose"]
+    assert first["stages"]["predict"] == second["stages"]["predict"] >= 50
+    assert first["predict_ms"] == pytest.approx(3 * second["predict_ms"], rel=1e-3)
+    assert sum(first["stages"].values()) <= first["latency_ms"] + 0.001
+    assert list(refused["stages"]) == ["admit"]
+
+
+def test_every_golden_request_runs_before_the_first_client_the_largest_first(
+    serve: Callable[[Handler], Server],
+) -> None:
+    rows: list[int] = []
+
+    class Counting(TinyRanker):
+        def predict(self, inputs: Arrays) -> Arrays:
+            rows.append(len(inputs["user"]))
+            return super().predict(inputs)
+
+    serve(Counting())
+    each = sorted((len(g.request["features"]) for g in factories.golden()), reverse=True)
+    assert rows[0] == each[0] == 50
+    assert sorted(rows[:-1], reverse=True) == each
+    assert rows[-1] == sum(each)
+
+
+def test_warm_up_ends_when_its_time_is_over(
+    serve: Callable[[Handler], Server],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("marloft.serving.handler._WARM_UP_S", 0.0)
+    serve(TinyRanker())
+    assert "Warm-up stops after" in caplog.text
 
 
 def test_rejected_carries_the_place_only_for_422() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from marloft.errors import ConfigError
-from marloft.ranker.export import describe_inputs
+from marloft.runtimes.export import describe_arrays
 from marloft.runtimes.tensorrt import Host
 from marloft.training.engine import (
     EngineSettings,
@@ -17,7 +17,7 @@ from marloft.training.engine import (
 
 
 def test_every_input_gets_its_least_usual_and_largest_shape() -> None:
-    inputs = describe_inputs({"user": np.zeros(2, np.int64), "genres": np.zeros((2, 19))})
+    inputs = describe_arrays({"user": np.zeros(2, np.int64), "genres": np.zeros((2, 19))})
     settings = EngineSettings(precision="fp32", min_rows=1, opt_rows=50, max_rows=800)
     assert profile_shapes(inputs, settings) == {
         "user": ((1,), (50,), (800,)),

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from marloft.deploy.cores import available_cores
+from marloft.cores import available_cores
 
 ALL = len(os.sched_getaffinity(0))
 

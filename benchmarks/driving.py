@@ -1,0 +1,182 @@
+"""A steady stream of requests through the gateway, every answer kept, judged against the log."""
+
+import concurrent.futures
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import httpx
+
+from marloft.assignment import arm_of
+from marloft.contract.release import Release, newest_number, read_release
+from marloft.deploy.releases import releases_folder
+from marloft.errors import MarloftError
+from marloft.logs.read import open_log
+
+SLOW_S = 5.0
+_FEATURES = [{"item_id": 50}, {"item_id": 172}, {"item_id": 29}]
+
+
+class Sent(NamedTuple):
+    """One request: when it was sent (seconds since the epoch), how long it took, what came back.
+
+    `status` is 0 when no answer came; `release` is the newest one known to be live when it was
+    sent.
+    """
+
+    sent_s: float
+    took_s: float
+    user: int
+    release: int
+    status: int
+    version: str | None
+    request_id: str | None
+    retry_after: bool
+    detail: str
+
+
+class Driver:
+    """Sends `rate` requests per second from a few threads for as long as its block lasts.
+
+    The schedule is fixed (open loop): a slow answer does not make the next request later, unless
+    all threads wait. `live` is set by the caller whenever a release has become live.
+    """
+
+    def __init__(self, url: str, rate: float, threads: int = 16) -> None:
+        """Drive `url`, the gateway's `/predict`, at `rate` per second."""
+        self._url, self._pause_s, self._threads = url, threads / rate, threads
+        self._stop = threading.Event()
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads)
+        self.live = 0
+        self.sent: list[Sent] = []
+
+    def __enter__(self) -> Self:
+        """Start sending."""
+        self._loops = [self._pool.submit(self._loop, n) for n in range(self._threads)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop sending and wait for the last answers; a thread's own fault is raised here."""
+        self._stop.set()
+        self._pool.shutdown()
+        for loop in self._loops:
+            loop.result()
+
+    def wait_for(self, count: int) -> None:
+        """Return when `count` more requests were answered or have failed."""
+        until = len(self.sent) + count
+        while len(self.sent) < until:
+            time.sleep(0.05)
+
+    def _loop(self, number: int) -> None:
+        user = number
+        with httpx.Client(timeout=30) as client:
+            due = time.monotonic() + number * self._pause_s / self._threads
+            while not self._stop.is_set():
+                time.sleep(max(0.0, due - time.monotonic()))
+                due += self._pause_s
+                user += self._threads
+                self.sent.append(self._ask(client, user))
+
+    def _ask(self, client: httpx.Client, user: int) -> Sent:
+        live, sent_s, started = self.live, time.time(), time.perf_counter()
+        try:
+            response = client.post(self._url, json={"user_id": user, "features": _FEATURES})
+        except httpx.HTTPError as error:
+            took_s = time.perf_counter() - started
+            return Sent(sent_s, took_s, user, live, 0, None, None, False, repr(error))
+        took_s = time.perf_counter() - started
+        status, text = response.status_code, response.text
+        answer = response.json() if status == 200 else {}
+        return Sent(
+            sent_s,
+            took_s,
+            user,
+            live,
+            status,
+            answer.get("model_version"),
+            answer.get("request_id"),
+            "retry-after" in response.headers,
+            "" if status == 200 else text[:200],
+        )
+
+
+class Judge:
+    """Says of each request what was wrong with it, from the log and the releases."""
+
+    def __init__(self, var: Path, model: str) -> None:
+        """Read the log of `model` below `var` once; the driver must have stopped."""
+        self._model = model
+        folder = releases_folder(var)
+        numbers = range(1, newest_number(folder) + 1)
+        self._releases = {number: read_release(folder, number) for number in numbers}
+        with open_log(var) as log:
+            rows = log.connection.execute(
+                "SELECT request_id, release, version, intended_version FROM predictions "
+                "WHERE role = 'answer' AND status = 200"
+            ).fetchall()
+        self._logged = {row[0]: row[1:] for row in rows}
+        self._times = Counter(row[0] for row in rows)
+
+    def fault(self, sent: Sent) -> str | None:
+        """Return the fault in a few words, None for a right answer.
+
+        An answer is right when it came within 5 s, its record is there once, and the version that
+        answered is the one that the release in its record gives to this user; that release must
+        not be older than the one that was live when the request was sent.
+        """
+        if sent.status != 200:
+            return f"status {sent.status}: {sent.detail}"
+        if sent.took_s > SLOW_S:
+            return f"took {sent.took_s:.1f} s"
+        if self._times[sent.request_id or ""] != 1:
+            return f"{self._times[sent.request_id or '']} records"
+        number, version, intended = self._logged[sent.request_id or ""]
+        if number is None or number < sent.release:
+            return f"answered by release {number}, {sent.release} was live"
+        meant = assigned(self._releases[number], self._model, sent.user)
+        if not (version == intended == meant and sent.version == f"v{meant}"):
+            return f"v{meant} was meant, {intended} intended, {version} logged, {sent.version} said"
+        return None
+
+    def lost(self, sent: Iterable[Sent]) -> int:
+        """Return how many requests were answered 200 and are not in the log exactly once."""
+        return sum(self._times[s.request_id or ""] != 1 for s in sent if s.status == 200)
+
+
+def assigned(release: Release, model: str, user: int) -> str:
+    """Return the version that a release gives to a user."""
+    released = release.models[model]
+    if released.allocation is None:
+        return released.default
+    arm = arm_of(released.allocation, str(user))
+    return next(a.version for a in released.allocation.arms if a.name == arm)
+
+
+def faults(judge: Judge, sent: Sequence[Sent]) -> dict[str, int]:
+    """Return the faults of an act and how often each was seen, the commonest first."""
+    found = Counter(fault for s in sent if (fault := judge.fault(s)) is not None)
+    return dict(found.most_common())
+
+
+def away_s(sent: Sequence[Sent]) -> float:
+    """Return the seconds from the first request that failed to the last, 0 when none did."""
+    failed = [s for s in sent if s.status != 200]
+    if not failed:
+        return 0.0
+    return max(s.sent_s + s.took_s for s in failed) - min(s.sent_s for s in failed)
+
+
+def percentiles_ms(sent: Sequence[Sent]) -> Mapping[str, float]:
+    """Return p50 and p99 in ms and the longest answer in s; raises MarloftError for no answers."""
+    took = sorted(s.took_s for s in sent)
+    if not took:
+        raise MarloftError("no request was sent; is the gateway's port right?")
+    return {
+        "p50_ms": round(took[len(took) // 2] * 1e3, 2),
+        "p99_ms": round(took[int(len(took) * 0.99)] * 1e3, 2),
+        "max_s": round(took[-1], 3),
+    }

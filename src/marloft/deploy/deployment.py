@@ -36,7 +36,8 @@ class ModelPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `experiment` is the path of an `experiment.yaml`, relative to the deployment file: its users
     are split over its arms. `rollout` is how another default gets its traffic, at once without
-    it; `guardrails` are what it is watched for.
+    it; `guardrails` are what it is watched for. `aliases` name versions for commands, as
+    `ranker@champion`.
     """
 
     versions: dict[Version, SettingsOverride]
@@ -44,6 +45,7 @@ class ModelPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     experiment: str | None = None
     rollout: RolloutPlan | None = None
     guardrails: Guardrails = Guardrails()
+    aliases: dict[Name, Version] = {}
 
 
 class Deployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +68,13 @@ def read_deployment(path: Path) -> Deployment:
             raise ConfigError(
                 f"{path}: models.{name}.default {plan.default!r} is not among its versions.{hint}"
             )
+        for alias, version in plan.aliases.items():
+            if version not in plan.versions:
+                hint = nearest(version, plan.versions)
+                raise ConfigError(
+                    f"{path}: models.{name}.aliases.{alias} {version!r} is not among its "
+                    f"versions.{hint}"
+                )
         _check_p99(path, name, plan.guardrails.p99_ms)
     return deployment
 

@@ -127,6 +127,13 @@ def test_abandon_keeps_a_version_that_was_deployed_before() -> None:
     assert "2.0" not in abandon(begin(model("1.0"), wanted, PLAN)).versions
 
 
+def test_alias_of_a_version_that_leaves_goes_with_it() -> None:
+    wanted = model("2.0", "1.0", aliases={"champion": "1.0", "challenger": "2.0"})
+    ramp = begin(model("1.0"), wanted, PLAN)
+    assert ramp.aliases == goal(ramp).aliases == wanted.aliases
+    assert abandon(ramp).aliases == {"champion": "1.0"}
+
+
 def test_abandon_ends_an_experiment_with_its_control() -> None:
     running = model("1.0", "2.0", allocation=experiment("1.0", "2.0"))
     assert abandon(running) == model("1.0", "2.0")

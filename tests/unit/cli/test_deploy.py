@@ -73,7 +73,7 @@ def test_plan_exits_by_whether_there_is_something_to_do(project: Path, marloft: 
 
 def test_plan_shows_what_a_rollback_superseded(project: Path, marloft: Marloft) -> None:
     (project / "deployment.yaml").write_text(STEPPED)
-    assert "No `marloft serve` runs here" in marloft("apply")
+    assert "No `marloft serve` runs on var" in marloft("apply")
     assert "release 3 written: rollback of the roll-out" in marloft("rollback")
     assert "would refuse" in marloft("plan", code=2)
     assert "superseded" in marloft("apply", code=2)

@@ -21,6 +21,7 @@ VERBS = [
     "experiment design",
     "experiment size",
     "fairness audit",
+    "gc",
     "golden record",
     "history",
     "keys new",

@@ -54,7 +54,7 @@ class FaultyHandler(Handler):
 
     def predict(self, inputs: Arrays) -> Arrays:
         if planted("slow"):
-            time.sleep(2)
+            time.sleep(5)
         outputs = super().predict(inputs)
         return {"score": outputs["score"] * 0.9} if planted("wrong") else outputs
 
@@ -75,6 +75,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = template.replace('version: "1.0"', f'version: "{version}"')
         if version != "1.0":
             text = text.replace("handlers/ranker.py", "handlers/faulty.py")
+            text = text.replace("response_timeout_s: 3", "response_timeout_s: 20")
         (folder / "archive_configs" / f"ranker-{version}.yaml").write_text(text)
     configure(folder, DEPLOYMENT % ('"1.0": {}', "1.0"))
     decide(folder, "1.0")
@@ -87,9 +88,9 @@ def serving(project: Path) -> Iterator[Serving]:
         yield running
 
 
-def decide(project: Path, default: str, *others: str) -> int:
+def decide(project: Path, default: str, *others: str, settings: str = "") -> int:
     """Write the next release directly, without waiting for it; return its number."""
-    versions = ", ".join(f'"{version}": {{}}' for version in (default, *others))
+    versions = ", ".join(f'"{version}": {{{settings}}}' for version in (default, *others))
     (project / "deployment.yaml").write_text(DEPLOYMENT % (versions, default))
     release = releases.apply(
         project / "deployment.yaml", project / "model_store", project / "var", force=True
@@ -171,16 +172,40 @@ def test_a_version_leaves_only_after_its_last_answer(serving: Serving, project: 
             time.sleep(0.5)
             number = decide(project, "1.0")
             until(lambda: is_live(project, number))
+            assert not slow.done()
             assert slow.result().status_code == 200
+            answered_s = time.monotonic()
     finally:
         (project / "var" / "slow").unlink()
     serving.wait_for("unregister ranker 3.0")
+    # By count: by time alone it would be the 41 s that a request of this version may last.
+    assert time.monotonic() - answered_s < 15
     lines = (project / "var" / "events.jsonl").read_bytes().splitlines()
     events = [msgspec.json.decode(line) for line in lines]
     (removed,) = [e for e in events if e["event"] == "unregister" and e["version"] == "3.0"]
     assert removed["in_flight"] == 0
     served = [e["time"] for e in events if e["event"] == "routes"][-1]
     assert removed["time"] > served
+
+
+def test_scaling_under_load_loses_no_request(serving: Serving, project: Path) -> None:
+    with Driver(serving, 50) as driver:
+        for workers in (2, 1):
+            number = decide(project, "1.0", settings=f"workers: {workers}")
+            serving.wait_for(f"scale ranker 1.0 to {workers}")
+            until(lambda number=number: is_live(project, number))  # type: ignore[misc]
+            time.sleep(3)
+    assert {asked.status for asked in driver.asked} == {200}
+
+
+def test_a_batch_size_that_cannot_change_at_run_time_is_said(
+    serving: Serving, project: Path
+) -> None:
+    number = decide(project, "1.0", settings="batch_size: 4")
+    until(lambda: is_live(project, number))
+    assert "batch_size 16, release" in (live(project).complaint or "")
+    back = decide(project, "1.0")
+    until(lambda: is_live(project, back) and live(project).complaint is None)
 
 
 def test_a_changed_archive_is_not_loaded_again(serving: Serving, project: Path) -> None:

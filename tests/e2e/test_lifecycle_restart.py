@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
+import msgspec
 import psutil
 import pytest
 
 from marloft.contract.live import Live, live_path
 from marloft.deploy.process import ProcessRecord
-from marloft.files import read_json
+from marloft.deploy.workflows import pack_workflow
+from marloft.files import read_json, write_json
 from tests import factories
 from tests.e2e.running import Driver, Serving, configure, marloft
 
@@ -32,9 +35,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     factories.write_project(folder)
     for config in (folder / "archive_configs").glob("*.yaml"):
-        if config.name != "ranker_v1.yaml":
+        if config.stem not in ("ranker_v1", "ranker_v2", "feed_ab_assign", "feed_ab_select"):
             config.unlink()
     configure(folder, DEPLOYMENT)
+    pack_workflow(folder / "workflows" / "feed_ab" / "workflow.yaml", folder / "model_store")
     marloft(folder, "apply")
     return folder
 
@@ -156,11 +160,29 @@ def test_a_damaged_release_leaves_what_serves(serving: Serving, project: Path) -
     until(lambda: live(project).live and live(project).complaint is None, 10)
 
 
+def test_workflows_are_registered_again(serving: Serving, project: Path) -> None:
+    fields = msgspec.json.decode((project / "var" / "releases" / "000001.json").read_bytes())
+    fields |= {"release": 2, "workflows": ["feed_ab"]}
+    write_json(project / "var" / "releases" / "000002.json", fields)
+    serving.wait_for("release 2 is live")
+    url = f"http://127.0.0.1:{serving.ports.inference}/wfpredict/feed_ab"
+
+    def answers() -> bool:
+        response = httpx.post(url, json=factories.body(7, [3, 1, 2]), timeout=30)
+        return response.status_code == 200 and "prediction" in response.json()
+
+    assert answers()
+    before = serving.console.read_text().count("register workflow feed_ab")
+    kill_torchserve(project)
+    until(lambda: serving.console.read_text().count("register workflow feed_ab") > before, 60)
+    assert answers()
+
+
 def test_a_stop_ends_what_was_taken_over(serving: Serving, project: Path) -> None:
     serving.process.kill()
     serving.process.wait()
     serving.start()
-    serving.wait_for("release 1 is live")
+    serving.wait_for("release 2 is live")
     processes = [process_of(project, name) for name in ("torchserve", "envoy", "exporter")]
     assert serving.stop(signal.SIGTERM) == 0
     assert not [process for process in processes if process.is_running()]

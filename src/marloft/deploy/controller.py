@@ -112,6 +112,11 @@ class Controller:
             live_path(self._project.var).unlink(missing_ok=True)
             self.torchserve_ended(None)
             return
+        before = self._before()
+        served = before.models.values() if before is not None else ()
+        self._longest_s = max(self._longest_s, *map(longest_request_s, (release, *served)))
+        # The earlier controller may have changed the routes a moment before it ended.
+        self._in_flight.routes_changed(self._longest_s + DRAIN_GRACE_S)
         deadline = time.monotonic() + _ADOPT_S
         while time.monotonic() < deadline and not self._all_asked(release):
             time.sleep(_WAKE_EVERY_S)

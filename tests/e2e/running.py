@@ -145,13 +145,17 @@ class Serving:
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.ports.gateway}", timeout=30)
         self.console = project / "serve.log"
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Start the child; its console begins anew."""
         command = [str(MARLOFT), "serve", "--port-offset", str(self.ports.offset)]
         command += self.options
         with self.console.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.project, stdout=log, stderr=subprocess.STDOUT
             )
+
+    def __enter__(self) -> Self:
+        self.start()
         try:
             self.wait_for("release 1 is live")
         except BaseException:

@@ -11,6 +11,7 @@ from marloft.cli import (
     experiment,
     fairness,
     golden,
+    inspect,
     monitoring,
     scaffold,
 )
@@ -34,7 +35,9 @@ app.command()(deploy.apply)
 app.command()(deploy.promote)
 app.command()(deploy.rollback)
 app.command()(deploy.serve)
+app.command()(inspect.inspect)
 app.command()(monitoring.metrics)
+app.command()(scaffold.adopt)
 app.command()(scaffold.new)
 
 

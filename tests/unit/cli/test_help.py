@@ -12,6 +12,7 @@ from marloft.cli import app
 from tests.factories import REPOSITORY
 
 VERBS = [
+    "adopt",
     "apply",
     "card",
     "data fetch",
@@ -22,6 +23,7 @@ VERBS = [
     "experiment size",
     "fairness audit",
     "golden record",
+    "inspect",
     "metrics",
     "new",
     "pack",

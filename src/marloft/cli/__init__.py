@@ -11,6 +11,7 @@ from marloft.cli import (
     experiment,
     fairness,
     golden,
+    inspect,
     log,
     monitoring,
     scaffold,
@@ -46,7 +47,9 @@ app.command()(status.status)
 app.command(name="list")(status.list_archives)
 app.command()(status.gc)
 app.command()(status.history)
+app.command()(inspect.inspect)
 app.command()(monitoring.metrics)
+app.command()(scaffold.adopt)
 app.command()(scaffold.new)
 
 

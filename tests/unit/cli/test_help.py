@@ -12,6 +12,7 @@ from marloft.cli import app
 from tests.factories import REPOSITORY
 
 VERBS = [
+    "adopt",
     "apply",
     "card",
     "data fetch",
@@ -24,6 +25,7 @@ VERBS = [
     "gc",
     "golden record",
     "history",
+    "inspect",
     "keys new",
     "list",
     "log export",

@@ -17,6 +17,7 @@ from marloft.deploy.ports import Exposure, Ports, check_free
 from marloft.deploy.process import ManagedProcess
 from marloft.deploy.project import Project, Report
 from marloft.deploy.releases import releases_folder
+from marloft.deploy.retention import delete_old_segments
 from marloft.deploy.torchserve import TorchServe
 from marloft.errors import ServingError
 
@@ -59,8 +60,8 @@ def serve(
         exporter.end_earlier()
         adopted = [process for process in (server, gateway) if _adopt(process, report)]
         check_free(ports, exposure, held=_held(ports, adopted))
-        # RolloutWatch and retention are handed over here.
-        controller = Controller(project, ports, report)
+        # RolloutWatch is handed over here.
+        controller = Controller(project, ports, report, retain=delete_old_segments)
         stack.callback(controller.close)
         # Before TorchServe starts: an adopted gateway would lead to models that it lacks.
         controller.start(release, running=server in adopted)

@@ -3,12 +3,10 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from msgspec import structs
 
 from marloft.contract.live import Live, WatchState, live_path
-from marloft.contract.policy import LogPolicy
 from marloft.contract.release import Release, ReleasedVersion, newest_number, read_release
 from marloft.deploy.acting import Hands
 from marloft.deploy.admission import Admission
@@ -32,6 +30,7 @@ from marloft.deploy.reconcile import (
     wanted,
 )
 from marloft.deploy.releases import releases_folder
+from marloft.deploy.retention import Retention
 from marloft.deploy.telling import drift, summary
 from marloft.deploy.watching import NoWatch, Watch
 from marloft.deploy.workflows import WorkflowApi
@@ -42,12 +41,10 @@ _LOOK_EVERY_S = 2.0
 _WATCH_EVERY_S = 1.0
 _CHANGING_EVERY_S = 0.2
 _WAKE_EVERY_S = 0.1
-_RETAIN_EVERY_S = 3600.0
 # How long versions that already run may take to give their golden answers to a new controller.
 _ADOPT_S = 10.0
 # What a request may last beyond the gateway's limit, until TorchServe has dropped it.
 DRAIN_GRACE_S = 1.0
-Retain = Callable[[Path, LogPolicy], object]
 
 
 class Controller:
@@ -60,7 +57,6 @@ class Controller:
         report: Report,
         *,
         watch: Watch | None = None,
-        retain: Retain | None = None,
     ) -> None:
         """Connect to TorchServe and the gateway, lazily.
 
@@ -69,10 +65,10 @@ class Controller:
             ports: where TorchServe and the gateway listen.
             report: tells people.
             watch: judges roll-outs and experiments, by default nobody.
-            retain: called with the state folder and the log's policy once an hour.
         """
         self._project, self._report = project, report
-        self._watch, self._retain = watch or NoWatch(), retain
+        self._watch = watch or NoWatch()
+        self._retention = Retention(project.var)
         self._api, self._workflows = ManagementApi(ports.management), WorkflowApi(ports.management)
         self._gate, self._in_flight = Gate(ports.inference), InFlight(ports.envoy_admin)
         self._admission = Admission(self._gate, project.store, project.worker_log)
@@ -86,7 +82,6 @@ class Controller:
         self._complaint: str | None = None
         self._live: Live | None = None
         self._longest_s = 0.0
-        self._retained_at = -_RETAIN_EVERY_S
 
     def close(self) -> None:
         """Close the connections."""
@@ -150,7 +145,7 @@ class Controller:
     def _step(self) -> str | None:
         """Look, act, tell; return what is wrong without being an error."""
         release, damage = self._newest()
-        self._housekeep(release)
+        self._retention.step()
         observed, in_force = self._look(release)
         left = leftovers(release, observed, in_force)
         observed = structs.replace(observed, drained=self._in_flight.drained(left))
@@ -258,13 +253,6 @@ class Controller:
             for key, found in observed.registered.items()
             if key in versions
         )
-
-    def _housekeep(self, release: Release) -> None:
-        """Have old log segments deleted, once an hour."""
-        if self._retain is None or time.monotonic() - self._retained_at < _RETAIN_EVERY_S:
-            return
-        self._retained_at = time.monotonic()
-        self._retain(self._project.var, release.log)
 
     def _announce(self, release: Release, is_live: bool, refused: Mapping[Key, str]) -> None:
         if is_live and self._announced != release.release:

@@ -28,6 +28,9 @@ def differences(before: Said | None, after: Said) -> list[str]:
         lines.append(f"default model: {before.default_model} → {after.default_model}")
     for name in sorted({*old, *after.models}):
         lines += [f"{name}: {text}" for text in _model(old.get(name), after.models.get(name))]
+    was = before.workflows if before is not None else []
+    lines += [f"workflow {name}: starts" for name in after.workflows if name not in was]
+    lines += [f"workflow {name}: ends" for name in was if name not in after.workflows]
     log = before.log if before is not None else LogPolicy()
     return lines + [f"log: {text}" for text in _fields(log, after.log)]
 

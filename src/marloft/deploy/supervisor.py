@@ -1,6 +1,7 @@
 """`marloft serve`: keeps TorchServe and the gateway running until told to stop."""
 
 import fcntl
+import functools
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,9 +17,9 @@ from marloft.deploy.keeping import Keeper
 from marloft.deploy.ports import Exposure, Ports, check_free
 from marloft.deploy.process import ManagedProcess
 from marloft.deploy.project import Project, Report
-from marloft.deploy.releases import releases_folder
-from marloft.deploy.retention import delete_old_segments
+from marloft.deploy.releases import move, releases_folder
 from marloft.deploy.torchserve import TorchServe
+from marloft.deploy.watch import RolloutWatch
 from marloft.errors import ServingError
 
 __all__ = ["Project", "exclusive", "serve"]
@@ -60,8 +61,9 @@ def serve(
         exporter.end_earlier()
         adopted = [process for process in (server, gateway) if _adopt(process, report)]
         check_free(ports, exposure, held=_held(ports, adopted))
-        # RolloutWatch is handed over here.
-        controller = Controller(project, ports, report, retain=delete_old_segments)
+        watch = RolloutWatch(project.var, ports.envoy_admin, functools.partial(move, project.var))
+        stack.callback(watch.close)
+        controller = Controller(project, ports, report, watch=watch)
         stack.callback(controller.close)
         # Before TorchServe starts: an adopted gateway would lead to models that it lacks.
         controller.start(release, running=server in adopted)

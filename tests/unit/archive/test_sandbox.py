@@ -96,7 +96,8 @@ def test_time_runs_out_for_it_and_its_children(tmp_path: Path) -> None:
 
 
 def test_what_it_leaves_running_is_told_and_ended(tmp_path: Path) -> None:
-    code = "import os, time\nif os.fork() == 0:\n    os.setsid(); time.sleep(0.9); open('alive', 'w')\n"
+    child = "os.setsid(); time.sleep(0.9); open('alive', 'w')"
+    code = f"import os, time\nif os.fork() == 0: {child}"
     outcome = _run(tmp_path, code)
     assert outcome.status == 0
     assert outcome.left

@@ -20,6 +20,7 @@ ALONE = (
 )
 VERBATIM = {
     "docs/api.md": "tests/e2e/test_api_page.py",
+    "docs/new.md": "tests/e2e/test_new.py",
     "docs/stock-torchserve.md": "tests/e2e/test_stock_torchserve.py",
 }
 # Command → the file that runs it, and the words by which that file does.

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from marloft.archive.build import build as pack
+    from marloft.archive.export import describe_export
+    from marloft.archive.record import record_golden
     from marloft.archive.verify import verify
 
 __version__ = "0.1.0"
-__all__ = ["pack", "verify"]
+__all__ = ["describe_export", "pack", "record_golden", "verify"]
 
 _HOMES = {
+    "describe_export": ("marloft.archive.export", "describe_export"),
+    "record_golden": ("marloft.archive.record", "record_golden"),
     "pack": ("marloft.archive.build", "build"),
     "verify": ("marloft.archive.verify", "verify"),
 }

@@ -274,8 +274,9 @@ def test_line_that_is_not_printed_is_noticed() -> None:
 
 @pytest.mark.parametrize("text", ["marloft aply", "false | cat", "marloft serve"])
 def test_command_that_fails_is_noticed(tmp_path: Path, text: str) -> None:
-    commands = [Command("docs/new.md", n, each, (), "") for n, each in enumerate((text, "true"))]
+    texts = enumerate((text, "true"))
+    commands = [Command("docs/unknown.md", n, each, (), "") for n, each in texts]
     session = run(activate(tmp_path), commands, limit_s=60)
-    assert session.failed == "docs/new.md:0"
-    with pytest.raises(AssertionError, match=r"docs/new\.md:1 was not reached"):
+    assert session.failed == "docs/unknown.md:0"
+    with pytest.raises(AssertionError, match=r"docs/unknown\.md:1 was not reached"):
         check(commands[1:], session)

@@ -13,6 +13,8 @@ import pytest
 from marloft.assignment import arm_of
 from marloft.contract.records import PredictionRecord
 from marloft.contract.release import read_release
+from marloft.deploy.routed import Routed
+from marloft.deploy.status import look, read_status
 from tests import factories
 from tests.e2e.running import Driver, Serving, configure, marloft, records
 
@@ -61,7 +63,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 def go_live(serving: Serving, *verb: str) -> int:
     """Run a command that writes a release; return its number when it is live."""
-    said = marloft(serving.project, *verb)
+    said = marloft(serving.project, *verb, "--no-wait")
     number = int(said.split("release ")[1].split()[0])
     serving.wait_for(f"release {number} is live")
     return number
@@ -106,6 +108,20 @@ def test_arms_in_answers_and_log_are_the_assigned_ones(serving: Serving, name: s
         weight = SPLITS[name][list(VERSIONS).index(meant[user])]
         assert record.propensity == pytest.approx(weight / sum(SPLITS[name]))
     assert len(set(meant.values())) == 2
+
+
+def test_status_reads_back_what_torchserve_and_the_gateway_run(serving: Serving) -> None:
+    write_split(serving.project, "read_back", (90, 10))
+    release = go_live(serving, "apply")
+    found = look(serving.project / "var", serving.ports)
+    assert found.routed is not None
+    ranker = Routed(
+        release=release, default="1.0", arms={"1.0": 90, "1.1": 10}, pinned=["1.0", "1.1"]
+    )
+    assert found.routed == {"ranker": ranker}
+    status = read_status(serving.project / "var", serving.ports)
+    assert [line for line in status.drift if "marloft serve" not in line] == []
+    assert {each.workers for each in status.versions} == {"ready"}
 
 
 def test_pinned_requests_and_requests_without_a_user_are_outside(serving: Serving) -> None:

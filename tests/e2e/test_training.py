@@ -220,7 +220,7 @@ def test_benchmark_measures_every_form_and_notes_how(two_processes: Path, export
     same = [row.test_auc for row in found.rows if row.artifact != "student.onnx"]
     assert same == pytest.approx([auc] * len(same), abs=2e-3)
     assert "--quick" in found.command
-    assert found.headline in run.stdout
+    assert str(found.headline) in run.stdout
     table = recipe("benchmark", "--table", out)
     assert table.stdout == to_markdown(found)
 

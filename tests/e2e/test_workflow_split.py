@@ -106,8 +106,8 @@ class Server:
 
     def threads(self) -> int:
         """Return how many threads TorchServe's own process has."""
-        assert self.torchserve._process is not None
-        family = psutil.Process(self.torchserve._process.pid).children(recursive=True)
+        assert self.torchserve.pid is not None
+        family = psutil.Process(self.torchserve.pid).children(recursive=True)
         (java,) = [process for process in family if process.name() == "java"]
         return int(java.num_threads())
 

@@ -76,13 +76,13 @@ def test_option_that_is_no_default_of_the_recipe_is_noticed() -> None:
 def test_command_that_nothing_runs_is_noticed_with_its_place(fence: str) -> None:
     line = "marloft promote   # goes live"
     prompt = "$ " if fence == "console" else ""
-    found = commands("docs/new.md", f"# New\n\n```{fence}\n{prompt}{line}\n```\n")
+    found = commands("docs/unknown.md", f"# New\n\n```{fence}\n{prompt}{line}\n```\n")
     (complaint,) = complaints(found)
-    assert complaint.startswith("docs/new.md:4: no test runs `marloft promote`;")
+    assert complaint.startswith("docs/unknown.md:4: no test runs `marloft promote`;")
 
 
 def test_mark_covers_the_block_below_it_alone() -> None:
-    first, second = commands("docs/new.md", MARKED + MARKED.split("\n", 1)[1])
+    first, second = commands("docs/unknown.md", MARKED + MARKED.split("\n", 1)[1])
     assert run_by(first) == "needs a cluster"
     assert len(complaints([first, second])) == 1
 
@@ -104,7 +104,7 @@ def test_console_block_is_read_as_commands_with_what_they_print() -> None:
 
 def test_python_block_is_one_command_and_a_picture_none() -> None:
     text = "```python\nprint(1)\n```\n\n```\nmarloft pack ──► x.mar\n```\n"
-    (command,) = commands("docs/new.md", text)
+    (command,) = commands("docs/unknown.md", text)
     assert command.text == "python - <<'PY'\nprint(1)\nPY"
 
 

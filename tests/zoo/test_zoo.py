@@ -75,8 +75,8 @@ def test_animal_gets_into_no_release(animal: Animal, zoo: Keeper, tmp_path: Path
 
 def test_good_archive_gets_into_a_release(zoo: Keeper, tmp_path: Path) -> None:
     (tmp_path / "deployment.yaml").write_text(DEPLOYMENT)
-    models = resolve(tmp_path / "deployment.yaml", zoo.good.parent).models
-    assert models["ranker"].versions["1.0"].sha256 == verify(zoo.good).sha256
+    wanted = resolve(tmp_path / "deployment.yaml", zoo.good.parent)
+    assert wanted.models["ranker"].versions["1.0"].sha256 == verify(zoo.good).sha256
 
 
 def test_good_archive_with_signature_and_audit_passes_the_strictest_policy(

@@ -45,19 +45,28 @@ def compiled(schema: RowSchema) -> "msgspec.json.Decoder[list[Any]]":
 def difference(expected: dict[str, Any], answer: dict[str, Any], tolerance: float) -> str | None:
     """Return in words how an answer differs from the golden one, None when it is the same.
 
-    Numbers may differ by `tolerance`. A ranking may swap entries whose golden scores are closer
-    than twice that, since each of the two may have moved by it.
+    Numbers may differ by `tolerance`. A ranking, which has each entry once, may swap entries whose
+    golden scores are closer than twice that, since each of the two may have moved by it.
     """
     for field, wanted in expected.items():
         if field not in answer:
             return f"{field} is missing"
-        if field == "prediction" and isinstance(wanted, list) and "scores" in expected:
+        if field == "prediction" and _is_ranking(wanted, expected.get("scores")):
             found = _misranked(wanted, answer[field], expected["scores"], 2 * tolerance)
         else:
             found = _differs(wanted, answer[field], tolerance)
         if found is not None:
             return f"{field}: {found}"
     return None
+
+
+def _is_ranking(prediction: Any, scores: Any) -> bool:
+    """Whether a prediction orders one entry per score; labels of rows repeat or are too few."""
+    return (
+        isinstance(prediction, list)
+        and isinstance(scores, list)
+        and len(prediction) == len(scores) == len(set(map(repr, prediction)))
+    )
 
 
 def _differs(wanted: Any, got: Any, tolerance: float) -> str | None:

@@ -3,7 +3,20 @@
 import typer
 
 from marloft import __version__
-from marloft.cli import archive, card, data, deploy, experiment, fairness, log, monitoring, trust
+from marloft.cli import (
+    archive,
+    card,
+    data,
+    deploy,
+    experiment,
+    fairness,
+    golden,
+    log,
+    monitoring,
+    scaffold,
+    status,
+    trust,
+)
 from marloft.errors import reported
 
 app = typer.Typer(
@@ -18,16 +31,22 @@ app.add_typer(experiment.app, name="experiment")
 app.add_typer(fairness.app, name="fairness")
 app.add_typer(log.app, name="log")
 app.add_typer(trust.keys, name="keys")
+app.add_typer(golden.app, name="golden")
 app.command()(archive.pack)
 app.command()(archive.verify)
 app.command()(trust.sign)
 app.command()(card.card)
+app.command()(deploy.plan)
 app.command()(deploy.apply)
 app.command()(deploy.promote)
 app.command()(deploy.rollback)
 app.command()(deploy.serve)
 app.command("trace")(log.trace_request)
+app.command()(status.status)
+app.command(name="list")(status.list_archives)
+app.command()(status.history)
 app.command()(monitoring.metrics)
+app.command()(scaffold.new)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,6 +1,7 @@
-"""`marloft apply`, `marloft serve`: decide what is live, and keep it so."""
+"""`marloft plan`, `apply`, `promote`, `rollback`, `serve`: decide what is live, keep it so."""
 
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -10,29 +11,77 @@ import typer
 
 from marloft.contract.release import Release
 from marloft.deploy import releases
+from marloft.deploy.follow import follow, next_steps
+from marloft.deploy.plan import Plan, make_plan, warnings_of
 from marloft.deploy.ports import LOOPBACK, Exposure, Ports
 from marloft.deploy.supervisor import Project
 from marloft.deploy.supervisor import serve as run_until_stopped
+from marloft.files import to_json
 
 StoreOption = Annotated[Path, typer.Option("--store", help="The model store.")]
 VarOption = Annotated[
     Path, typer.Option("--var", envvar="MARLOFT_VAR", help="Where releases and logs lie.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DeploymentArgument = Annotated[Path, typer.Argument(help="What should be live.")]
+ReassignOption = Annotated[
+    bool, typer.Option("--reassign", help="Let new weights move users in any way.")
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Take a file that a rollback superseded.")
+]
+NoRolloutOption = Annotated[
+    bool, typer.Option("--no-rollout", help="Let another default take over at once.")
+]
+WaitOption = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Wait until a running `marloft serve` has it live.")
+]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", min=0, help="Seconds to wait; exit status 1 after them.")
+]
 DEPLOYMENT = Path("deployment.yaml")
 STORE = Path("model_store")
 VAR = Path("var")
+TIMEOUT_S = 120.0
+SOMETHING_TO_DO = 3
+
+
+def plan(
+    deployment: DeploymentArgument = DEPLOYMENT,
+    store: StoreOption = STORE,
+    var: VarOption = VAR,
+    reassign: ReassignOption = False,
+    force: ForceOption = False,
+    no_rollout: NoRolloutOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what `marloft apply` would change, and write nothing.
+
+    Example: marloft plan deployment.yaml
+
+    Exit status 0: nothing to do, 3: something to do, 2: apply would refuse.
+    Read on: docs/serving.md.
+    """
+    found = make_plan(deployment, store, var, reassign=reassign, force=force, no_rollout=no_rollout)
+    if json:
+        sys.stdout.buffer.write(to_json(found))
+    else:
+        _show(found)
+    if found.refused is not None:
+        raise typer.Exit(2)
+    if found.changes:
+        raise typer.Exit(SOMETHING_TO_DO)
 
 
 def apply(
-    deployment: Annotated[Path, typer.Argument(help="What should be live.")] = DEPLOYMENT,
+    deployment: DeploymentArgument = DEPLOYMENT,
     store: StoreOption = STORE,
     var: VarOption = VAR,
-    reassign: Annotated[
-        bool, typer.Option("--reassign", help="Let new weights move users in any way.")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Apply a file that a rollback superseded.")
-    ] = False,
+    reassign: ReassignOption = False,
+    force: ForceOption = False,
+    no_rollout: NoRolloutOption = False,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = TIMEOUT_S,
 ) -> None:
     """Check deployment.yaml and its archives, and write the next release.
 
@@ -40,11 +89,13 @@ def apply(
 
     A running `marloft serve` brings it live. Read on: docs/serving.md.
     """
-    release = releases.apply(deployment, store, var, reassign=reassign, force=force)
+    release = releases.apply(
+        deployment, store, var, reassign=reassign, force=force, no_rollout=no_rollout
+    )
     if release is None:
         typer.echo("nothing to do: the newest release already says so.")
         return
-    _announce(release)
+    _announce(release, var, wait, timeout)
 
 
 def promote(
@@ -55,32 +106,59 @@ def promote(
         str | None, typer.Option(help="The winner, when there are several treatments.")
     ] = None,
     var: VarOption = VAR,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = TIMEOUT_S,
 ) -> None:
-    """End an experiment: its treatment becomes the default version.
+    """End an experiment or a roll-out: its version becomes the default at once.
 
     Example: marloft promote ranker --version 2.0
 
     Read on: docs/serving.md.
     """
-    _announce(releases.promote(var, model, version))
+    _announce(releases.promote(var, model, version), var, wait, timeout)
 
 
 def rollback(
     to: Annotated[int | None, typer.Option(help="The release to go back to.")] = None,
     store: StoreOption = STORE,
     var: VarOption = VAR,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = TIMEOUT_S,
 ) -> None:
-    """Go back to the release before, or to an earlier one, as a new release.
+    """End a roll-out, or go back to the release before or an earlier one, as a new release.
 
     Example: marloft rollback --to 3
 
     Read on: docs/serving.md.
     """
-    _announce(releases.rollback(var, store, to))
+    _announce(releases.rollback(var, store, to), var, wait, timeout)
 
 
-def _announce(release: Release) -> None:
+def _announce(release: Release, var: Path, wait: bool, timeout_s: float) -> None:
     typer.echo(f"release {release.release} written: {release.reason}.")
+    for text in warnings_of(releases.releases_folder(var), release.release):
+        typer.echo(f"warning: {text}", err=True)
+    if not wait:
+        return
+    if not follow(var, release, lambda text: typer.echo(f"  {text}"), timeout_s=timeout_s):
+        typer.echo("No `marloft serve` runs here; the next one brings it live.")
+        return
+    typer.echo(f"release {release.release} is live.")
+    for line in next_steps(release):
+        typer.echo(line)
+
+
+def _show(found: Plan) -> None:
+    if not found.changes:
+        typer.echo(f"nothing to do: release {found.newest} already says so.")
+    for line in found.changes:
+        typer.echo(line)
+    for text in found.warnings:
+        typer.echo(f"warning: {text}")
+    if found.refused is not None:
+        typer.echo(f"`marloft apply` would refuse: {found.refused}", err=True)
+    elif found.changes:
+        typer.echo(f"`marloft apply` would write release {found.newest + 1}.")
 
 
 def serve(

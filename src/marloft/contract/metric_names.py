@@ -34,8 +34,10 @@ SKIPPED_BYTES = "marloft_live_skipped_bytes_total"
 GATEWAY_STAT_PREFIX = "marloft_gateway"
 GATEWAY_LATENCY_STAT = "latency_microseconds"
 GATEWAY_REQUESTS_STAT = "requests"
+GATEWAY_IN_FLIGHT_STAT = "in_flight"
 GATEWAY_LATENCY = "envoy_marloft_gateway_latency_microseconds"
 GATEWAY_REQUESTS = "envoy_marloft_gateway_requests"
+GATEWAY_IN_FLIGHT = "envoy_marloft_gateway_in_flight"
 GATEWAY_LATENCY_BUCKETS_US = (
     *(500, 1_000, 2_000, 3_000, 5_000, 7_500, 10_000, 15_000, 20_000, 30_000, 50_000),
     *(75_000, 100_000, 150_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000),

@@ -93,7 +93,9 @@ class RouteFacts(Struct, frozen=True, kw_only=True):
 
     `arrived_s` is the time of arrival at the gateway in seconds since the epoch, `limit_s` how long
     the gateway waits for an answer from then on, all tries together. All fields are None for a
-    request that came without a gateway.
+    request that came without a gateway. A `probe` asks whether a prediction would go through; a
+    `check` is a golden request of the controller's, answered as any other. Neither is traffic, so
+    neither is logged or counted.
     """
 
     release: int | None = None
@@ -104,6 +106,12 @@ class RouteFacts(Struct, frozen=True, kw_only=True):
     arrived_s: float | None = None
     limit_s: float | None = None
     probe: bool = False
+    check: bool = False
+
+    @property
+    def is_traffic(self) -> bool:
+        """Whether somebody wanted the answer for its own sake."""
+        return not (self.probe or self.check)
 
     def expired(self, now_s: float) -> bool:
         """Whether nobody waits for an answer any more; `now_s` is in seconds since the epoch."""
@@ -164,6 +172,7 @@ def parse_route_header(value: str | None) -> RouteFacts:
         arrived_s=_finite(pairs, "t"),
         limit_s=_finite(pairs, "d"),
         probe=pairs.get("probe") == "1",
+        check=pairs.get("check") == "1",
     )
 
 

@@ -86,7 +86,8 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that should be live, as decided at `time` (UTC ISO 8601) by `actor`.
 
     `verb` is the command that decided, `ramp` a step of a roll-out; `apply` refuses a file that a
-    promote or rollback superseded.
+    promote or rollback superseded. `workflows` names the `.war` files of the model store that are
+    registered beside the models.
     """
 
     release: Annotated[int, Meta(ge=1)]
@@ -97,6 +98,7 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models: dict[Name, ReleasedModel]
     default_model: Name
     log: LogPolicy = LogPolicy()
+    workflows: list[Name] = []
 
 
 def release_path(folder: Path, number: int) -> Path:

@@ -1,189 +1,280 @@
-"""Brings reality to the newest release: observes, asks `reconcile`, does what it says."""
+"""Brings reality to the newest release: observes, asks `reconcile`, has done what it says."""
 
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
-from msgspec import Struct
+from msgspec import structs
 
-from marloft.contract.allocation import allocation_path
-from marloft.contract.release import (
-    Release,
-    ReleasedModel,
-    ReleasedVersion,
-    newest_number,
-    read_release,
-)
+from marloft.contract.live import Live, WatchState, live_path
+from marloft.contract.release import Release, ReleasedVersion, newest_number, read_release
+from marloft.deploy.acting import Hands
+from marloft.deploy.admission import Admission
 from marloft.deploy.allocations import render_allocations
-from marloft.deploy.events import append_event
+from marloft.deploy.events import now
+from marloft.deploy.gate import Gate
 from marloft.deploy.gateway_retries import longest_request_s
-from marloft.deploy.gateway_routes import render_routes, write_routes
+from marloft.deploy.gateway_routes import render_routes, routes_label, write_routes
+from marloft.deploy.in_flight import InFlight
+from marloft.deploy.in_force import InForce, Key, choose, read_label, whole
 from marloft.deploy.management import ManagementApi
+from marloft.deploy.ports import Ports
+from marloft.deploy.project import Project, Report
 from marloft.deploy.reconcile import (
-    Action,
-    Key,
     Observed,
     Projections,
-    Register,
-    SetDefault,
-    Unregister,
-    WriteAllocation,
-    WriteRoutes,
+    leftovers,
+    missing,
     reconcile,
     unavailable,
+    wanted,
 )
 from marloft.deploy.releases import releases_folder
-from marloft.deploy.resolve import archive_path, holds
-from marloft.errors import ServingError
-from marloft.files import write_atomic
+from marloft.deploy.retention import Retention
+from marloft.deploy.telling import drift, summary
+from marloft.deploy.watching import NoWatch, Watch
+from marloft.deploy.workflows import WorkflowApi
+from marloft.errors import MarloftError, ServingError
+from marloft.files import write_json
 
 _LOOK_EVERY_S = 2.0
+_WATCH_EVERY_S = 1.0
+_CHANGING_EVERY_S = 0.2
 _WAKE_EVERY_S = 0.1
+# How long versions that already run may take to give their golden answers to a new controller.
+_ADOPT_S = 10.0
 # What a request may last beyond the gateway's limit, until TorchServe has dropped it.
 DRAIN_GRACE_S = 1.0
-Report = Callable[[str], None]
-
-
-class Project(Struct, frozen=True, kw_only=True):
-    """Where one deployment's files lie."""
-
-    config: Path
-    store: Path
-    var: Path
-
-    @property
-    def allocations(self) -> Path:
-        """Return the folder of the assign nodes' files."""
-        return allocation_path(self.var, "any").parent
-
-    @property
-    def routes(self) -> Path:
-        """Return the gateway's route file."""
-        return self.var / "run" / "routes" / "routes.json"
 
 
 class Controller:
-    """Observes, asks `reconcile` what to do, does it; holds no truth of its own."""
+    """Holds no truth of its own: what it remembers is what TorchServe cannot be asked."""
 
-    def __init__(self, project: Project, api: ManagementApi, report: Report) -> None:
-        self._project, self._api, self._report = project, api, report
-        self._ready_once: set[Key] = set()
-        self._announced = 0
-        self._seen = 0
-        self._complaint = ""
-        self._drained_at = 0.0
+    def __init__(
+        self,
+        project: Project,
+        ports: Ports,
+        report: Report,
+        *,
+        watch: Watch | None = None,
+    ) -> None:
+        """Connect to TorchServe and the gateway, lazily.
+
+        Args:
+            project: where the files lie.
+            ports: where TorchServe and the gateway listen.
+            report: tells people.
+            watch: judges roll-outs and experiments, by default nobody.
+        """
+        self._project, self._report = project, report
+        self._watch = watch or NoWatch()
+        self._retention = Retention(project.var)
+        self._api, self._workflows = ManagementApi(ports.management), WorkflowApi(ports.management)
+        self._gate, self._in_flight = Gate(ports.inference), InFlight(ports.envoy_admin)
+        self._admission = Admission(self._gate, project.store, project.worker_log)
+        self._hands = Hands(
+            project, self._api, self._workflows, self._admission, self._in_flight, report
+        )
+        self._release: Release | None = None
+        self._announced = self._seen = 0
+        self._told: set[tuple[Key, str]] = set()
+        self._pause_s = 0.0
+        self._complaint: str | None = None
+        self._live: Live | None = None
         self._longest_s = 0.0
+
+    def close(self) -> None:
+        """Close the connections."""
+        for client in (self._api, self._workflows, self._gate, self._in_flight):
+            client.close()
 
     @property
     def longest_request_s(self) -> float:
         """The most that a request of any release since the start can last."""
         return self._longest_s
 
-    def start(self, release: Release) -> None:
-        """Write the first route file, which leads nowhere yet, so that the gateway can start."""
-        self._project.routes.unlink(missing_ok=True)
-        self._project.routes.parent.mkdir(parents=True, exist_ok=True)
-        observed = self._observe()
-        write_routes(self._project.routes, render_routes(release, unavailable(release, observed)))
+    def start(self, release: Release, *, running: bool) -> None:
+        """Take over.
+
+        Args:
+            release: the newest one.
+            running: TorchServe and the gateway serve already, from an earlier controller: their
+                routes stay until the versions that they lead to have given their golden answers.
+                Else the first route file leads nowhere yet, so that the gateway can start.
+        """
+        self._take(release)
+        if not running or not self._project.routes.is_file():
+            self.torchserve_ended(None)
+            return
+        deadline = time.monotonic() + _ADOPT_S
+        while time.monotonic() < deadline and not self._all_asked(release):
+            time.sleep(_WAKE_EVERY_S)
+
+    def torchserve_ended(self, why: str | None) -> None:
+        """Let the gateway answer 503 by itself: a new TorchServe knows no model yet."""
+        self._admission.forget()
+        self._pause_s = 0.0
+        self._tell(structs.replace(self._live, live=False) if self._live else None, why)
+        if self._release is not None:
+            every = list(whole(self._release).versions())
+            content = render_routes(self._release, every)
+            self._project.routes.parent.mkdir(parents=True, exist_ok=True)
+            write_routes(self._project.routes, content)
+            self._in_flight.routes_changed(self._longest_s + DRAIN_GRACE_S)
 
     def step(self) -> None:
-        """Bring reality one step closer; what TorchServe refuses is said once and tried again."""
+        """Bring reality one step closer; what goes wrong is said once and tried again."""
         try:
-            self._step()
-            self._complaint = ""
-        except ServingError as error:
-            if str(error) != self._complaint:
-                self._report(f"not yet: {error}")
-            self._complaint = str(error)
+            complaint = self._step()
+        except (MarloftError, OSError) as error:
+            self._pause_s = _CHANGING_EVERY_S
+            complaint = str(error)
+            self._tell(structs.replace(self._live, live=False) if self._live else None, complaint)
+        if complaint is not None and complaint != self._complaint:
+            self._report(f"not yet: {complaint}")
+        self._complaint = complaint
 
-    def _step(self) -> None:
-        release = read_release(releases_folder(self._project.var))
-        # Never less: requests of earlier releases may still be under way.
-        self._longest_s = max(self._longest_s, longest_request_s(release))
-        self._seen = release.release
-        observed = self._observe()
-        missing = unavailable(release, observed)
-        wanted = Projections(
-            routes=render_routes(release, missing),
+    def wait(self, stop: threading.Event, hurry: Callable[[], bool]) -> None:
+        """Sleep until the next look: at once for a release or a `hurry`, soon in a change."""
+        until = time.monotonic() + self._pause_s
+        folder = releases_folder(self._project.var)
+        while time.monotonic() < until and newest_number(folder) == self._seen:
+            if stop.wait(_WAKE_EVERY_S) or hurry():
+                return
+
+    def _step(self) -> str | None:
+        """Look, act, tell; return what is wrong without being an error."""
+        release, damage = self._newest()
+        self._retention.step()
+        observed, in_force = self._look(release)
+        left = leftovers(release, observed, in_force)
+        observed = structs.replace(observed, drained=self._in_flight.drained(left))
+        projections = Projections(
+            routes=render_routes(
+                in_force.front, unavailable(in_force, observed), in_force=in_force
+            ),
             allocations=render_allocations(
                 releases_folder(self._project.var), release, observed.allocations
             ),
         )
-        actions = reconcile(release, observed, wanted)
+        actions = reconcile(release, observed, in_force, projections)
         for action in actions:
-            self._do(action)
-        if not actions and not missing and self._announced != release.release:
-            self._announced = release.release
-            self._report(f"release {release.release} is live: {_summary(release)}")
+            self._hands.do(action, release.release, self._longest_s + DRAIN_GRACE_S)
+        lacking = missing(release, observed)
+        refused = {key: why for key, why in observed.refused.items() if key in wanted(release)}
+        changing = bool(actions or lacking or left)
+        is_live = not actions and not lacking and not refused and damage is None
+        watches: dict[str, WatchState] = {}
+        if is_live or refused:
+            watches = self._watch.step(release, dict(self._admission.restarts), refused)
+        self._pause_s = _pause_s(release, changing)
+        self._announce(release, is_live, refused)
+        complaint = damage or drift(release, observed.registered)
+        live = Live(
+            time=now(),
+            release=release.release,
+            live=is_live,
+            serving=in_force.numbers,
+            versions=self._admission.states(release, observed.registered),
+            watches=watches,
+        )
+        self._tell(live, complaint)
+        return complaint
 
-    def wait(self, stop: threading.Event) -> None:
-        """Sleep until the next look: at once for a new release, soon while one is not live yet."""
-        pause_s = _LOOK_EVERY_S if self._announced == self._seen else _WAKE_EVERY_S
-        until = time.monotonic() + pause_s
+    def _newest(self) -> tuple[Release, str | None]:
+        """Return the newest release; a damaged one leaves what serves, and is complained of."""
         folder = releases_folder(self._project.var)
-        while time.monotonic() < until and newest_number(folder) == self._seen:
-            if stop.wait(_WAKE_EVERY_S):
-                return
+        self._seen = newest_number(folder)
+        try:
+            release = read_release(folder, self._seen)
+        except MarloftError as error:
+            if self._release is None:
+                raise
+            return self._release, str(error)
+        self._take(release)
+        return release, None
 
-    def _observe(self) -> Observed:
+    def _take(self, release: Release) -> None:
+        self._release = release
+        # Never less: requests of earlier releases may still be under way.
+        self._longest_s = max(self._longest_s, longest_request_s(release))
+
+    def _look(self, release: Release) -> tuple[Observed, InForce]:
+        """Return what is real, and whose routes there should be meanwhile."""
         registered = self._api.registered()
-        self._ready_once &= set(registered)
-        self._ready_once |= {key for key, found in registered.items() if found.state == "ready"}
+        before = self._before()
+        number = release.release
+        self._admission.refused(number)
+        # What the routes lead to comes first: after a restart those are the bytes that run.
+        versions: dict[Key, list[ReleasedVersion]] = {}
+        for source in (before.versions() if before else {}, wanted(release)):
+            for key, pinned in source.items():
+                versions.setdefault(key, []).append(pinned)
+        self._admission.look(number, versions, registered)
+        refused = self._admission.refused(number)
+        loaded = {k: sha for k, sha in self._admission.loaded.items() if k not in refused}
         routes = self._project.routes
-        return Observed(
+        observed = Observed(
             registered=registered,
-            ready_once=frozenset(self._ready_once),
+            loaded=loaded,
+            held=dict(self._admission.held),
+            refused=refused,
             routes=routes.read_bytes() if routes.is_file() else None,
-            drained=time.monotonic() > self._drained_at,
             allocations={
                 path.stem: path.read_bytes() for path in self._project.allocations.glob("*.json")
             },
+            workflows=frozenset(self._workflows.registered() if release.workflows else ()),
+        )
+        return observed, choose(release, before, loaded)
+
+    def _before(self) -> InForce | None:
+        """Return what the route file says is in force."""
+        routes = self._project.routes
+        if not routes.is_file():
+            return None
+        folder = releases_folder(self._project.var)
+        try:
+            label = routes_label(routes.read_bytes())
+            return read_label(label, lambda number: read_release(folder, number))
+        except MarloftError:
+            # An older release that cannot be read any more cannot be kept serving by its number.
+            return None
+
+    def _all_asked(self, release: Release) -> bool:
+        """Whether each version that runs and is wanted has been asked for its golden answers."""
+        try:
+            observed, _ = self._look(release)
+        except ServingError:
+            return False
+        before = self._before()
+        versions = wanted(release) | (before.versions() if before else {})
+        return all(
+            key in observed.loaded or key in observed.refused or found.state != "ready"
+            for key, found in observed.registered.items()
+            if key in versions
         )
 
-    def _do(self, action: Action) -> None:
-        match action:
-            case Register(model=model, version=version, pinned=pinned):
-                path = archive_path(self._project.store, model, version)
-                self._check_bytes(path, pinned)
-                self._api.register(path.name, pinned.settings)
-                self._note("register", model, version)
-            case WriteRoutes(content=content):
-                write_routes(self._project.routes, content)
-                self._drained_at = time.monotonic() + self._longest_s + DRAIN_GRACE_S
-                append_event(self._project.var, "routes")
-            case WriteAllocation(experiment=experiment, content=content):
-                write_atomic(allocation_path(self._project.var, experiment), content)
-                append_event(self._project.var, "allocation", experiment=experiment)
-            case SetDefault(model=model, version=version):
-                self._api.set_default(model, version)
-                self._note("set default", model, version)
-            case Unregister(model=model, version=version):
-                self._api.unregister(model, version)
-                self._note("unregister", model, version)
+    def _announce(self, release: Release, is_live: bool, refused: Mapping[Key, str]) -> None:
+        if is_live and self._announced != release.release:
+            self._announced = release.release
+            self._report(f"release {release.release} is live: {summary(release)}")
+        for key, why in refused.items():
+            if (key, why) not in self._told:
+                self._told.add((key, why))
+                self._report(f"refused {key[0]} {key[1]}: {why}")
 
-    def _check_bytes(self, path: Path, pinned: ReleasedVersion) -> None:
-        """Refuse bytes that are not the ones the release decided on."""
-        if not holds(path, pinned):
-            raise ServingError(
-                f"{path} is not the archive of release {self._seen} "
-                f"(sha256 {pinned.sha256[:12]}…); "
-                f"put that file back or run `marloft apply` for the new one."
-            )
-
-    def _note(self, what: str, model: str, version: str) -> None:
-        append_event(self._project.var, what, model=model, version=version)
-        self._report(f"{what} {model} {version}")
+    def _tell(self, live: Live | None, complaint: str | None) -> None:
+        """Write `live.json` when something but the time has changed."""
+        if live is None:
+            return
+        live = structs.replace(live, complaint=complaint)
+        if self._live is None or structs.replace(live, time=self._live.time) != self._live:
+            self._live = live
+            write_json(live_path(self._project.var), live)
 
 
-def _summary(release: Release) -> str:
-    return "; ".join(_describe(name, model) for name, model in release.models.items())
-
-
-def _describe(name: str, model: ReleasedModel) -> str:
-    others = [version for version in model.versions if version != model.default]
-    text = f"{name} {model.default}" + (f" (also {', '.join(others)})" if others else "")
-    if model.allocation is not None:
-        arms = ", ".join(f"{arm.name} {arm.version}: {arm.weight}" for arm in model.allocation.arms)
-        text += f", {model.allocation.name} splits users over {arms}"
-    return text
+def _pause_s(release: Release, changing: bool) -> float:
+    if changing:
+        return _CHANGING_EVERY_S
+    watched = any(model.rollout or model.allocation for model in release.models.values())
+    return _WATCH_EVERY_S if watched else _LOOK_EVERY_S

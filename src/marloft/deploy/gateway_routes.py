@@ -3,6 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+import msgspec
+from msgspec import Struct
+
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.predict_api import (
     DO_NOT_RETRY_HEADER,
@@ -34,6 +37,7 @@ from marloft.deploy.gateway_terms import (
     metadata_matcher,
     set_header,
 )
+from marloft.deploy.in_force import InForce, whole
 from marloft.errors import ReleaseError
 from marloft.files import to_json, write_atomic
 
@@ -46,6 +50,8 @@ _ARRIVAL = "%START_TIME(%s.%6f)%"
 def render_routes(
     release: Release,
     unavailable: Collection[tuple[str, str]] = (),
+    *,
+    in_force: InForce | None = None,
 ) -> bytes:
     """Return the route file as JSON (an RDS response with one route configuration).
 
@@ -57,20 +63,24 @@ def render_routes(
         unavailable: `(model, version)` of released versions that are not ready. They answer 503.
             While an arm of an allocation is among them, the whole allocation rests and its
             requests go to the default version, outside the experiment.
+        in_force: the releases that each model's routes are of, `release` its front; by default
+            all of them are of `release`.
 
     Raises:
         ReleaseError: the default model, a default or an arm names something that is not released.
     """
-    _check_references(release)
-    routes = _health(release, unavailable)
-    for name in sorted(release.models):
-        router = _ModelRouter(release, name, unavailable)
+    models = (in_force or whole(release)).models
+    for each in {each.release: each for each in (release, *models.values())}.values():
+        _check_references(each)
+    routes = _health(release.default_model, models[release.default_model], unavailable)
+    for name in sorted(models):
+        router = _ModelRouter(models[name], name, unavailable)
         if name == OUTCOMES_MODEL:
             routes += router.default_only(f"/{name}")
         routes += router.routes(f"/models/{name}/predict")
         if name == release.default_model:
             routes += router.routes("/predict")
-    routes += _unknown(release)
+    routes += _unknown(models)
     host = {
         "name": "marloft",
         "domains": ["*"],
@@ -85,7 +95,20 @@ def render_routes(
         "response_headers_to_remove": [DO_NOT_RETRY_HEADER],
         "max_direct_response_body_size_bytes": 65536,
     }
-    return to_json({"version_info": str(release.release), "resources": [config]})
+    label = (in_force or whole(release)).label
+    return to_json({"version_info": label, "resources": [config]})
+
+
+def routes_label(content: bytes) -> str:
+    """Return what a route file says it was rendered from, "" when it cannot be read."""
+    try:
+        return msgspec.json.decode(content, type=_Rendered).version_info
+    except msgspec.DecodeError:
+        return ""
+
+
+class _Rendered(Struct, frozen=True, kw_only=True):
+    version_info: str
 
 
 def write_routes(path: Path, content: bytes) -> None:
@@ -231,9 +254,9 @@ def _in_header(value: Json) -> Json:
     return {"headers": [{"name": VERSION_HEADER, **value}]}
 
 
-def _health(release: Release, unavailable: Collection[tuple[str, str]]) -> list[Json]:
+def _health(name: str, release: Release, unavailable: Collection[tuple[str, str]]) -> list[Json]:
     """The default model's default version answers a probe through its real queue and worker."""
-    name, version = release.default_model, release.models[release.default_model].default
+    version = release.models[name].default
     guards = method_guards("/health", "GET")
     match = {"path": "/health"}
     if (name, version) in unavailable:
@@ -253,8 +276,8 @@ def _health(release: Release, unavailable: Collection[tuple[str, str]]) -> list[
     return [*guards, probe]
 
 
-def _unknown(release: Release) -> list[Json]:
-    models = ", ".join(sorted(release.models))
+def _unknown(deployed: Iterable[str]) -> list[Json]:
+    models = ", ".join(sorted(deployed))
     any_model = {"safe_regex": {"regex": "/models/[^/]+/predict"}}
     paths = "POST /predict, POST /models/{name}/predict or GET /health"
     return [

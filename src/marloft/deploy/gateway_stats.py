@@ -6,6 +6,7 @@ https://www.envoyproxy.io/docs/envoy/v1.37.0/api-v3/extensions/access_loggers/st
 """
 
 from marloft.contract.metric_names import (
+    GATEWAY_IN_FLIGHT_STAT,
     GATEWAY_LATENCY_BUCKETS_US,
     GATEWAY_LATENCY_STAT,
     GATEWAY_REQUESTS_STAT,
@@ -57,6 +58,34 @@ def access_log() -> list[Json]:
                             GATEWAY_REQUESTS_STAT, {**_LABELS, "code": "%RESPONSE_CODE%"}
                         ),
                         "value_fixed": 1,
+                    }
+                ],
+            },
+        }
+    ]
+
+
+def upstream_log() -> list[Json]:
+    """Return the logger that counts the tries under way by model and version.
+
+    The gateway's own log cannot: when a request begins no route is known. A try begins when it
+    has a connection and ends with its answer; between two tries a request is in neither.
+    """
+    labels = {key: _LABELS[key] for key in ("model", "version")}
+    return [
+        {
+            "name": "envoy.access_loggers.stats",
+            "typed_config": {
+                "@type": _EXTENSION + "access_loggers.stats.v3.Config",
+                "stat_prefix": GATEWAY_STAT_PREFIX,
+                "gauges": [
+                    {
+                        "stat": _stat(GATEWAY_IN_FLIGHT_STAT, labels),
+                        "value_fixed": 1,
+                        "add_subtract": {
+                            "add_log_type": "UpstreamPoolReady",
+                            "sub_log_type": "UpstreamEnd",
+                        },
                     }
                 ],
             },

@@ -15,11 +15,24 @@ from marloft.errors import ServingError
 State = Literal["ready", "starting"]
 
 
+class RefusedError(ServingError):
+    """TorchServe answered, and its answer was an error."""
+
+
 class Registered(Struct, frozen=True, kw_only=True):
-    """One registered version: `ready` when all its wanted workers are, the default or not."""
+    """One registered version as TorchServe describes it.
+
+    `ready` when all its wanted workers are; `workers` maps a worker's id to its process, -1 while
+    it has none; `startup_s` is how long TorchServe waits for a worker.
+    """
 
     state: State
     default: bool
+    min_workers: int = 1
+    batch_size: int = 16
+    max_batch_delay_ms: int = 1
+    startup_s: int = 120
+    workers: Mapping[str, int] = {}
 
 
 class ManagementClient:
@@ -34,13 +47,13 @@ class ManagementClient:
         self._client.close()
 
     def call(self, method: str, path: str, **query: Any) -> Any:
-        """Return the JSON of the answer; raise ServingError with TorchServe's own words."""
+        """Return the JSON of the answer; raise RefusedError with TorchServe's own words."""
         try:
             response = self._client.request(method, path, params=query)
         except httpx.HTTPError as error:
             raise ServingError(f"TorchServe does not answer {method} {path}: {error}.") from error
         if response.is_error:
-            raise ServingError(f"TorchServe refused {method} {path}: {_message(response)}")
+            raise RefusedError(f"TorchServe refused {method} {path}: {_message(response)}")
         return response.json()
 
 
@@ -56,9 +69,7 @@ class ManagementApi(ManagementClient):
             default = self.call("GET", f"/models/{name}")[0]["modelVersion"]
             for described in versions:
                 version = described["modelVersion"]
-                found[name, version] = Registered(
-                    state=_state(described), default=version == default
-                )
+                found[name, version] = _described(described, default=version == default)
         return found
 
     def register(self, archive: str, settings: WorkerSettings) -> None:
@@ -73,6 +84,16 @@ class ManagementApi(ManagementClient):
             batch_size=settings.batch_size,
             max_batch_delay=settings.max_batch_delay_ms,
             initial_workers=settings.workers,
+            synchronous="false",
+        )
+
+    def scale(self, name: str, version: str, workers: int) -> None:
+        """Change the number of workers without waiting; running requests keep theirs."""
+        self.call(
+            "PUT",
+            f"/models/{name}/{version}",
+            min_worker=workers,
+            max_worker=workers,
             synchronous="false",
         )
 
@@ -92,6 +113,18 @@ class ManagementApi(ManagementClient):
             models += page["models"]
             first = page.get("nextPageToken")
         return models
+
+
+def _described(described: Mapping[str, Any], *, default: bool) -> Registered:
+    return Registered(
+        state=_state(described),
+        default=default,
+        min_workers=int(described["minWorkers"]),
+        batch_size=int(described["batchSize"]),
+        max_batch_delay_ms=int(described["maxBatchDelay"]),
+        startup_s=int(described["startupTimeout"]),
+        workers={worker["id"]: int(worker["pid"]) for worker in described["workers"]},
+    )
 
 
 def _state(described: Mapping[str, Any]) -> State:

@@ -3,6 +3,7 @@
 import errno
 import ipaddress
 import socket
+from collections.abc import Collection
 
 from msgspec import Struct
 
@@ -110,8 +111,15 @@ class Exposure(Struct, frozen=True, kw_only=True):
                 ) from None
 
 
-def check_free(ports: Ports, exposure: Exposure | None = None) -> None:
+def check_free(
+    ports: Ports, exposure: Exposure | None = None, *, held: Collection[str] = ()
+) -> None:
     """Make sure that every port can be bound at the address it is to have.
+
+    Args:
+        ports: what is to be bound.
+        exposure: at which addresses.
+        held: purposes whose ports our own processes hold already.
 
     Raises:
         ServingError: a port is taken, or this user may not bind it.
@@ -119,6 +127,8 @@ def check_free(ports: Ports, exposure: Exposure | None = None) -> None:
     exposed = exposure or Exposure()
     hosts = {"gateway": exposed.gateway, "operations": exposed.operations}
     for purpose, port in ports.purposes().items():
+        if purpose in held:
+            continue
         _check_bindable(hosts.get(purpose, LOOPBACK), port, purpose)
 
 

@@ -1,33 +1,42 @@
 """The pure heart of deployment: what to do next so that reality matches the release."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from msgspec import Struct
 
 from marloft.contract.release import Release, ReleasedVersion
+from marloft.deploy.in_force import InForce, Key
 from marloft.deploy.management import Registered
-
-Key = tuple[str, str]
 
 
 class Observed(Struct, frozen=True, kw_only=True):
     """What is real now.
 
-    `ready_once` holds the versions that have been READY since TorchServe started: a worker that
-    restarts does not take its version out of the routes, since the gateway retries meanwhile.
-    `allocations` holds the assign nodes' files by experiment. `drained` says that the routes have
-    been as they are for longer than any request lasts.
+    Attributes:
+        registered: what TorchServe says it holds.
+        loaded: the SHA-256 of each version that was READY and gave its golden answers since it
+            was registered: only these get traffic. A worker that restarts does not take its
+            version out of the routes, since the gateway retries meanwhile.
+        held: the SHA-256 of each registered version, as far as it is known.
+        refused: versions of the release that may not be loaded, with the reason.
+        routes: the gateway's route file.
+        drained: versions to which the gateway has no request under way, and none can come.
+        allocations: the assign nodes' files by experiment.
+        workflows: the registered workflows.
     """
 
     registered: Mapping[Key, Registered]
-    ready_once: frozenset[Key]
-    routes: bytes | None
-    drained: bool
+    loaded: Mapping[Key, str] = {}
+    held: Mapping[Key, str] = {}
+    refused: Mapping[Key, str] = {}
+    routes: bytes | None = None
+    drained: Set[Key] = frozenset()
     allocations: Mapping[str, bytes] = {}
+    workflows: Set[str] = frozenset()
 
 
 class Projections(Struct, frozen=True, kw_only=True):
-    """What the release looks like to the gateway and to workflows' assign nodes."""
+    """What the releases in force look like to the gateway, the release to assign nodes."""
 
     routes: bytes
     allocations: Mapping[str, bytes] = {}
@@ -39,6 +48,14 @@ class Register(Struct, frozen=True, kw_only=True):
     model: str
     version: str
     pinned: ReleasedVersion
+
+
+class Scale(Struct, frozen=True, kw_only=True):
+    """Change how many workers a version has."""
+
+    model: str
+    version: str
+    workers: int
 
 
 class SetDefault(Struct, frozen=True, kw_only=True):
@@ -61,6 +78,12 @@ class WriteAllocation(Struct, frozen=True, kw_only=True):
     content: bytes
 
 
+class RegisterWorkflow(Struct, frozen=True, kw_only=True):
+    """Register a workflow of the model store."""
+
+    name: str
+
+
 class Unregister(Struct, frozen=True, kw_only=True):
     """Remove a version that no route leads to any more."""
 
@@ -68,49 +91,22 @@ class Unregister(Struct, frozen=True, kw_only=True):
     version: str
 
 
-Action = Register | SetDefault | WriteRoutes | WriteAllocation | Unregister
+Action = (
+    Register | Scale | SetDefault | WriteRoutes | WriteAllocation | RegisterWorkflow | Unregister
+)
 
 
-def unavailable(release: Release, observed: Observed) -> list[Key]:
-    """Return the released versions that may get no traffic yet."""
-    return [key for key in _wanted(release) if key not in observed.ready_once]
+def wanted(release: Release) -> dict[Key, ReleasedVersion]:
+    """Return every version that the release wants loaded: those with traffic, then those ready."""
+    return active(release) | {
+        (name, version): pinned
+        for name, model in release.models.items()
+        for version, pinned in model.standby.items()
+    }
 
 
-def reconcile(release: Release, observed: Observed, wanted: Projections) -> list[Action]:
-    """Return the next actions in order; an empty list means reality is the release.
-
-    Args:
-        release: what should be live.
-        observed: what is live.
-        wanted: the projections of `release`, the routes without `unavailable(release, observed)`.
-
-    A version is routed to only after it was READY, and removed only after the last request of
-    the routes that led to it: TorchServe lets the queued requests of a removed version hang.
-    """
-    versions = _wanted(release)
-    actions: list[Action] = [
-        Register(model=model, version=version, pinned=versions[model, version])
-        for model, version in versions
-        if (model, version) not in observed.registered
-    ]
-    if observed.routes != wanted.routes:
-        actions.append(WriteRoutes(content=wanted.routes))
-    actions += [
-        WriteAllocation(experiment=name, content=content)
-        for name, content in wanted.allocations.items()
-        if observed.allocations.get(name) != content
-    ]
-    actions += _defaults(release, observed)
-    if observed.routes == wanted.routes and observed.drained:
-        actions += [
-            Unregister(model=model, version=version)
-            for (model, version), found in observed.registered.items()
-            if (model, version) not in versions and not found.default and "__" not in model
-        ]
-    return actions
-
-
-def _wanted(release: Release) -> dict[Key, ReleasedVersion]:
+def active(release: Release) -> dict[Key, ReleasedVersion]:
+    """Return every version of the release that a route leads to."""
     return {
         (name, version): pinned
         for name, model in release.models.items()
@@ -118,10 +114,119 @@ def _wanted(release: Release) -> dict[Key, ReleasedVersion]:
     }
 
 
-def _defaults(release: Release, observed: Observed) -> list[Action]:
-    actions: list[Action] = []
-    for name, model in release.models.items():
-        current = observed.registered.get((name, model.default))
-        if current is not None and current.state == "ready" and not current.default:
-            actions.append(SetDefault(model=name, version=model.default))
+def unavailable(in_force: InForce, observed: Observed) -> list[Key]:
+    """Return the versions of the releases in force that may get no traffic."""
+    return [
+        key
+        for key, pinned in in_force.versions().items()
+        if observed.loaded.get(key) != pinned.sha256
+    ]
+
+
+def missing(release: Release, observed: Observed) -> list[Key]:
+    """Return what the release wants loaded, and can still be, and is not yet."""
+    return [
+        key
+        for key, pinned in wanted(release).items()
+        if observed.loaded.get(key) != pinned.sha256 and key not in observed.refused
+    ]
+
+
+def reconcile(
+    release: Release, observed: Observed, in_force: InForce, projections: Projections
+) -> list[Action]:
+    """Return the next actions in order.
+
+    Args:
+        release: what should be live.
+        observed: what is live.
+        in_force: `choose(release, …)`: whose routes there should be meanwhile.
+        projections: the routes of `in_force` without its unavailable versions; allocation files.
+
+    A version gets routes only when it is loaded, and is removed only after the last request of
+    the routes that led to it: TorchServe lets the queued requests of a removed version hang.
+    """
+    actions = _registrations(release, observed)
+    if observed.routes != projections.routes:
+        actions.append(WriteRoutes(content=projections.routes))
+    actions += [
+        WriteAllocation(experiment=name, content=content)
+        for name, content in projections.allocations.items()
+        if observed.allocations.get(name) != content
+    ]
+    actions += _scaled(release, observed)
+    actions += _defaults(in_force, observed)
+    if not missing(release, observed):
+        actions += [
+            RegisterWorkflow(name=name)
+            for name in release.workflows
+            if name not in observed.workflows
+        ]
+    if observed.routes == projections.routes:
+        actions += [
+            Unregister(model=key[0], version=key[1])
+            for key in leftovers(release, observed, in_force)
+            if key in observed.drained
+        ]
     return actions
+
+
+def _registrations(release: Release, observed: Observed) -> list[Action]:
+    """Standby versions wait until those with traffic are loaded: they compete for the cores."""
+    first = active(release)
+    waiting = any(key in first for key in missing(release, observed))
+    return [
+        Register(model=key[0], version=key[1], pinned=pinned)
+        for key, pinned in (first if waiting else wanted(release)).items()
+        if key not in observed.registered and key not in observed.refused
+    ]
+
+
+def _scaled(release: Release, observed: Observed) -> list[Action]:
+    return [
+        Scale(model=key[0], version=key[1], workers=pinned.settings.workers)
+        for key, pinned in wanted(release).items()
+        if key in observed.loaded
+        and observed.registered[key].min_workers != pinned.settings.workers
+    ]
+
+
+def _defaults(in_force: InForce, observed: Observed) -> list[Action]:
+    actions: list[Action] = []
+    for name, release in in_force.models.items():
+        key = (name, release.models[name].default)
+        current = observed.registered.get(key)
+        if key in observed.loaded and current is not None and not current.default:
+            actions.append(SetDefault(model=name, version=key[1]))
+    return actions
+
+
+def leftovers(release: Release, observed: Observed, in_force: InForce) -> list[Key]:
+    """Return the registered versions that may be removed once no request is on its way to them.
+
+    These are what nobody wants, what is refused, and what holds other bytes than the release pins.
+    Nodes of workflows are their workflow's.
+    """
+    return [
+        key
+        for key in observed.registered
+        if "__" not in key[0]
+        and not _is_needed(key, release, observed, in_force)
+        and _may_go(key, observed)
+    ]
+
+
+def _is_needed(key: Key, release: Release, observed: Observed, in_force: InForce) -> bool:
+    served = in_force.versions().get(key)
+    if served is not None and observed.loaded.get(key) == served.sha256:
+        return True
+    pinned = wanted(release).get(key)
+    if pinned is None or key in observed.refused:
+        return False
+    return observed.held.get(key, pinned.sha256) == pinned.sha256
+
+
+def _may_go(key: Key, observed: Observed) -> bool:
+    """TorchServe keeps the default version of a model until it is the only one."""
+    others = [other for other in observed.registered if other[0] == key[0] and other != key]
+    return not (observed.registered[key].default and others)

@@ -14,6 +14,7 @@ from marloft.contract.release import (
     read_release,
     release_path,
 )
+from marloft.deploy import rollouts
 from marloft.deploy.drafts import (
     Draft,
     check,
@@ -141,6 +142,20 @@ def write_step(
     return _write(var, expected, with_models(current, {model: changed}, reason), verb, CONTROLLER)
 
 
+def move(
+    var: Path, release: Release, model: str, direction: Literal["advance", "abandon"], reason: str
+) -> None:
+    """Write the release that takes a model's roll-out one step on, or back to what served before.
+
+    When another release has come after `release` nothing is written.
+    """
+    current = released_model(release, model)
+    if direction == "advance":
+        write_step(var, release.release, model, rollouts.advance(current), "ramp", reason)
+    else:
+        write_step(var, release.release, model, rollouts.abandon(current), "rollback", reason)
+
+
 def _decided(var: Path, verb: Verb, decide: Callable[[Release], Draft]) -> Release:
     """Write what `decide` makes of the newest release; anew when another one came in between."""
     while True:
@@ -161,6 +176,7 @@ def _write(var: Path, after: int, draft: Draft, verb: Verb, who: str) -> Release
         models=draft.models,
         default_model=draft.default_model,
         log=draft.log,
+        workflows=draft.workflows,
     )
     try:
         write_new(release_path(releases_folder(var), release.release), to_json(release))

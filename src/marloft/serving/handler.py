@@ -191,7 +191,7 @@ class Handler:
         records = [
             e.record(self._archive, _archive_sha256(self._var, e.route.release, self._archive))
             for e in batch
-            if not e.route.probe
+            if e.route.is_traffic
         ]
         policy = self._log.policy
         try:

@@ -62,7 +62,7 @@ class WorkerMetrics:
             self._child(self._requests, status)
 
     def answered(self, batch: "Sequence[Exchange]", torchserve: Any = None) -> None:
-        """Count a batch whose answers are composed and logged; probes are left out.
+        """Count a batch whose answers are composed and logged; probes and checks are left out.
 
         `queue` and `total` get a value per request; `admit`, `predict`, `compose` and the batch
         size one per batch.
@@ -71,7 +71,7 @@ class WorkerMetrics:
             batch: the exchanges of one call of `handle`.
             torchserve: TorchServe's own metrics cache, `context.metrics`; told of failures.
         """
-        exchanges = [exchange for exchange in batch if not exchange.route.probe]
+        exchanges = [exchange for exchange in batch if exchange.route.is_traffic]
         if not exchanges:
             return
         self._batch_size.observe(len(exchanges))

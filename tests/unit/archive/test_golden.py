@@ -72,3 +72,12 @@ def test_entries_with_near_equal_scores_may_swap() -> None:
 )
 def test_different_answer_is_told(answer: dict[str, Any]) -> None:
     assert difference(EXPECTED, answer, 1e-4) is not None
+
+
+LABELS = {"scores": [0.9, 0.2, 0.8], "prediction": [True, False, True]}
+
+
+def test_labels_of_rows_are_no_ranking() -> None:
+    assert difference(LABELS, {**LABELS, "confidence": 0.9}, 1e-4) is None
+    swapped = {**LABELS, "prediction": [True, True, False]}
+    assert difference(LABELS, swapped, 1e-4) == "prediction: entry 1: True, golden False"

@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 
-from marloft.archive.pack import pack
 from marloft.contract.release import Release, newest_number, read_release
 from marloft.deploy.drafts import draft_apply
 from marloft.deploy.releases import apply, promote, releases_folder, rollback, write_step
 from marloft.deploy.rollouts import abandon, advance
 from marloft.errors import ConfigError, MarloftError, ReleaseError
-from tests import factories
 
 SPLIT = """\
 name: feed_ab
@@ -31,18 +29,6 @@ WITH_SPLIT = PLAIN.replace('default: "1.0"', 'default: "1.0", experiment: experi
 NEXT = PLAIN.replace('default: "1.0"', 'default: "1.1"')
 LOG = "log: {fsync: batch}\n"
 STEPPED = NEXT.replace('"1.1"}}', '"1.1", rollout: {steps: [5, 50]}}}')
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("project")
-    factories.write_project(folder)
-    config = folder / "archive_configs" / "ranker_v1.yaml"
-    pack(config, folder / "store")
-    other = config.with_name("other.yaml")
-    other.write_text(config.read_text().replace('version: "1.0"', 'version: "1.1"'))
-    pack(other, folder / "store")
-    return folder / "store"
 
 
 @pytest.fixture

@@ -39,12 +39,12 @@ def rollout(step: int) -> ReleasedModel:
     return replace(
         EXPERIMENT,
         allocation=split("rollout-2.0", PERCENTS[step]),
-        rollout=Rollout(version="2.0", plan=PLAN, step=step),
+        rollout=Rollout(version="2.0", before="1.0", plan=PLAN, step=step),
     )
 
 
 def full_step() -> ReleasedModel:
-    state = Rollout(version="2.0", plan=PLAN, step=len(PERCENTS))
+    state = Rollout(version="2.0", before="1.0", plan=PLAN, step=len(PERCENTS))
     return replace(EXPERIMENT, default="2.0", allocation=None, rollout=state)
 
 

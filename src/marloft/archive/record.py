@@ -1,0 +1,164 @@
+"""Records golden answers from the source model, so that every later form can be compared with it.
+
+The source is the user's own Python: the model as it was trained, never the artifact that is packed.
+An artifact that is compared with itself proves nothing.
+"""
+
+import importlib
+import importlib.util
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from marloft.archive.golden import difference, parse_golden
+from marloft.archive.sources import located
+from marloft.archive.spec import ArchiveSpec
+from marloft.contract.manifest import GoldenAnswer
+from marloft.errors import ConfigError, nearest
+from marloft.files import read_yaml, write_atomic
+
+Answering = Callable[[dict[str, Any]], dict[str, Any]]
+_FIELDS = ("prediction", "confidence", "scores")
+
+
+def record_golden(
+    config: Path, requests: Path, source: str, out: Path | None = None
+) -> list[GoldenAnswer]:
+    """Ask the source model each request, twice, and write `golden.jsonl`.
+
+    This imports and runs the source in this process.
+
+    Args:
+        config: the archive's YAML file; its schema and tolerance are used, nothing is packed.
+        requests: one request body a line, as clients send it.
+        source: `FILE.py:CALLABLE` or `MODULE:CALLABLE`; it takes one request body and returns a
+            dict with `prediction`, `confidence` and `scores`, or some of them.
+        out: the file to write, by default the one that `golden` in the YAML file names.
+
+    Raises:
+        ConfigError: a request does not fit the schema, the source cannot be imported, is the
+            archive's handler, or gives no usable answer or two different ones.
+    """
+    spec = read_yaml(config, ArchiveSpec)
+    if spec.schema is None:
+        raise ConfigError(f"{config}: schema is missing; golden requests need it.")
+    bodies = _requests(requests, spec)
+    answer = _load(source, located(config, "handler", spec.handler))
+    answers = [
+        GoldenAnswer(request=body, expected=_ask(answer, body, f"{requests}:{number}", spec))
+        for number, body in enumerate(bodies, start=1)
+    ]
+    write_atomic(out or _named(config, spec), msgspec.json.Encoder().encode_lines(answers))
+    return answers
+
+
+def _requests(path: Path, spec: ArchiveSpec) -> list[dict[str, Any]]:
+    """Return the request bodies after checking each against the schema."""
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist; write one request body a line.")
+    bodies: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            bodies.append(msgspec.json.decode(line, type=dict[str, Any]))
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"{path}:{number}: no JSON object: {error}") from None
+    asked = [GoldenAnswer(request=body, expected={}) for body in bodies]
+    if spec.schema is not None:
+        try:
+            parse_golden(msgspec.json.Encoder().encode_lines(asked), spec.schema)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: as {error}") from None
+    return bodies
+
+
+def _named(config: Path, spec: ArchiveSpec) -> Path:
+    if spec.golden is None:
+        raise ConfigError(f"{config}: golden is missing; name the file there, or give --out.")
+    return located(config, "golden", spec.golden)
+
+
+def _load(source: str, handler: Path) -> Answering:
+    place, _, name = source.rpartition(":")
+    if not place or not name.isidentifier():
+        raise ConfigError(f"source {source!r} is not FILE.py:CALLABLE or MODULE:CALLABLE.")
+    module = _from_file(Path(place)) if place.endswith(".py") else _from_name(place)
+    if Path(getattr(module, "__file__", None) or "").resolve() == handler.resolve():
+        raise ConfigError(
+            f"{source} is the archive's own handler; golden answers come from the source model."
+        )
+    found = getattr(module, name, None)
+    if not callable(found):
+        public = [each for each in vars(module) if not each.startswith("_")]
+        raise ConfigError(f"{place} has no callable {name!r}.{nearest(name, public)}")
+    answer: Answering = found
+    return answer
+
+
+def _from_file(path: Path) -> Any:
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist; check the path of the source.")
+    # As `python FILE` would: the modules beside the file are importable.
+    sys.path.insert(0, str(path.parent.resolve()))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _from_name(name: str) -> Any:
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"source {name}: {error}; give FILE.py:CALLABLE or install it.") from None
+
+
+def _ask(answer: Answering, body: dict[str, Any], where: str, spec: ArchiveSpec) -> dict[str, Any]:
+    first, second = (_plain(answer(body), where) for _ in range(2))
+    found = difference(first, second, spec.golden_tolerance)
+    if found is not None:
+        raise ConfigError(
+            f"{where}: asked twice, the source answers differently ({found}); put the model into "
+            "its evaluation mode (no dropout) and give randomness a seed."
+        )
+    scores, rows = first.get("scores"), len(body["features"])
+    if isinstance(scores, list) and len(scores) != rows:
+        raise ConfigError(f"{where}: {len(scores)} scores for {rows} rows; give one a row.")
+    return first
+
+
+def _plain(answer: Any, where: str) -> dict[str, Any]:
+    """Return an answer as JSON will hold it; arrays and tensors become lists."""
+    if not isinstance(answer, dict) or not answer:
+        raise ConfigError(
+            f"{where}: the source returned {type(answer).__name__}, not a dict with "
+            f"{', '.join(_FIELDS)} or some of them."
+        )
+    for field in answer:
+        if field not in _FIELDS:
+            raise ConfigError(f"{where}: unknown field {field!r}.{nearest(str(field), _FIELDS)}")
+    plain = msgspec.to_builtins(answer, enc_hook=_listed)
+    if not all(map(math.isfinite, _floats(plain))):
+        raise ConfigError(f"{where}: the source answered with NaN or infinity.")
+    return dict(plain)
+
+
+def _listed(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise ConfigError(f"the source answered with a {type(value).__name__}; give plain values.")
+
+
+def _floats(value: Any) -> list[float]:
+    if isinstance(value, dict):
+        return [each for part in value.values() for each in _floats(part)]
+    if isinstance(value, list):
+        return [each for part in value for each in _floats(part)]
+    return [value] if isinstance(value, float) else []

@@ -1,0 +1,237 @@
+"""`marloft status`: what should be live, what TorchServe and the gateway say, and the difference.
+
+Both are asked; the supervisor's report adds what they cannot know: golden answers, guardrails.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from marloft.contract.live import Live, VersionState, WatchState
+from marloft.contract.release import Release, ReleasedModel, read_release
+from marloft.deploy.management import ManagementApi, Registered
+from marloft.deploy.ports import Ports
+from marloft.deploy.releases import releases_folder
+from marloft.deploy.routed import Routed, ask_routes
+from marloft.deploy.running import is_running, read_live
+from marloft.errors import ServingError
+
+Key = tuple[str, str]
+
+
+class Actual(Struct, frozen=True, kw_only=True):
+    """What is real: `serving` says that a `marloft serve` runs; None is what nobody answered."""
+
+    serving: bool
+    registered: Mapping[Key, Registered] | None
+    routed: Mapping[str, Routed] | None
+    live: Live | None
+
+
+class VersionStatus(Struct, frozen=True, kw_only=True):
+    """One version of the newest release.
+
+    `workers` is what TorchServe says of it (`ready`, `starting`, `absent`), `checked` what the
+    supervisor says; both None when nobody answered.
+    """
+
+    model: str
+    version: str
+    role: str
+    sha256: str
+    workers: str | None
+    checked: VersionState | None
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """The newest release beside reality; `drift` is every difference in words."""
+
+    release: int
+    reason: str
+    serving: bool
+    versions: list[VersionStatus]
+    rollouts: list[str]
+    watches: dict[str, WatchState]
+    drift: list[str]
+
+    @property
+    def exit_code(self) -> int:
+        """0: reality is the release; 1: it is not, or not yet; 2: nothing runs."""
+        if not self.serving:
+            return 2
+        return 1 if self.drift else 0
+
+
+def read_status(var: Path, ports: Ports) -> Status:
+    """Ask everybody and compare.
+
+    Raises:
+        ReleaseError: there is no release yet.
+    """
+    release = read_release(releases_folder(var))
+    return compare(release, look(var, ports))
+
+
+def look(var: Path, ports: Ports) -> Actual:
+    """Ask TorchServe and the gateway what runs; read what the supervisor reported."""
+    serving = is_running(var)
+    api = ManagementApi(ports.management)
+    try:
+        registered = api.registered() if serving else None
+    except ServingError:
+        registered = None
+    finally:
+        api.close()
+    try:
+        routed = ask_routes(ports.envoy_admin) if serving else None
+    except ServingError:
+        routed = None
+    live = read_live(var) if serving else None
+    return Actual(serving=serving, registered=registered, routed=routed, live=live)
+
+
+def compare(release: Release, actual: Actual) -> Status:
+    """Return the status of `release` in what is real; pure."""
+    current = actual.live if actual.live and actual.live.release == release.release else None
+    return Status(
+        release=release.release,
+        reason=release.reason,
+        serving=actual.serving,
+        versions=[
+            _version(actual, current, name, version, role, sha256)
+            for name, model in release.models.items()
+            for version, role, sha256 in _roles(model)
+        ],
+        rollouts=[line for name, model in release.models.items() for line in _rollout(name, model)],
+        watches=current.watches if current is not None else {},
+        drift=list(_drift(release, actual)) if actual.serving else [],
+    )
+
+
+def roles(model: ReleasedModel, version: str) -> str:
+    """Return in words what `version` does in a released model, `""` when it is not there."""
+    if version in model.standby:
+        return "standby"
+    if version not in model.versions:
+        return ""
+    found = ["default"] if version == model.default else []
+    if model.allocation is not None:
+        total = sum(arm.weight for arm in model.allocation.arms)
+        found += [
+            f"{arm.name} of {model.allocation.name}, {100 * arm.weight / total:.3g} %"
+            for arm in model.allocation.arms
+            if arm.version == version
+        ]
+    if version == model.shadow:
+        found.append("shadow")
+    return "; ".join(found) or "by name only"
+
+
+def _roles(model: ReleasedModel) -> Iterator[tuple[str, str, str]]:
+    for version, pinned in (model.versions | model.standby).items():
+        yield version, roles(model, version), pinned.sha256
+
+
+def _version(
+    actual: Actual, current: Live | None, name: str, version: str, role: str, sha256: str
+) -> VersionStatus:
+    workers = None
+    if actual.registered is not None:
+        found = actual.registered.get((name, version))
+        workers = "absent" if found is None else found.state
+    checked = current.versions.get(name, {}).get(version) if current is not None else None
+    return VersionStatus(
+        model=name, version=version, role=role, sha256=sha256, workers=workers, checked=checked
+    )
+
+
+def _rollout(name: str, model: ReleasedModel) -> Iterator[str]:
+    rollout = model.rollout
+    if rollout is None:
+        return
+    steps = rollout.plan.steps
+    share = steps[rollout.step] if rollout.step < len(steps) else 100
+    yield (
+        f"{name}: {rollout.before} → {rollout.version}, step {rollout.step + 1} of "
+        f"{len(steps) + 1}, {share} %"
+    )
+
+
+def _drift(release: Release, actual: Actual) -> Iterator[str]:
+    if actual.registered is None:
+        yield "TorchServe does not answer"
+    else:
+        yield from _registry_drift(release, actual.registered)
+    if actual.routed is None:
+        yield "the gateway does not answer"
+    else:
+        yield from _route_drift(release, actual.routed)
+    yield from _report_drift(release, actual.live)
+
+
+def _registry_drift(release: Release, registered: Mapping[Key, Registered]) -> Iterator[str]:
+    wanted = {
+        (name, version)
+        for name, model in release.models.items()
+        for version in {**model.versions, **model.standby}
+    }
+    for name, version in sorted(wanted):
+        found = registered.get((name, version))
+        if found is None:
+            yield f"{name} {version} is not registered with TorchServe"
+        elif found.state != "ready":
+            yield f"the workers of {name} {version} are not ready"
+    for (name, version), found in sorted(registered.items()):
+        # A workflow's nodes are named <workflow>__<node>.
+        if "__" in name:
+            continue
+        if (name, version) not in wanted:
+            yield f"{name} {version} is registered, and release {release.release} does not name it"
+        elif found.default and version != release.models[name].default:
+            yield f"TorchServe's own default of {name} is {version}"
+
+
+def _route_drift(release: Release, routed: Mapping[str, Routed]) -> Iterator[str]:
+    for name, model in release.models.items():
+        found = routed.get(name)
+        if found is None or found.default is None:
+            yield f"the gateway answers 503 for {name}: its default {model.default} has no route"
+        if found is None:
+            continue
+        if found.default is not None and found.default != model.default:
+            yield f"the gateway's default of {name} is {found.default}, not {model.default}"
+        split = model.allocation.arms if model.allocation is not None else []
+        arms = {arm.version: arm.weight for arm in split}
+        if found.arms != arms:
+            yield f"the gateway splits {name} {_arms(found.arms)}, not {_arms(arms)}"
+        missing = [version for version in model.versions if version not in found.pinned]
+        if missing:
+            yield f"the gateway has no route to {name} {', '.join(missing)}"
+        if found.release < release.release:
+            yield f"the routes of {name} are those of release {found.release}"
+    for name in sorted(set(routed) - set(release.models)):
+        yield f"the gateway routes {name}, and release {release.release} does not name it"
+
+
+def _report_drift(release: Release, live: Live | None) -> Iterator[str]:
+    if live is None:
+        yield "`marloft serve` has reported nothing yet"
+        return
+    if live.release < release.release:
+        yield f"`marloft serve` is still at release {live.release}"
+        return
+    for name, versions in live.versions.items():
+        for version, state in versions.items():
+            if state.state == "refused":
+                yield f"{name} {version} is refused: {state.why}"
+            elif state.state != "ready":
+                yield f"{name} {version} is {state.state}"
+    if live.complaint is not None:
+        yield live.complaint
+    elif not live.live:
+        yield f"release {release.release} is not wholly live yet"
+
+
+def _arms(arms: Mapping[str, int]) -> str:
+    return ", ".join(f"{version}: {weight}" for version, weight in arms.items()) or "not at all"

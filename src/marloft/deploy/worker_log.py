@@ -1,0 +1,45 @@
+"""Why a worker died, in its own words: the end of its last traceback in TorchServe's model log."""
+
+import re
+from pathlib import Path
+
+_TAIL_BYTES = 1 << 18
+_START = "Traceback (most recent call last):"
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
+
+
+def last_traceback(log: Path, model: str, version: str) -> str | None:
+    """Return the last traceback of a version's workers as `error (file:line in function)`.
+
+    Args:
+        log: TorchServe's `model_log.log`, with everything that workers write.
+        model: the model's name.
+        version: the version.
+
+    Returns:
+        One line, None when the log's end holds no traceback of these workers.
+    """
+    lines = _lines(log, model, version)
+    starts = [number for number, line in enumerate(lines) if line.startswith(_START)]
+    if not starts:
+        return None
+    trace = lines[starts[-1] + 1 :]
+    # Frames are indented; the first line that is not is the error itself.
+    end = next((n for n, line in enumerate(trace) if line and not line[0].isspace()), None)
+    frames = [match for line in trace[:end] if (match := _FRAME.search(line))]
+    if end is None or not frames:
+        return None
+    last = frames[-1]
+    return f"{trace[end]} ({Path(last['file']).name}:{last['line']} in {last['function']})"
+
+
+def _lines(log: Path, model: str, version: str) -> list[str]:
+    if not log.is_file():
+        return []
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+        text = stream.read().decode(errors="replace")
+    worker = re.compile(
+        rf"W-\d+-{re.escape(f'{model}_{version}')}-std(?:out|err) MODEL_LOG - (?P<text>.*)"
+    )
+    return [match["text"] for line in text.splitlines() if (match := worker.search(line))]

@@ -1,0 +1,21 @@
+"""A model store with two versions of the tiny ranker, shared by the tests of what is decided."""
+
+from pathlib import Path
+
+import pytest
+
+from marloft.archive.pack import pack
+from tests import factories
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store with ranker 1.0 and 1.1."""
+    folder = tmp_path_factory.mktemp("project")
+    factories.write_project(folder)
+    config = folder / "archive_configs" / "ranker_v1.yaml"
+    pack(config, folder / "store")
+    other = config.with_name("other.yaml")
+    other.write_text(config.read_text().replace('version: "1.0"', 'version: "1.1"'))
+    pack(other, folder / "store")
+    return folder / "store"

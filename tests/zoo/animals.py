@@ -97,11 +97,12 @@ def _bit(member: str) -> Animal:
 
 
 def _directory(name: str, at: int, value: int) -> Animal:
-    """Return one whose last member has another number in the directory; `at` is its offset."""
+    """Return one whose tables have another number in the directory; `at` is its offset."""
 
     def make(zoo: Keeper, path: Path) -> None:
         data = bytearray(write(path, zoo.members).read_bytes())
-        struct.pack_into("<H", data, data.rindex(b"PK\x01\x02") + at, value)
+        entry = data.rindex(b"tables.npz") - 46
+        struct.pack_into("<H", data, entry + at, value)
         path.write_bytes(data)
 
     return Animal(name, "MRL001", "tables.npz", make)

@@ -49,6 +49,7 @@ def replayed(
 
     with ThreadPoolExecutor(2) as pool:
         yield {beast.name: pool.submit(run, n, beast) for n, beast in enumerate(BEASTS)}
+        pool.shutdown(cancel_futures=True)
 
 
 def test_good_archive_is_replayed_and_says_how(tame: VerifyReport) -> None:

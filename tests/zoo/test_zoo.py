@@ -1,5 +1,6 @@
 """Each animal of the zoo is refused with its cause's code and its culprit; good ones are not."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from marloft.errors import ReleaseError
 from tests import factories
 from tests.zoo.animals import ANY, CONTENT, FORM, STATIC, Animal, Keeper, keeper
 from tests.zoo.building import ARCHIVE
+from tests.zoo.handlers import BEASTS
 
 DEPLOYMENT = """\
 default_model: ranker
@@ -95,6 +97,13 @@ def test_every_archive_of_the_repository_is_accepted(tmp_path: Path) -> None:
     for config in sorted((project / "archive_configs").glob("*.yaml")):
         report = verify(store / pack(config, store).file)
         assert [check for check in report.checks if not check.ok] == [], config
+
+
+def test_every_documented_code_is_hit() -> None:
+    page = (factories.REPOSITORY / "docs" / "archive.md").read_text()
+    documented = set(re.findall(r"^\| (MRL\d{3}) \|", page, re.MULTILINE))
+    in_replay = {code for beast in BEASTS for code, _ in beast.found}
+    assert {animal.code for animal in STATIC} | in_replay == documented
 
 
 def test_names_of_animals_are_their_own() -> None:

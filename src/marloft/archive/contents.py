@@ -10,9 +10,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 import marloft
 from marloft.archive.golden import compiled, parse_golden
-from marloft.archive.hazards import SCANNED_BYTES, pickled, secret
 from marloft.archive.layout import UNREADABLE
 from marloft.archive.members import STOCK_MANIFEST, shadowed
+from marloft.archive.screening import pickle_kind, secret_in, secret_name
 from marloft.contract.check import Check
 from marloft.contract.manifest import ARCHIVE_JSON, GOLDEN_JSONL, SCHEMA_JSON, Manifest
 from marloft.contract.schema import RowSchema, from_json_schema, to_json_schema
@@ -154,24 +154,26 @@ def check_pickles(content: Content) -> Check:
     for member in content.names:
         try:
             with content.archive.open(member) as stream:
-                why = pickled(member, stream)
+                found = pickle_kind([member], stream)
         except UNREADABLE as error:
-            why = f"cannot be read: {reason(error)}"
-        if why is not None:
-            return failed("MRL018", member, f"may run code where it is read: {why}")
+            found = f"a file that cannot be read: {reason(error)}"
+        if found is not None:
+            return failed("MRL018", member, f"is {found}; reading a pickle runs code")
     return passed("MRL018", "no member is a pickle")
 
 
-def check_secrets(content: Content) -> Check:
-    """MRL019: no member looks like a secret."""
+def check_secrets(content: Content, artifact: str | None) -> Check:
+    """MRL019: no member looks like a secret; an artifact's bytes are an export's, not searched."""
     for member in content.names:
+        if secret_name(member):
+            return failed("MRL019", member, "has the name of a file with secrets")
         try:
             with content.archive.open(member) as stream:
-                why = secret(member, stream.read(SCANNED_BYTES))
+                found = None if member == artifact else secret_in(stream)
         except UNREADABLE as error:
-            why = f"cannot be read: {reason(error)}"
-        if why is not None:
-            return failed("MRL019", member, f"would be published with the model: {why}")
+            found = f"what cannot be read: {reason(error)}"
+        if found is not None:
+            return failed("MRL019", member, f"holds {found}")
     return passed("MRL019", "no member looks like a secret")
 
 

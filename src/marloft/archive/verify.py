@@ -144,7 +144,7 @@ def _stages(
             _check_sidecar(path, sha256),
             *document_checks(content.archive, artifact),
             check_pickles(content),
-            check_secrets(content),
+            check_secrets(content, manifest.artifact),
         ],
     )
 

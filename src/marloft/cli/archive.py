@@ -109,27 +109,21 @@ def _show(report: VerifyReport) -> None:
     if report.log is not None:
         console.print(escape(report.log), highlight=False)
     if report.isolation is not None:
-        console.print(escape(_confined(report.isolation)), soft_wrap=True)
+        console.print(escape(confined(report.isolation)), soft_wrap=True)
     verdict = "verified" if report.ok else "refused; docs/archive.md has the cure for each code"
     named = f"{report.name} {report.version}" if report.name else report.path
     console.print(f"{escape(named)} (sha256 {report.sha256[:12]}…): {verdict}", soft_wrap=True)
 
 
-def _confined(isolation: Isolation) -> str:
+def confined(isolation: Isolation) -> str:
     """Say what kept the handler in its place, and what did not."""
-    words = {
-        "environment": "empty environment",
-        "limits": "resource limits",
-        "user": "no capabilities",
-        "network": "no network",
-        "mounts": "read-only files",
-        "processes": "own processes only",
-    }
-    held = [text for name, text in words.items() if getattr(isolation, name)]
-    missing = [text for name, text in words.items() if not getattr(isolation, name)]
-    if not missing:
-        return f"replayed with {', '.join(held)}"
-    return (
-        f"replayed with {', '.join(held)}; WITHOUT {', '.join(missing)} ({isolation.why}): "
-        "this was no sandbox"
-    )
+    held = (isolation.user, isolation.network, isolation.mounts, isolation.processes)
+    walls = ("capabilities", "network", "writable files outside", "other processes")
+    kept = [wall for wall, holds in zip(walls, held, strict=True) if holds]
+    open_ = [wall for wall, holds in zip(walls, held, strict=True) if not holds]
+    text = "replayed with an empty environment and resource limits"
+    if kept:
+        text += f", without {', '.join(kept)}"
+    if open_:
+        text += f". No sandbox: it had {', '.join(open_)} ({isolation.why})"
+    return text

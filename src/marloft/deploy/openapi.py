@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 import marloft
+from marloft.archive.openapi import ecma_patterns
 from marloft.contract.outcome_api import Outcome, OutcomeAccepted
 from marloft.contract.predict_api import (
     PROBLEM_JSON,
@@ -112,18 +113,8 @@ def _schemas() -> Json:
         "description": "One row per candidate; the fields and the largest number of rows "
         f"({rows} unless the archive says otherwise) are those of the archive's schema.json.",
     }
-    found: Json = _ecma_patterns(schemas)
+    found: Json = ecma_patterns(schemas)
     return found
-
-
-def _ecma_patterns(value: Any) -> Any:
-    r"""Write Python's end of text, `\Z`, as JSON Schema's regular expressions do: `$`."""
-    if isinstance(value, dict):
-        return {
-            key: part.replace(r"\Z", "$") if key == "pattern" else _ecma_patterns(part)
-            for key, part in value.items()
-        }
-    return [_ecma_patterns(part) for part in value] if isinstance(value, list) else value
 
 
 def _body(schema: str) -> Json:

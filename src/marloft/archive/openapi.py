@@ -1,0 +1,105 @@
+"""What one archive answers over HTTP, as an OpenAPI 3.1 document.
+
+https://spec.openapis.org/oas/v3.1.1.html
+"""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from marloft.archive.describe import read_manifest
+from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON, Manifest
+from marloft.contract.predict_api import PROBLEM_JSON, PredictResponse, Problem, RequestEnvelope
+from marloft.errors import ArchiveError
+
+Json = dict[str, Any]
+JSON_TYPE = "application/json"
+_REF = "#/components/schemas/{name}"
+
+
+def openapi_of(path: Path) -> Json:
+    """Return the document of the archive's own path at the gateway, `/models/<name>/predict`.
+
+    The features are those of its `schema.json`, the example is its first golden request. The same
+    archive gives the same document; nothing in it names a time or a host.
+
+    Raises:
+        ArchiveError: the file is no archive of marloft's.
+        ConfigError: its `archive.json` does not have the expected form.
+    """
+    manifest = read_manifest(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = archive.namelist()
+            schema = archive.read(SCHEMA_JSON) if SCHEMA_JSON in held else None
+            golden = archive.read(GOLDEN_JSONL) if GOLDEN_JSONL in held else b""
+        features = None if schema is None else msgspec.json.decode(schema, type=Json)
+        examples = [msgspec.json.decode(line, type=Json) for line in golden.splitlines()[:1]]
+    except (zipfile.BadZipFile, msgspec.DecodeError) as error:
+        raise ArchiveError(f"{path}: {error}; `marloft verify {path}` shows more.") from None
+    return {
+        "openapi": "3.1.1",
+        "info": {"title": manifest.name, "version": manifest.version},
+        "paths": {
+            f"/models/{manifest.name}/predict": {"post": _predict(manifest, features, examples)}
+        },
+        "components": {"schemas": _schemas(features)},
+    }
+
+
+def _predict(manifest: Manifest, features: Json | None, examples: list[Json]) -> Json:
+    described = features is not None
+    return {
+        "operationId": "predict",
+        "summary": f"Ask {manifest.name} {manifest.version}.",
+        "requestBody": {
+            "required": True,
+            "content": {each: _body(each, described, examples) for each in manifest.accepts},
+        },
+        "responses": {
+            # The answer of code that reads its bodies by itself is its own matter too.
+            "200": {"description": "The answer.", "content": {JSON_TYPE: _schema(described)}},
+            "default": {
+                "description": "A refusal, as problem details (RFC 9457).",
+                "content": {PROBLEM_JSON: {"schema": {"$ref": _REF.format(name="Problem")}}},
+            },
+        },
+    }
+
+
+def _body(media_type: str, described: bool, examples: list[Json]) -> Json:
+    if media_type != JSON_TYPE:
+        # In OpenAPI 3.1 a body of raw bytes is one without a schema.
+        return {}
+    if not described:
+        return {"schema": {}}
+    body: Json = {"schema": {"$ref": _REF.format(name="RequestEnvelope")}}
+    for example in examples:
+        body["example"] = example["request"]
+    return body
+
+
+def _schema(described: bool) -> Json:
+    return {"schema": {"$ref": _REF.format(name="PredictResponse")} if described else {}}
+
+
+def _schemas(features: Json | None) -> Json:
+    types = (Problem,) if features is None else (RequestEnvelope, PredictResponse, Problem)
+    _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
+    if features is not None:
+        rows = {key: value for key, value in features.items() if key != "$schema"}
+        schemas["RequestEnvelope"]["properties"]["features"] = rows
+    found: Json = ecma_patterns(schemas)
+    return found
+
+
+def ecma_patterns(value: Any) -> Any:
+    r"""Write Python's end of text, `\Z`, as JSON Schema's regular expressions do: `$`."""
+    if isinstance(value, dict):
+        return {
+            key: part.replace(r"\Z", "$") if key == "pattern" else ecma_patterns(part)
+            for key, part in value.items()
+        }
+    return [ecma_patterns(part) for part in value] if isinstance(value, list) else value

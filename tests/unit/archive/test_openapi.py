@@ -1,0 +1,77 @@
+"""An archive's own interface, as documents that other tools read."""
+
+import copy
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from openapi_spec_validator import validate
+from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
+
+from marloft.archive.openapi import openapi_of
+from marloft.archive.pack import pack
+from marloft.errors import ArchiveError
+from tests import factories
+
+CONFIGS = ("ranker_v1", "outcomes", "feed_ab_assign")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = factories.write_project(tmp_path_factory.mktemp("project"))
+    for name in CONFIGS:
+        pack(project / "archive_configs" / f"{name}.yaml", project / "model_store")
+    return project / "model_store"
+
+
+def _schema(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("schema.json"))
+
+
+def test_document_of_every_kind_of_archive_is_valid(store: Path) -> None:
+    archives = sorted(store.glob("*.mar"))
+    assert len(archives) == len(CONFIGS)
+    for path in archives:
+        validate(openapi_of(path))
+
+
+def test_an_invalid_document_is_noticed(store: Path) -> None:
+    broken = copy.deepcopy(openapi_of(store / "ranker-1.0.mar"))
+    broken["paths"]["/models/ranker/predict"]["post"]["requestBody"] = {"contents": {}}
+    with pytest.raises(OpenAPIValidationError):
+        validate(broken)
+
+
+def test_example_is_one_that_the_schema_admits(store: Path) -> None:
+    document = openapi_of(store / "ranker-1.0.mar")
+    content = document["paths"]["/models/ranker/predict"]["post"]["requestBody"]["content"]
+    example = content["application/json"]["example"]
+    features = document["components"]["schemas"]["RequestEnvelope"]["properties"]["features"]
+    jsonschema.validate(example["features"], features, cls=jsonschema.Draft202012Validator)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate([{"item": 1}], features, cls=jsonschema.Draft202012Validator)
+
+
+def test_row_schema_is_json_schema_2020_12(store: Path) -> None:
+    schema = _schema(store / "ranker-1.0.mar")
+    assert schema["$schema"] == jsonschema.Draft202012Validator.META_SCHEMA["$id"]
+    jsonschema.Draft202012Validator.check_schema(schema)
+    schema["items"]["properties"]["item_id"]["type"] = "whole"
+    with pytest.raises(jsonschema.SchemaError):
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_patterns_are_ecma_regular_expressions(store: Path) -> None:
+    text = json.dumps(openapi_of(store / "ranker-1.0.mar"))
+    assert "\\\\Z" not in text
+    assert "{1,128}$" in text
+
+
+def test_file_that_is_no_archive_is_said(tmp_path: Path) -> None:
+    (tmp_path / "x.mar").write_bytes(b"x")
+    with pytest.raises(ArchiveError):
+        openapi_of(tmp_path / "x.mar")

@@ -17,6 +17,7 @@ ALONE = (
 )
 VERBATIM = {
     "docs/api.md": "tests/e2e/test_api_page.py",
+    "docs/examples.md": "tests/e2e/test_examples.py",
     "docs/stock-torchserve.md": "tests/e2e/test_stock_torchserve.py",
 }
 # Command → the file that runs it, and the words by which that file does.

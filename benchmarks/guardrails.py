@@ -31,7 +31,7 @@ from marloft.deploy.guardrails import Beside, Decision, Step, Tally, Traffic, de
 from marloft.errors import reported
 from marloft.training.provenance import describe_commit, describe_machine
 
-RUNS, QUICK_RUNS = 2000, 200
+RUNS, QUICK_RUNS = 1000, 100
 RATE = 50.0
 TOP = 3
 LOOK_REQUESTS = 50

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from msgspec.structs import replace
 
@@ -13,7 +14,7 @@ from marloft.contract.release import Release, read_release
 from marloft.deploy.gateway_counts import GatewayCounts, Series
 from marloft.deploy.guardrails import Traffic
 from marloft.deploy.watch import RolloutWatch
-from tests.e2e.running import Driver, Serving, configure, marloft, records
+from tests.e2e.running import Asked, Driver, Serving, configure, marloft, records
 from tests.factories import write_project
 from tests.planted.planting import plant
 
@@ -38,6 +39,17 @@ decision: {ctr_margin: 0.1, latency_margin: 0.25}
 plan: {users: 100, duration: 60s}
 """
 PLANTED = {"failing": "1.1", "slow": "1.2", "worse": "1.3"}
+
+
+class Named(Driver):
+    """Names its requests, so that the same ones fail in each run of the test."""
+
+    def _ask(self, client: httpx.Client, user: int) -> Asked:
+        sent_s = self.now()
+        features = [{"item_id": 50}, {"item_id": 3}]
+        body = {"user_id": user, "features": features, "request_id": f"c{user}"}
+        status = client.post(self._url, json=body).status_code
+        return Asked(sent_s, user, status, None, None)
 
 
 def split(project: Path, name: str) -> None:
@@ -87,7 +99,7 @@ def watch_until_moved(serving: Serving, limits: Guardrails, limit_s: float) -> t
     )
     release = newest(serving, limits)
     watch.step(release, {}, {})
-    with Driver(serving, rate=RATE) as driver:
+    with Named(serving, rate=RATE) as driver:
         while not reasons and driver.now() < limit_s:
             time.sleep(1)
             watch.step(release, {}, {})

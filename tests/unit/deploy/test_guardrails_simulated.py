@@ -70,5 +70,5 @@ def test_committed_result_keeps_the_promises_and_the_page_shows_it() -> None:
     same = [row for row in result.rows if row.within is None]
     assert sum(row.runs for row in same) >= 2000
     assert all(row.rolled_back <= 0.01 for row in same)
-    page = (REPOSITORY / "docs" / "rollout.md").read_text()
+    page = (REPOSITORY / "docs" / "guardrails.md").read_text()
     assert simulation.to_markdown(result) in page

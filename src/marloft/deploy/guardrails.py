@@ -6,6 +6,7 @@ sample, evidence alone finds differences that nobody minds.
 """
 
 import bisect
+import operator
 from typing import Literal
 
 from msgspec import Struct
@@ -49,7 +50,7 @@ class Traffic(Struct, frozen=True, kw_only=True):
         return Traffic(
             answered=self.answered + other.answered,
             errors=self.errors + other.errors,
-            latency=tuple(map(sum, zip(self.latency, other.latency, strict=True))),
+            latency=tuple(map(operator.add, self.latency, other.latency)),
         )
 
     @property

@@ -31,7 +31,7 @@ def without_evidence(*facts: Any) -> Decision:
     return decision
 
 
-@pytest.mark.parametrize(("world", "runs"), list(zip(SAME, (700, 700, 300, 300), strict=True)))
+@pytest.mark.parametrize(("world", "runs"), list(zip(SAME, (800, 800, 200, 200), strict=True)))
 def test_versions_as_good_as_control_are_hardly_ever_rolled_back(world: str, runs: int) -> None:
     assert simulation.simulate(world, runs, seed=11).rolled_back <= 0.01
 

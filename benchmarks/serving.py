@@ -27,8 +27,10 @@ _READY_S = 90.0
 _FIRST_OFFSET = 400
 
 
-def prepare(folder: Path) -> Path:
-    """Fill `folder` with the ranker's archives 1.0, 2.0 and 2.1 (2.0's bytes under a new version).
+def prepare(folder: Path, handler: str = "") -> Path:
+    """Fill `folder` with the ranker's archives 1.0, 2.0 and 2.1 (2.0's parts under a new version).
+
+    `handler` is Python code that is appended to the handler of all of them.
 
     Raises:
         ConfigError: the exports are not there.
@@ -36,16 +38,14 @@ def prepare(folder: Path) -> Path:
     for needed in _NEEDED:
         if not (REPOSITORY / needed).is_file():
             raise ConfigError(f"{needed} is missing; run `make demo` first.")
-    configs = REPOSITORY / "archive_configs"
-    for name in ("ranker_v1.yaml", "ranker_v2.yaml"):
-        pack(configs / name, folder / "model_store")
-    newer = configs / ".lifecycle.yaml"
-    try:
-        text = (configs / "ranker_v2.yaml").read_text()
-        newer.write_text(text.replace('version: "2.0"', 'version: "2.1"'))
-        pack(newer, folder / "model_store")
-    finally:
-        newer.unlink(missing_ok=True)
+    code = (REPOSITORY / "handlers" / "ranker.py").read_text()
+    (folder / "ranker.py").write_text(code + handler)
+    for number, (name, version) in enumerate((("v1", "1.0"), ("v2", "2.0"), ("v2", "2.1"))):
+        config = msgspec.yaml.decode((REPOSITORY / f"archive_configs/ranker_{name}.yaml").read_bytes())
+        moved = _absolute(config) | {"handler": "ranker.py", "version": version}
+        path = folder / f"archive_{number}.yaml"
+        path.write_bytes(msgspec.yaml.encode(moved))
+        pack(path, folder / "model_store")
     shutil.copy(REPOSITORY / "config.properties", folder)
     return folder
 

@@ -181,6 +181,11 @@ class Serving:
             self.process.send_signal(number)
         return self.process.wait(timeout=60)
 
+    def registered(self, model: str) -> set[str]:
+        """Return the versions of a model that TorchServe has loaded."""
+        url = f"http://127.0.0.1:{self.ports.management}/models/{model}/all"
+        return {each["modelVersion"] for each in httpx.get(url).json()}
+
     def predict(self, path: str = "/predict", **body: Any) -> httpx.Response:
         """POST a JSON body."""
         return self.client.post(path, json=body)

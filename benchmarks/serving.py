@@ -23,6 +23,8 @@ MODEL = "ranker"
 MARLOFT = str(Path(sys.executable).with_name("marloft"))
 REPOSITORY = Path(__file__).parents[1]
 _NEEDED = ("build/export/model.onnx", "build/export/model.int8.onnx")
+# What the archives are packed from.
+_COPIED = ("archive_configs", "handlers", "build/export", "build/card", "build/fairness")
 _READY_S = 90.0
 _FIRST_OFFSET = 400
 
@@ -38,14 +40,16 @@ def prepare(folder: Path, handler: str = "") -> Path:
     for needed in _NEEDED:
         if not (REPOSITORY / needed).is_file():
             raise ConfigError(f"{needed} is missing; run `make demo` first.")
-    code = (REPOSITORY / "handlers" / "ranker.py").read_text()
-    (folder / "ranker.py").write_text(code + handler)
-    for number, (name, version) in enumerate((("v1", "1.0"), ("v2", "2.0"), ("v2", "2.1"))):
-        config = msgspec.yaml.decode((REPOSITORY / f"archive_configs/ranker_{name}.yaml").read_bytes())
-        moved = _absolute(config) | {"handler": "ranker.py", "version": version}
-        path = folder / f"archive_{number}.yaml"
-        path.write_bytes(msgspec.yaml.encode(moved))
-        pack(path, folder / "model_store")
+    for name in _COPIED:
+        if (REPOSITORY / name).is_dir():
+            shutil.copytree(REPOSITORY / name, folder / name)
+    with (folder / "handlers" / "ranker.py").open("a") as code:
+        code.write(handler)
+    configs = folder / "archive_configs"
+    newer = (configs / "ranker_v2.yaml").read_text().replace('version: "2.0"', 'version: "2.1"')
+    (configs / "ranker_newer.yaml").write_text(newer)
+    for name in ("ranker_v1", "ranker_v2", "ranker_newer"):
+        pack(configs / f"{name}.yaml", folder / "model_store")
     shutil.copy(REPOSITORY / "config.properties", folder)
     return folder
 

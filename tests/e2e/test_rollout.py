@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from marloft.assignment import arm_of
-from marloft.contract.release import Release, ReleasedModel, newest_number, read_release
+from marloft.contract.release import Release, ReleasedModel, read_release
 from tests import factories
 from tests.e2e.running import Asked, Driver, Serving, configure, marloft, records
 from tests.planted.planting import Fault, plant

@@ -39,7 +39,7 @@ def test_same_check_flags_a_handler_that_leaks(tmp_path: Path) -> None:
     assert found.slope_mb_per_min > LIMIT_MB_PER_MIN, found
 
 
-LEAKING = '''
+LEAKING = """
 
 _kept = []
 _encode = RankerHandler.encode
@@ -51,7 +51,7 @@ def _leak(self, request, outputs):
 
 
 RankerHandler.encode = _leak
-'''
+"""
 
 
 @pytest.fixture
@@ -71,5 +71,7 @@ def test_version_that_is_as_good_survives_two_minutes(serving: Serving, run_numb
 
 
 def test_slope_is_that_of_the_samples_after_settling() -> None:
-    samples = [(t * 5.0, 100.0 if t < 12 else 100.0 + (t - 12) * 5.0 / 60.0 * 3.0) for t in range(60)]
+    samples = [
+        (t * 5.0, 100.0 if t < 12 else 100.0 + (t - 12) * 5.0 / 60.0 * 3.0) for t in range(60)
+    ]
     assert slope_mb_per_min(samples, 60.0) == pytest.approx(3.0, abs=1e-6)

@@ -18,7 +18,7 @@ DEPLOYMENT = """\
 default_model: ranker
 models:
   ranker:
-    versions: {{"1.0": {{}}, "1.1": {{}}}}
+    versions: {{{versions}}}
     default: "{default}"
     rollout: {{steps: [{steps}], hold_s: {hold_s}, min_requests: 10}}
     guardrails: {{error_ratio: 0.01, p99_ms: {p99_ms}, worker_restarts: 2}}
@@ -26,10 +26,14 @@ models:
 # The planted slow version needs 35 ms at least; the tiny ranker answers in 3 to 10 on a free core.
 P99_MS = 30
 ROLLED_BACK_S = 30
+FEATURES = [{"item_id": 50}, {"item_id": 3}]
 
 
 def write(project: Path, default: str, steps: str = "20", hold_s: int = 60) -> None:
-    text = DEPLOYMENT.format(default=default, steps=steps, hold_s=hold_s, p99_ms=P99_MS)
+    versions = '"1.0": {}' if default == "1.0" else '"1.0": {}, "1.1": {}'
+    text = DEPLOYMENT.format(
+        versions=versions, default=default, steps=steps, hold_s=hold_s, p99_ms=P99_MS
+    )
     (project / "deployment.yaml").write_text(text)
 
 
@@ -121,16 +125,14 @@ def test_bad_version_is_rolled_back_by_itself(tmp_path: Path, fault: Fault, guar
     assert "superseded" in refused and "roll" in refused
 
 
-def test_version_that_never_starts_is_rolled_back_and_apply_says_why(tmp_path: Path) -> None:
-    project = project_with(tmp_path)
+def test_version_that_cannot_start_is_rolled_back_and_apply_says_why(tmp_path: Path) -> None:
+    project = project_with(tmp_path, "broken")
     with Serving(project) as serving, Driver(serving, rate=50) as driver:
-        archive = project / "model_store" / "ranker-1.1.mar"
         write(project, "1.1")
-        marloft(project, "apply", "--no-wait")
-        archive.write_bytes(archive.read_bytes()[:-1] + b"\0")
-        # Releases are pinned by hash: these bytes are not the ones that were decided on.
-        number = newest(project).release
-        if number == 2:
-            wait(project, lambda r: r.verb == "rollback" or r.release > 2, ROLLED_BACK_S)
-        assert serving.predict(features=[{"item_id": 50}]).json()["model_version"] == "v1.0"
-    assert [each for each in driver.asked if each.status != 200] == []
+        said = marloft(project, "apply", code=2)
+        assert "planted: no model" in said, said
+        back = wait(project, lambda release: release.verb == "rollback", ROLLED_BACK_S)
+        serving.wait_for(f"release {back.release} is live")
+        assert "planted: no model" in back.reason
+        assert serving.predict(features=FEATURES, model_version="1.1").status_code == 404
+    assert {(each.status, each.version) for each in driver.asked} == {(200, "v1.0")}

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tests.factories import REPOSITORY
 
-Fault = Literal["failing", "slow", "worse"]
+Fault = Literal["broken", "failing", "slow", "worse"]
 _CONFIG = """\
 name: ranker
 version: "{version}"

@@ -54,3 +54,22 @@ def test_last_traceback_is_none_without_a_whole_one(log: Path, text: str) -> Non
     assert last_traceback(log, "ranker", "3.0") is None
     write(log, "ranker_3.0", text)
     assert last_traceback(log, "ranker", "3.0") is None
+
+
+def test_last_traceback_is_the_handlers_not_the_one_torchserve_adds(log: Path) -> None:
+    added = """\
+Traceback (most recent call last):
+  File "/site/ts/model_service_worker.py", line 201, in handle_connection
+    raise RuntimeError("{} - {}".format(code, result))
+RuntimeError: 500 - Unknown exception
+"""
+    write(log, "ranker_3.0", TRACE + added)
+    said = last_traceback(log, "ranker", "3.0")
+    assert said == "OSError: the planted fault (broken.py:15 in load)"
+
+
+def test_last_traceback_falls_back_to_torchserves_own(log: Path) -> None:
+    own = TRACE.replace("/tmp/models/abc/broken.py", "/site/ts/model_service_worker.py")
+    write(log, "ranker_3.0", own)
+    said = last_traceback(log, "ranker", "3.0")
+    assert said == "OSError: the planted fault (model_service_worker.py:15 in load)"

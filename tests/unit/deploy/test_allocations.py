@@ -71,3 +71,11 @@ def test_ended_experiment_keeps_its_file_and_everybody_gets_the_default(
 def test_experiment_that_never_ran_gets_no_file(tmp_path: Path, promoted: Release) -> None:
     assert render_allocations(tmp_path, promoted, ["other"]) == {}
     assert render_allocations(tmp_path, promoted, []) == {}
+
+
+def test_a_damaged_release_of_the_past_holds_nothing_up(tmp_path: Path) -> None:
+    released(tmp_path, 1, "1.0", SPLIT)
+    release_path(tmp_path, 2).write_text("{")
+    newest = released(tmp_path, 3, "2.0", None)
+    (content,) = render_allocations(tmp_path, newest, ["feed_ab"]).values()
+    assert not msgspec.json.decode(content, type=AllocationFile).running

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marloft.contract.manifest import WorkerSettings
@@ -158,6 +158,7 @@ WANTED = st.sampled_from(
 BEFORE = st.sampled_from([released("0.9", number=6), released("1.0", "0.9", number=6)])
 
 
+@settings(max_examples=400, deadline=None)
 @given(
     registered=registries(),
     release=WANTED,
@@ -196,7 +197,8 @@ def test_reconcile_converges_from_any_state_and_after_any_cut(
         assert set(world.registered) == set(wanted(release))
         default = release.models["ranker"].default
         assert world.registered["ranker", default].default
-    assert routed(world.routes) == set(in_force.versions()) - bad
+    assert routed(world.routes) == set(in_force.versions()) & set(world.loaded)
+    assert good & set(in_force.versions()) <= routed(world.routes)
     assert leftovers(release, observed, in_force) == []
 
 

@@ -163,6 +163,14 @@ def test_health_probe_runs_the_model_and_is_not_logged(server: Server) -> None:
     assert server.records() == []
 
 
+def test_golden_check_is_answered_as_any_request_and_not_logged(server: Server) -> None:
+    (told,) = server.ask(Sent(body=factories.body(7, [3]), headers={"x-marloft": "check=1"}))
+    (usual,) = server.ask(factories.body(7, [3]))
+    assert told.status == 200
+    assert told.body["scores"] == usual.body["scores"]
+    assert len(server.records()) == 1
+
+
 def test_health_probe_of_a_broken_model_fails(server: Server) -> None:
     del server.handler.model
     (answer,) = server.ask(Sent(body=b"", headers={"x-marloft": "probe=1"}))

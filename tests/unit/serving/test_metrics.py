@@ -88,8 +88,9 @@ def test_batch_that_cannot_be_logged_is_counted(server: Server) -> None:
     assert value(server, names.ERRORS, error="prediction_log_unavailable") == 2
 
 
-def test_probes_are_not_counted(server: Server) -> None:
+def test_probes_and_checks_are_not_counted(server: Server) -> None:
     server.ask(Sent(body=b"", headers={"x-marloft": "probe=1"}))
+    server.ask(Sent(body=factories.body(7, [3]), headers={"x-marloft": "check=1"}))
     assert value(server, names.REQUESTS, status="2xx") == 0
     assert value(server, f"{names.BATCH_SIZE}_count") == 0
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from marloft.archive.adopt import adopt
     from marloft.archive.build import build as pack
     from marloft.archive.export import describe_export
-    from marloft.archive.inspect import inspect
+    from marloft.archive.overview import inspect
     from marloft.archive.record import record_golden
     from marloft.archive.verify import verify
 
@@ -21,7 +21,7 @@ __all__ = ["adopt", "describe_export", "inspect", "pack", "record_golden", "veri
 _HOMES = {
     "adopt": ("marloft.archive.adopt", "adopt"),
     "describe_export": ("marloft.archive.export", "describe_export"),
-    "inspect": ("marloft.archive.inspect", "inspect"),
+    "inspect": ("marloft.archive.overview", "inspect"),
     "record_golden": ("marloft.archive.record", "record_golden"),
     "pack": ("marloft.archive.build", "build"),
     "verify": ("marloft.archive.verify", "verify"),

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from marloft.archive.inspect import Description, Difference, compare
-from marloft.archive.inspect import inspect as describe
+from marloft.archive.overview import Description, Difference, compare
+from marloft.archive.overview import inspect as describe
 from marloft.files import to_json
 
 

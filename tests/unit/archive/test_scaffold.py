@@ -8,6 +8,7 @@ from marloft.archive.scaffold import RUNTIMES, new_project
 from marloft.archive.spec import ArchiveSpec
 from marloft.errors import ConfigError
 from marloft.files import read_yaml
+from tests.factories import REPOSITORY
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -43,3 +44,12 @@ def test_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"train\.py exists"):
         new_project("churn", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["train.py"]
+
+
+def test_torchserves_settings_are_those_of_the_repository(tmp_path: Path) -> None:
+    new_project("churn", tmp_path)
+    written = (tmp_path / "config.properties").read_text().splitlines()
+    own = (REPOSITORY / "config.properties").read_text().splitlines()
+    assert [pair for pair in zip(written, own, strict=True) if pair[0] != pair[1]] == [
+        ("load_models=churn-1.0.mar", "load_models=ranker-1.0.mar")
+    ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from marloft.archive.inspect import Difference, compare, inspect
+from marloft.archive.overview import Difference, compare, inspect
 from marloft.archive.pack import pack
 from marloft.errors import ArchiveError
 from marloft.files import sha256_file

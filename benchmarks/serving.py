@@ -23,12 +23,16 @@ MODEL = "ranker"
 MARLOFT = str(Path(sys.executable).with_name("marloft"))
 REPOSITORY = Path(__file__).parents[1]
 _NEEDED = ("build/export/model.onnx", "build/export/model.int8.onnx")
+# What the archives are packed from.
+_COPIED = ("archive_configs", "handlers", "build/export", "build/card", "build/fairness")
 _READY_S = 90.0
 _FIRST_OFFSET = 400
 
 
-def prepare(folder: Path) -> Path:
-    """Fill `folder` with the ranker's archives 1.0, 2.0 and 2.1 (2.0's bytes under a new version).
+def prepare(folder: Path, handler: str = "") -> Path:
+    """Fill `folder` with the ranker's archives 1.0, 2.0 and 2.1 (2.0's parts under a new version).
+
+    `handler` is Python code that is appended to the handler of all of them.
 
     Raises:
         ConfigError: the exports are not there.
@@ -36,16 +40,16 @@ def prepare(folder: Path) -> Path:
     for needed in _NEEDED:
         if not (REPOSITORY / needed).is_file():
             raise ConfigError(f"{needed} is missing; run `make demo` first.")
-    configs = REPOSITORY / "archive_configs"
-    for name in ("ranker_v1.yaml", "ranker_v2.yaml"):
-        pack(configs / name, folder / "model_store")
-    newer = configs / ".lifecycle.yaml"
-    try:
-        text = (configs / "ranker_v2.yaml").read_text()
-        newer.write_text(text.replace('version: "2.0"', 'version: "2.1"'))
-        pack(newer, folder / "model_store")
-    finally:
-        newer.unlink(missing_ok=True)
+    for name in _COPIED:
+        if (REPOSITORY / name).is_dir():
+            shutil.copytree(REPOSITORY / name, folder / name)
+    with (folder / "handlers" / "ranker.py").open("a") as code:
+        code.write(handler)
+    configs = folder / "archive_configs"
+    newer = (configs / "ranker_v2.yaml").read_text().replace('version: "2.0"', 'version: "2.1"')
+    (configs / "ranker_newer.yaml").write_text(newer)
+    for name in ("ranker_v1", "ranker_v2", "ranker_newer"):
+        pack(configs / f"{name}.yaml", folder / "model_store")
     shutil.copy(REPOSITORY / "config.properties", folder)
     return folder
 

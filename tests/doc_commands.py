@@ -20,6 +20,7 @@ ALONE = (
 )
 VERBATIM = {
     "docs/api.md": "tests/e2e/test_api_page.py",
+    "docs/examples.md": "tests/e2e/test_examples.py",
     "docs/new.md": "tests/e2e/test_new.py",
     "docs/stock-torchserve.md": "tests/e2e/test_stock_torchserve.py",
 }

@@ -38,6 +38,7 @@ golden = [
     ({"features": [{"image": png(images[i])}]}, {"prediction": [best[i]], "confidence": sure[i]})
     for i in range(1500, 1510)
 ]
+Image.fromarray(images[1500]).save(BUILD / "digit.png")
 write_golden(BUILD / "golden.jsonl", golden)
 right = np.mean(scores[1500:].argmax(axis=1) == digits.target[1500:])
 print(f"accuracy on {len(labels) - 1500} images that were held out: {right:.3f}")

@@ -11,13 +11,12 @@ from marloft.runtimes import Arrays
 from marloft.serving import Handler, LoadedArchive, Prediction, Request
 
 TOPICS = ("delivery", "payment", "account")
-LENGTH = 16
 
 
 def token_ids(text: str, vocabulary: Mapping[str, int]) -> NDArray[np.int64]:
     """Return the ids of the first words, int64[16]; 0 is padding, 1 an unknown word."""
     ids = [vocabulary.get(word, 1) for word in re.findall(r"[a-z]+", text.lower())]
-    return np.array((ids + [0] * LENGTH)[:LENGTH], np.int64)
+    return np.array((ids + [0] * 16)[:16], np.int64)
 
 
 class TopicSorter(Handler):

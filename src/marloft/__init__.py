@@ -8,16 +8,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from marloft.archive.adopt import adopt
     from marloft.archive.build import build as pack
     from marloft.archive.export import describe_export
+    from marloft.archive.inspect import inspect
     from marloft.archive.record import record_golden
     from marloft.archive.verify import verify
 
 __version__ = "0.1.0"
-__all__ = ["describe_export", "pack", "record_golden", "verify"]
+__all__ = ["adopt", "describe_export", "inspect", "pack", "record_golden", "verify"]
 
 _HOMES = {
+    "adopt": ("marloft.archive.adopt", "adopt"),
     "describe_export": ("marloft.archive.export", "describe_export"),
+    "inspect": ("marloft.archive.inspect", "inspect"),
     "record_golden": ("marloft.archive.record", "record_golden"),
     "pack": ("marloft.archive.build", "build"),
     "verify": ("marloft.archive.verify", "verify"),

@@ -145,13 +145,17 @@ class Serving:
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.ports.gateway}", timeout=30)
         self.console = project / "serve.log"
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """Start the child; its console begins anew."""
         command = [str(MARLOFT), "serve", "--port-offset", str(self.ports.offset)]
         command += self.options
         with self.console.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.project, stdout=log, stderr=subprocess.STDOUT
             )
+
+    def __enter__(self) -> Self:
+        self.start()
         try:
             self.wait_for("release 1 is live")
         except BaseException:
@@ -176,6 +180,11 @@ class Serving:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(timeout=60)
+
+    def registered(self, model: str) -> set[str]:
+        """Return the versions of a model that TorchServe has loaded."""
+        url = f"http://127.0.0.1:{self.ports.management}/models/{model}/all"
+        return {each["modelVersion"] for each in httpx.get(url).json()}
 
     def predict(self, path: str = "/predict", **body: Any) -> httpx.Response:
         """POST a JSON body."""

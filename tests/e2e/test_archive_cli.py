@@ -84,7 +84,31 @@ def test_typo_in_the_config_offers_the_nearest_key(tmp_path: Path) -> None:
     assert "Did you mean 'golden'" in done.stderr
 
 
-@pytest.mark.parametrize("verb", ["pack", "verify"])
+def test_failing_handler_shows_its_traceback_and_is_not_packed(tmp_path: Path) -> None:
+    project = factories.write_project(tmp_path)
+    handler = project / "handlers" / "ranker.py"
+    text = handler.read_text().replace("super().load(archive)", "raise KeyError('planted')")
+    handler.write_text(text)
+    done = _run(project, "pack", CONFIG)
+    assert done.returncode == 2
+    *traceback, last = done.stderr.strip().splitlines()
+    assert "Traceback (most recent call last):" in traceback
+    assert last.startswith("marloft: ranker.py:15: it ended with status 1 while loading")
+    assert not list((project / "model_store").glob("*.mar"))
+    assert _run(project, "pack", "--no-check", CONFIG).returncode == 0
+    sidecar = json.loads((project / "model_store" / "ranker-1.0.mar.json").read_text())
+    assert sidecar["measured"] is None
+
+
+def test_inspect_shows_an_archive_and_a_difference(project: Path, packed: Path) -> None:
+    shown = json.loads(_run(project, "inspect", str(packed), "--json").stdout)
+    assert (shown["name"], shown["golden_answers"]) == ("ranker", 6)
+    table = _run(project, "inspect", str(packed)).stdout
+    assert shown["sha256"] in table
+    assert _run(project, "inspect", str(packed), str(packed)).stdout.split()[-1] == "none"
+
+
+@pytest.mark.parametrize("verb", ["adopt", "inspect", "pack", "verify"])
 def test_help_has_an_example_and_where_to_read_on(project: Path, verb: str) -> None:
     text = _run(project, verb, "--help").stdout
     assert f"Example: marloft {verb}" in text

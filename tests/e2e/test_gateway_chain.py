@@ -19,7 +19,7 @@ import msgspec
 import pytest
 import xxhash
 
-from marloft.contract.predict_api import parse_route_header
+from marloft.contract.predict_api import RouteFacts, parse_route_header
 from marloft.contract.release import Release
 from marloft.deploy.gateway import envoy_command, render_bootstrap
 from marloft.deploy.gateway_routes import render_routes, write_routes
@@ -436,8 +436,12 @@ def test_client_cannot_set_the_gateways_own_headers(gateway: Gateway) -> None:
         x_envoy_upstream_rq_timeout_ms="1",
     )
     seen = {k: v for k, v in answer.json["headers"].items() if k.startswith(("x-mar", "x-env"))}
-    arrival = seen.pop("x-marloft").removeprefix("release=7;version=1.0;t=")
-    assert abs(float(arrival) - time.time()) < 10
+    facts = parse_route_header(seen.pop("x-marloft"))
+    assert facts.arrived_s is not None
+    assert abs(facts.arrived_s - time.time()) < 10
+    assert msgspec.structs.replace(facts, arrived_s=None) == RouteFacts(
+        release=7, version="1.0", limit_s=21
+    )
     assert seen == {"x-marloft-v": "1.0", "x-envoy-attempt-count": "1"}
 
 

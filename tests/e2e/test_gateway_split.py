@@ -63,7 +63,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 def go_live(serving: Serving, *verb: str) -> int:
     """Run a command that writes a release; return its number when it is live."""
-    said = marloft(serving.project, *verb, "--no-wait")
+    said = marloft(serving.project, *verb)
     number = int(said.split("release ")[1].split()[0])
     serving.wait_for(f"release {number} is live")
     return number

@@ -13,7 +13,7 @@ import pytest
 from marloft.contract.segments import footer_path, torn_path
 from marloft.logs.read import open_log
 from tests import factories
-from tests.e2e.running import Driver, Serving, configure, marloft
+from tests.e2e.running import Driver, Serving, configure, marloft, records
 
 pytestmark = pytest.mark.e2e
 
@@ -21,6 +21,7 @@ DEPLOYMENT = """\
 default_model: ranker
 models:
   ranker: {versions: {"1.0": {workers: 2}}, default: "1.0"}
+log: {redact: [item_id]}
 """
 
 
@@ -84,6 +85,8 @@ def test_answered_requests_are_in_the_log_exactly_once_after_kill_9_of_everythin
             time.sleep(0.1)
         assert torn_path(orphans[-1]).read_bytes() == b'{"schema":1,"time":"2026-'
         assert not_exactly_once(project, [*answered, request_id]) == set()
+        (record,) = [each for each in records(project) if each.request_id == request_id]
+        assert bytes(record.features) == b'[{"item_id":"[redacted]"}]'
         assert "are what they were" in marloft(project, "log", "stat", "--check")
         assert "the release's" in marloft(project, "trace", request_id)
         assert "worker" in marloft(project, "trace", answered[0])

@@ -15,7 +15,7 @@ SOURCE = Path(marloft.__file__).parent
 OURS = PAGE[PAGE.index("## What marloft says") : PAGE.index("## What surprises")]
 GAP = "…"
 # These classes are shown in full; a message that the page lacks fails the test below.
-COMPLETE = ("ServingError", "ReleaseError")
+COMPLETE = ("ServingError", "RefusedError", "UnansweredError", "ReleaseError")
 # A broken release file, which only a bug or an edit by hand makes; the message says all.
 NOT_FOR_THE_PAGE = ("default_model", "routes to version", "outside allocation", "has no model",
                     "the arms of", "does not exist; … holds 1 to")  # fmt: skip
@@ -42,6 +42,13 @@ def messages(path: Path) -> Iterator[tuple[str, str]]:
 
 
 MESSAGES = [found for path in sorted(SOURCE.rglob("*.py")) for found in messages(path)]
+# What `marloft serve` says without raising it.
+TOLD = [
+    template(node)
+    for path in sorted((SOURCE / "deploy").rglob("*.py"))
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.JoinedStr)
+]
 # Messages that hold a backtick themselves stand between two of them.
 _CELL = re.compile(r"^\| (?:`` (?P<long>.+?) ``|`(?P<short>[^`]+)`) \|", re.MULTILINE)
 QUOTED = [match["long"] or match["short"] for match in _CELL.finditer(OURS)]
@@ -53,7 +60,7 @@ def pattern(quoted: str) -> "re.Pattern[str]":
 
 
 def said(quoted: str) -> bool:
-    return any(pattern(quoted).search(text) for _, text in MESSAGES)
+    return any(pattern(quoted).search(text) for text in [*(text for _, text in MESSAGES), *TOLD])
 
 
 def test_page_quotes_messages() -> None:
@@ -75,6 +82,8 @@ def unexplained(found: list[tuple[str, str]]) -> list[str]:
         text
         for name, text in found
         if name in COMPLETE
+        # Without text here it is made elsewhere, of what is told too.
+        and text
         and not any(part in text for part in NOT_FOR_THE_PAGE)
         and not any(pattern(quoted).search(text) for quoted in QUOTED)
     ]

@@ -70,9 +70,8 @@ def _parsed(source: bytes, where: str) -> ast.Module:
 
 def _check_class(source: bytes, where: str, packed: set[str]) -> None:
     node = handler_class(source, where)
-    origins = _origins(_parsed(source, where))
-    bases = [_origin(base, origins) for base in node.bases]
-    if not any(base.split(".")[0] in packed | {"marloft"} for base in bases):
+    bases = _bases(node, source, where)
+    if not _any_ours(bases, packed):
         named = ", ".join(bases) or "nothing"
         raise ArchiveError(
             f"{where}:{node.lineno}: {node.name} derives from {named}; without {_BASE} nothing "
@@ -87,6 +86,30 @@ def _check_class(source: bytes, where: str, packed: set[str]) -> None:
             )
     if not set(_OURS).isdisjoint(bases):
         _check_methods(methods, node, where)
+
+
+def derives_from_ours(source: bytes, where: str, packed: set[str]) -> bool:
+    """Whether a handler file has one class, derived from marloft's or from a packed module's.
+
+    Args:
+        source: the file's content.
+        where: its name.
+        packed: the top modules packed beside it.
+    """
+    try:
+        return _any_ours(_bases(handler_class(source, where), source, where), packed)
+    except ArchiveError:
+        return False
+
+
+def _any_ours(bases: list[str], packed: set[str]) -> bool:
+    return any(base.split(".")[0] in packed | {"marloft"} for base in bases)
+
+
+def _bases(node: ast.ClassDef, source: bytes, where: str) -> list[str]:
+    """Return a class's bases as dotted paths from their modules."""
+    origins = _origins(_parsed(source, where))
+    return [_origin(base, origins) for base in node.bases]
 
 
 def _check_methods(methods: Mapping[str, ast.FunctionDef], node: ast.ClassDef, where: str) -> None:

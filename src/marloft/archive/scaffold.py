@@ -48,7 +48,7 @@ def new_project(name: str, folder: Path, runtime: str = "onnx") -> list[Path]:
     _check(name, runtime)
     values = {
         "name": name,
-        "Name": "".join(part.capitalize() for part in name.split("_")),
+        "Name": _class_name(name),
         "runtime": runtime,
         "suffix": runtime,
         "export": _EXPORTS[runtime],
@@ -60,6 +60,18 @@ def new_project(name: str, folder: Path, runtime: str = "onnx") -> list[Path]:
     for path, text in texts.items():
         write_new(path, text.encode())
     return sorted(texts)
+
+
+def handler_skeleton(name: str) -> str:
+    """Return the text of a new project's handler, to be changed."""
+    text = (resources.files("marloft.archive") / "templates" / "handlers").joinpath(
+        f"model.py{_TEMPLATE}"
+    )
+    return _filled(text.read_text(encoding="utf-8"), {"name": name, "Name": _class_name(name)})
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
 
 
 def _check(name: str, runtime: str) -> None:

@@ -11,6 +11,7 @@ from marloft.cli import (
     experiment,
     fairness,
     golden,
+    inspect,
     log,
     monitoring,
     scaffold,
@@ -44,8 +45,11 @@ app.command()(deploy.serve)
 app.command("trace")(log.trace_request)
 app.command()(status.status)
 app.command(name="list")(status.list_archives)
+app.command()(status.gc)
 app.command()(status.history)
+app.command()(inspect.inspect)
 app.command()(monitoring.metrics)
+app.command()(scaffold.adopt)
 app.command()(scaffold.new)
 
 

@@ -100,10 +100,10 @@ def apply(
 
 def promote(
     model: Annotated[
-        str | None, typer.Argument(help="The model; by default the default model.")
+        str | None, typer.Argument(help="The model, or ranker@2.0; by default the default model.")
     ] = None,
     version: Annotated[
-        str | None, typer.Option(help="The winner, when there are several treatments.")
+        str | None, typer.Option(help="The winner or its alias, when there are several.")
     ] = None,
     var: VarOption = VAR,
     wait: WaitOption = True,
@@ -141,7 +141,7 @@ def _announce(release: Release, var: Path, wait: bool, timeout_s: float) -> None
     if not wait:
         return
     if not follow(var, release, lambda text: typer.echo(f"  {text}"), timeout_s=timeout_s):
-        typer.echo("No `marloft serve` runs here; the next one brings it live.")
+        typer.echo(f"No `marloft serve` runs on {var}; one that reads it brings it live.")
         return
     typer.echo(f"release {release.release} is live.")
     for line in next_steps(release):

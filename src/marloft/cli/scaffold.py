@@ -1,10 +1,11 @@
-"""`marloft new`: a project of your own model that works at once."""
+"""`marloft new` and `marloft adopt`: projects, from nothing and from a stock archive."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from marloft.archive.adopt import adopt as take_over
 from marloft.archive.scaffold import new_project
 
 
@@ -31,3 +32,29 @@ def new(
         f"  marloft golden record {config} --requests requests.jsonl --source train.py:answer"
     )
     typer.echo(f"  marloft pack {config}")
+
+
+def adopt(
+    archive: Annotated[Path, typer.Argument(help="An archive of torch-model-archiver, *.mar.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to write it; by default a folder of its name.")
+    ] = None,
+    schema: Annotated[
+        Path | None, typer.Option(help="The rows: a schema.json, or YAML with row and max_rows.")
+    ] = None,
+    golden: Annotated[
+        Path | None, typer.Option(help="Answers of the source model, golden.jsonl.")
+    ] = None,
+) -> None:
+    """Turn a stock archive into a folder that `pack` takes, and say what it lacks.
+
+    Example: marloft adopt model_store/resnet.mar
+
+    Nothing of the archive is run. Read on: docs/archive.md.
+    """
+    place = Path(archive.stem) if folder is None else folder
+    adopted = take_over(archive, place, schema=schema, golden=golden)
+    typer.echo(f"wrote {adopted.config}")
+    for each in adopted.missing:
+        typer.echo(f"missing: {each}")
+    typer.echo(f"Next: marloft pack {adopted.config}")

@@ -1,4 +1,4 @@
-"""`marloft status`, `list`, `history`: what is live, what is in the store, who decided what."""
+"""`marloft status`, `list`, `gc`, `history`: what is live, what is in the store, who decided."""
 
 import sys
 from typing import Annotated, Any
@@ -11,6 +11,7 @@ from rich.table import Table
 from marloft.cli.deploy import STORE, VAR, JsonOption, StoreOption, VarOption
 from marloft.contract.live import WatchState
 from marloft.contract.release import read_release
+from marloft.deploy.garbage import delete, find_garbage
 from marloft.deploy.plan import changes_of
 from marloft.deploy.ports import Ports
 from marloft.deploy.releases import releases_folder
@@ -66,6 +67,36 @@ def list_archives(
             each.role,
         )
     _print(table)
+
+
+def gc(
+    keep: Annotated[
+        int, typer.Option(min=0, help="Versions of each model that stay in any case.")
+    ] = 3,
+    remove: Annotated[
+        bool, typer.Option("--delete", help="Delete them; without it they are only shown.")
+    ] = False,
+    store: StoreOption = STORE,
+    var: VarOption = VAR,
+    json: JsonOption = False,
+) -> None:
+    """Show, or delete, archives that no release names; files that are not marloft's stay.
+
+    Example: marloft gc --keep 2 --delete
+
+    Read on: docs/serving.md.
+    """
+    found = find_garbage(store, var, keep=keep)
+    if remove:
+        delete(store, found)
+    if json:
+        sys.stdout.buffer.write(to_json(found))
+        return
+    for each in found:
+        typer.echo(f"{'deleted' if remove else 'garbage'}: {each.file}  {each.size_bytes:,} bytes")
+    size = sum(each.size_bytes for each in found)
+    hint = "" if remove or not found else "; delete with `marloft gc --delete`"
+    typer.echo(f"{len(found)} archives, {size:,} bytes{hint}")
 
 
 def history(

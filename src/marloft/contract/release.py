@@ -70,7 +70,8 @@ class ReleasedModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One model: its versions, the default one, a running allocation, a shadow version.
 
     `standby` holds the default before, when it is no longer among `versions`: loaded without
-    traffic until the next promotion, so that a rollback takes effect at once.
+    traffic until the next promotion, so that a rollback takes effect at once. `aliases` are
+    names that people gave to some of `versions`.
     """
 
     default: Version
@@ -80,6 +81,7 @@ class ReleasedModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     rollout: Rollout | None = None
     guardrails: Guardrails = Guardrails()
     standby: dict[Version, ReleasedVersion] = {}
+    aliases: dict[Name, Version] = {}
 
 
 class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -161,12 +161,12 @@ def planted(demo: Demo) -> None:
     """Try a ranker that is bad on purpose; then take it back."""
     deployment = demo.out / "planted.yaml"
     write_atomic(deployment, PLANTED_DEPLOYMENT)
-    demo.run("marloft", "apply", deployment, "--no-wait", *where(demo))
+    demo.run("marloft", "apply", deployment, *where(demo))
     wait_until_live(demo)
     load(demo, "planted", PLANTED_S)
     report = analyze(demo, PLANTED, "feed_planted")
     demo.summary["planted"] = {"name": report["experiment"], "decision": report["decision"]}
-    demo.run("marloft", "rollback", "--no-wait", *where(demo))
+    demo.run("marloft", "rollback", *where(demo))
     wait_until_live(demo)
 
 

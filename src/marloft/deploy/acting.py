@@ -52,7 +52,8 @@ class Hands:
                 self._register(number, model, version, pinned)
             case Scale(model=model, version=version, workers=workers):
                 self._api.scale(model, version, workers)
-                self._note("scale", model, version, workers=workers)
+                append_event(self._project.var, "scale", model=model, version=version, to=workers)
+                self._report(f"scale {model} {version} to {workers}")
             case WriteRoutes(content=content):
                 self.write_routes(content, longest_s)
             case WriteAllocation(experiment=experiment, content=content):

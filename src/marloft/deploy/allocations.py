@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from marloft.contract.allocation import AllocationFile, allocation_file
 from marloft.contract.release import Release, read_release
+from marloft.errors import MarloftError
 from marloft.files import to_json
 
 
@@ -33,7 +34,11 @@ def render_allocations(
 def _ended(releases: Path, release: Release, name: str) -> AllocationFile | None:
     """Return the file of an experiment that ran last in some earlier release."""
     for number in range(release.release - 1, 0, -1):
-        earlier = read_release(releases, number)
+        try:
+            earlier = read_release(releases, number)
+        except MarloftError:
+            # Of the past: a damaged file there must not hold up what is to be live now.
+            continue
         for model in earlier.models:
             file = allocation_file(earlier, model)
             if file is not None and file.allocation.name == name:

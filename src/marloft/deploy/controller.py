@@ -31,7 +31,7 @@ from marloft.deploy.reconcile import (
 )
 from marloft.deploy.releases import releases_folder
 from marloft.deploy.retention import Retention
-from marloft.deploy.telling import drift, summary
+from marloft.deploy.telling import Announcer, drift
 from marloft.deploy.watching import NoWatch, Watch
 from marloft.deploy.workflows import WorkflowApi
 from marloft.errors import MarloftError, ServingError
@@ -76,8 +76,8 @@ class Controller:
             project, self._api, self._workflows, self._admission, self._in_flight, report
         )
         self._release: Release | None = None
-        self._announced = self._seen = 0
-        self._told: set[tuple[Key, str]] = set()
+        self._announcer = Announcer(project.var, report)
+        self._seen = 0
         self._pause_s = 0.0
         self._complaint: str | None = None
         self._live: Live | None = None
@@ -104,8 +104,14 @@ class Controller:
         """
         self._take(release)
         if not running or not self._project.routes.is_file():
+            live_path(self._project.var).unlink(missing_ok=True)
             self.torchserve_ended(None)
             return
+        before = self._before()
+        served = before.models.values() if before is not None else ()
+        self._longest_s = max(self._longest_s, *map(longest_request_s, (release, *served)))
+        # The earlier controller may have changed the routes a moment before it ended.
+        self._in_flight.routes_changed(self._longest_s + DRAIN_GRACE_S)
         deadline = time.monotonic() + _ADOPT_S
         while time.monotonic() < deadline and not self._all_asked(release):
             time.sleep(_WAKE_EVERY_S)
@@ -164,12 +170,10 @@ class Controller:
         refused = {key: why for key, why in observed.refused.items() if key in wanted(release)}
         changing = bool(actions or lacking or left)
         is_live = not actions and not lacking and not refused and damage is None
-        watches: dict[str, WatchState] = {}
-        if is_live or refused:
-            watches = self._watch.step(release, dict(self._admission.restarts), refused)
+        watches, unwatched = self._judge(release, refused) if is_live or refused else ({}, None)
         self._pause_s = _pause_s(release, changing)
-        self._announce(release, is_live, refused)
-        complaint = damage or drift(release, observed.registered)
+        self._announcer.look(release, is_live=is_live, refused=refused)
+        complaint = damage or unwatched or drift(release, observed.registered)
         live = Live(
             time=now(),
             release=release.release,
@@ -180,6 +184,15 @@ class Controller:
         )
         self._tell(live, complaint)
         return complaint
+
+    def _judge(
+        self, release: Release, refused: Mapping[Key, str]
+    ) -> tuple[dict[str, WatchState], str | None]:
+        """Have new versions judged; that it is impossible for a moment stops nothing else."""
+        try:
+            return self._watch.step(release, dict(self._admission.restarts), refused), None
+        except MarloftError as error:
+            return {}, f"nobody watches the roll-out: {error}"
 
     def _newest(self) -> tuple[Release, str | None]:
         """Return the newest release; a damaged one leaves what serves, and is complained of."""
@@ -253,15 +266,6 @@ class Controller:
             for key, found in observed.registered.items()
             if key in versions
         )
-
-    def _announce(self, release: Release, is_live: bool, refused: Mapping[Key, str]) -> None:
-        if is_live and self._announced != release.release:
-            self._announced = release.release
-            self._report(f"release {release.release} is live: {summary(release)}")
-        for key, why in refused.items():
-            if (key, why) not in self._told:
-                self._told.add((key, why))
-                self._report(f"refused {key[0]} {key[1]}: {why}")
 
     def _tell(self, live: Live | None, complaint: str | None) -> None:
         """Write `live.json` when something but the time has changed."""

@@ -37,7 +37,8 @@ class ModelPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `experiment` is the path of an `experiment.yaml`, relative to the deployment file: its users
     are split over its arms. `rollout` is how another default gets its traffic, at once without
     it; `guardrails` are what it is watched for. `policy` is what each of its archives has to prove
-    before a release may name it; its `public_key` is relative to the deployment file.
+    before a release may name it; its `public_key` is relative to the deployment file. `aliases`
+    name versions for commands, as `ranker@champion`.
     """
 
     versions: dict[Version, SettingsOverride]
@@ -46,6 +47,7 @@ class ModelPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rollout: RolloutPlan | None = None
     guardrails: Guardrails = Guardrails()
     policy: TrustPolicy = TrustPolicy()
+    aliases: dict[Name, Version] = {}
 
 
 class Deployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,6 +74,13 @@ def read_deployment(path: Path) -> Deployment:
             raise ConfigError(
                 f"{path}: models.{name}.default {plan.default!r} is not among its versions.{hint}"
             )
+        for alias, version in plan.aliases.items():
+            if version not in plan.versions:
+                hint = nearest(version, plan.versions)
+                raise ConfigError(
+                    f"{path}: models.{name}.aliases.{alias} {version!r} is not among its "
+                    f"versions.{hint}"
+                )
         _check_p99(path, name, plan.guardrails.p99_ms)
     return deployment
 

@@ -70,6 +70,10 @@ def _model(before: ReleasedModel | None, after: ReleasedModel | None) -> Iterato
             yield f"shadow: {before.shadow or 'none'} → {after.shadow or 'none'}"
         yield from _experiment(_own(before), _own(after))
         yield from (f"guardrail {text}" for text in _fields(before.guardrails, after.guardrails))
+        for alias in sorted({*before.aliases, *after.aliases}):
+            then, now = before.aliases.get(alias), after.aliases.get(alias)
+            if then != now:
+                yield f"alias {alias}: {then or 'none'} → {now or 'none'}"
 
 
 def _versions(before: ReleasedModel, after: ReleasedModel) -> Iterator[str]:

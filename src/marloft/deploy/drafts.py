@@ -10,6 +10,7 @@ from marloft.contract.manifest import Name
 from marloft.contract.policy import LogPolicy
 from marloft.contract.release import Allocation, Release, ReleasedModel, read_release
 from marloft.deploy import rollouts
+from marloft.deploy.named import find_version
 from marloft.deploy.resolve import Wanted
 from marloft.errors import ReleaseError, nearest
 
@@ -78,9 +79,9 @@ def draft_promote(current: Release, model: str | None, version: str | None) -> D
     Raises:
         ReleaseError: the model runs neither, or `version` is none of its treatments.
     """
-    name = model or current.default_model
+    name, meant = find_version(current, model, version)
     released = released_model(current, name)
-    winner, ends = _winner(current, name, released, version)
+    winner, ends = _winner(current, name, released, meant)
     ended = replace(rollouts.goal(released), default=winner, allocation=None)
     models = {name: rollouts.switch(released, ended)}
     return with_models(current, models, f"promote {name} {winner}, {ends} ended")

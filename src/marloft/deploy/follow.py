@@ -33,9 +33,9 @@ def follow(
         live = read_live(var)
         if live is not None and live.release >= release.release:
             _check_not_taken_back(var, release)
-            _check_not_refused(release, live)
             if live.live:
                 return True
+            _check_not_refused(release, live)
             _tell(release, live, told, report)
         if not is_running(var):
             raise StepError(

@@ -102,6 +102,8 @@ def render_bootstrap(
             "node": {"id": "gateway", "cluster": "marloft"},
             "admin": {"address": address(LOOPBACK, ports.envoy_admin)},
             "stats_config": stats_config(),
+            # Histograms show at a flush only; a watch that looks every second needs them by then.
+            "stats_flush_interval": "1s",
             "static_resources": {
                 "listeners": [gateway, operations_listener(ports, hosts.operations)],
                 "clusters": [_upstream(ports), *operations_clusters(ports)],

@@ -6,6 +6,7 @@ sample, evidence alone finds differences that nobody minds.
 """
 
 import bisect
+import operator
 from typing import Literal
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from msgspec import Struct
 from marloft.contract.live import Reading, WatchState
 from marloft.contract.metric_names import GATEWAY_LATENCY_BUCKETS_US
 from marloft.contract.policy import Guardrails, RolloutPlan
-from marloft.deploy.clicks import Clicks
+from marloft.deploy.clicks import Clicks, variance_of_loss
 from marloft.deploy.evidence import (
     NO_EVIDENCE,
     LogWealth,
@@ -27,8 +28,8 @@ from marloft.deploy.evidence import (
 # at its full step, and CTR; so a version that is not worse is rolled back in 1 % at most.
 ALPHA = 0.002
 SLOW_SHARE = 0.01
-# The normal approximation of CTR and its variance needs users; below this many in either arm a
-# few heavy readers decide.
+# The normal approximation of CTR and its variance needs users; below this many effective ones in
+# either arm a few heavy readers decide.
 LEAST_USERS = 50
 
 _BUCKETS = len(GATEWAY_LATENCY_BUCKETS_US) + 1
@@ -49,7 +50,7 @@ class Traffic(Struct, frozen=True, kw_only=True):
         return Traffic(
             answered=self.answered + other.answered,
             errors=self.errors + other.errors,
-            latency=tuple(map(sum, zip(self.latency, other.latency, strict=True))),
+            latency=tuple(map(operator.add, self.latency, other.latency)),
         )
 
     @property
@@ -238,9 +239,9 @@ def _p99(limit: float, tally: Tally) -> Reading:
 
 def _ctr_drop(limit: float, new: Clicks, control: Clicks) -> Reading:
     evidence, material = 1.0, False
-    if new.ctr is not None and control.ctr and min(new.users, control.users) >= LEAST_USERS:
+    if new.ctr is not None and control.ctr and _users(new, control) >= LEAST_USERS:
         loss = control.ctr - new.ctr
-        variance = new.variance + control.variance
+        variance = variance_of_loss(new, control)
         material = loss > limit * control.ctr
         if variance > 0:
             # Tuned to losses around twice the limit: at the limit itself nothing is material yet.
@@ -253,6 +254,10 @@ def _ctr_drop(limit: float, new: Clicks, control: Clicks) -> Reading:
         evidence=evidence,
         broken=material and evidence >= 1 / ALPHA,
     )
+
+
+def _users(*arms: Clicks) -> float:
+    return min(arm.effective_users for arm in arms)
 
 
 def _restarts(limit: int, new: Beside, control: Beside | None) -> Reading:

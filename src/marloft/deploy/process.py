@@ -184,9 +184,10 @@ class ManagedProcess:
 
     def last_words(self) -> str:
         """Return how the process ended and the end of its console."""
-        code = self._child.returncode if self._child is not None else None
-        ended = "ended" if code is None else f"ended with code {code}"
-        return f"{self.name} {ended}; last words: {last_line(self.console)!r}. See {self.console}."
+        words = f"{last_line(self.console)!r}. See {self.console}."
+        if self._child is None:
+            return f"{self.name} ended; last words: {words}"
+        return f"{self.name} ended with code {self._child.returncode}; last words: {words}"
 
     def check_alive(self) -> None:
         """Raise ServingError with the end of the console when the process has ended."""

@@ -156,17 +156,17 @@ def reconcile(
     ]
     actions += _scaled(release, observed)
     actions += _defaults(in_force, observed)
-    if not missing(release, observed):
-        actions += [
-            RegisterWorkflow(name=name)
-            for name in release.workflows
-            if name not in observed.workflows
-        ]
     if observed.routes == projections.routes:
         actions += [
             Unregister(model=key[0], version=key[1])
             for key in leftovers(release, observed, in_force)
             if key in observed.drained
+        ]
+    if not missing(release, observed):
+        actions += [
+            RegisterWorkflow(name=name)
+            for name in release.workflows
+            if name not in observed.workflows
         ]
     return actions
 

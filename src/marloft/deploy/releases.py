@@ -86,8 +86,8 @@ def promote(var: Path, model: str | None = None, version: str | None = None) -> 
 
     Args:
         var: run-time state.
-        model: the model, by default the default model.
-        version: the winner's version; may be left out when there is one treatment.
+        model: the model, by default the default model; or with the winner, `ranker@challenger`.
+        version: the winner's version or alias; may be left out when there is one treatment.
 
     Raises:
         ReleaseError: the model runs neither, or the version is none of its treatments.

@@ -50,6 +50,7 @@ def resolve(deployment_file: Path, store: Path) -> Wanted:
             },
             allocation=_allocation(deployment_file, name, plan),
             guardrails=plan.guardrails,
+            aliases=plan.aliases,
         )
         for name, plan in sorted(deployment.models.items())
     }

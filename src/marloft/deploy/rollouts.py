@@ -81,18 +81,20 @@ def abandon(model: ReleasedModel) -> ReleasedModel:
     """End a roll-out or an experiment with what served before it.
 
     A roll-out, at its full step too, goes back to the default before. The versions that it brought
-    in leave with it; one that was deployed before stays and can be pinned. An experiment ends with
-    its control. A model that is in neither stays as it is.
+    in leave with it, and their aliases; one that was deployed before stays and can be pinned. An
+    experiment ends with its control. A model that is in neither stays as it is.
     """
     rollout = model.rollout
     if rollout is None:
         return replace(model, allocation=None)
+    kept = _without(model.versions, rollout.added)
     return replace(
         model,
         default=rollout.before,
-        versions=_without(model.versions, rollout.added),
+        versions=kept,
         allocation=None,
         rollout=None,
+        aliases={alias: version for alias, version in model.aliases.items() if version in kept},
     )
 
 

@@ -125,7 +125,8 @@ def roles(model: ReleasedModel, version: str) -> str:
         ]
     if version == model.shadow:
         found.append("shadow")
-    return "; ".join(found) or "by name only"
+    names = [alias for alias, named in model.aliases.items() if named == version]
+    return "; ".join(found or ["by name only"]) + (f" ({', '.join(names)})" if names else "")
 
 
 def _roles(model: ReleasedModel) -> Iterator[tuple[str, str, str]]:

@@ -70,7 +70,7 @@ def serve(
         _start([each for each in (server, gateway) if each not in adopted], report)
         exporter.start()
         append_event(project.var, "serving", release=release.release)
-        _keep(controller, server, gateway, exporter, stop, report)
+        _keep(project, controller, (server, gateway, exporter), stop, report)
         report("stopping: finishing what is under way")
         limit_s = controller.longest_request_s + DRAIN_GRACE_S
         left = 0
@@ -99,18 +99,23 @@ def exclusive(var: Path) -> Iterator[None]:
 
 
 def _keep(
+    project: Project,
     controller: Controller,
-    server: TorchServe,
-    gateway: Envoy,
-    exporter: Exporter,
+    processes: tuple[TorchServe, Envoy, Exporter],
     stop: threading.Event,
     report: Report,
 ) -> None:
     """Look after the processes and the release until `stop` is set."""
-    keepers = [
-        Keeper(server, report, controller.torchserve_ended),
-        Keeper(gateway, report, lambda _: None),
-    ]
+    server, gateway, exporter = processes
+
+    def server_ended(why: str) -> None:
+        append_event(project.var, "ended", process=server.name, why=why)
+        controller.torchserve_ended(why)
+
+    def gateway_ended(why: str) -> None:
+        append_event(project.var, "ended", process=gateway.name, why=why)
+
+    keepers = [Keeper(server, report, server_ended), Keeper(gateway, report, gateway_ended)]
     while not stop.is_set():
         serving, _ = [keeper.look() for keeper in keepers]
         exporter.revive(report)

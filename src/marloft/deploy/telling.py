@@ -1,10 +1,34 @@
-"""What is live, in words for people."""
+"""What is live and what is refused, in words for people."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from marloft.contract.release import Release, ReleasedModel
+from marloft.deploy.events import append_event
 from marloft.deploy.in_force import Key
 from marloft.deploy.management import Registered
+from marloft.deploy.project import Report
+
+
+class Announcer:
+    """Says once that a release is live, and once why a version is refused."""
+
+    def __init__(self, var: Path, report: Report) -> None:
+        """Remember whom to tell; events go to `var/events.jsonl` too."""
+        self._var, self._report = var, report
+        self._live = 0
+        self._refused: dict[Key, str] = {}
+
+    def look(self, release: Release, *, is_live: bool, refused: Mapping[Key, str]) -> None:
+        """Tell what is new since the last look."""
+        if is_live and self._live != release.release:
+            self._live = release.release
+            self._report(f"release {release.release} is live: {summary(release)}")
+        for key, why in refused.items():
+            if self._refused.get(key) != why:
+                append_event(self._var, "refused", model=key[0], version=key[1], why=why)
+                self._report(f"refused {key[0]} {key[1]}: {why}")
+        self._refused = dict(refused)
 
 
 def summary(release: Release) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from marloft.contract.segments import footers, segment_of
 from marloft.logs.read import Log, open_log
 from marloft.logs.segments import FOLDERS, Segment, list_segments, mismatch
 
@@ -48,9 +49,14 @@ def stat(var: Path) -> list[LogStat]:
 
 
 def mismatches(var: Path) -> list[str]:
-    """Return one line for each closed segment that is not what it was when it was closed."""
+    """Return one line for each closed segment that is not what it was when it was closed.
+
+    A segment that is gone, but whose footer is not, was not deleted by the retention.
+    """
     found = (mismatch(each) for kind in FOLDERS for each in list_segments(var, kind))
-    return [line for line in found if line is not None]
+    closed = (segment_of(footer) for folder in FOLDERS.values() for footer in footers(var / folder))
+    gone = [f"{path}: is gone, its footer is not" for path in closed if not path.exists()]
+    return [line for line in found if line is not None] + gone
 
 
 def _count(log: Log, kind: str, segments: list[Segment]) -> LogStat:

@@ -34,7 +34,10 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 def write_torchscript(
     module: "torch.nn.Module", example: "Mapping[str, torch.Tensor]", path: Path
 ) -> None:
-    """Trace a module and write one TorchScript file; the same weights give the same bytes.
+    """Trace a module and write one TorchScript file, without paths or times in it.
+
+    The same weights give the same bytes, the first time in a process: torch numbers the classes
+    of later ones.
 
     Args:
         module: takes the inputs by name and returns one tensor, `score`.
@@ -115,10 +118,13 @@ def record_export(
     loaded = load_runtime(runtime, path, threads=1)
     together = loaded.run(inputs)
     alone = loaded.run({name: rows[:1] for name, rows in inputs.items()})
-    distance = 0.0
-    for name, wanted in expected.items():
-        for outputs, rows in ((together, wanted), (alone, wanted[:1])):
-            distance = max(distance, _distance(path.name, name, outputs, rows))
+    distances = [
+        _distance(path.name, name, outputs, rows)
+        for name, wanted in expected.items()
+        for outputs, rows in ((together, wanted), (alone, wanted[:1]))
+    ]
+    # Python's max would pass over a NaN.
+    distance = float(np.max(distances))
     # Written so that a NaN is refused too.
     if not distance <= allowed:
         raise DataError(

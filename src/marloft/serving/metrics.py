@@ -29,9 +29,7 @@ class WorkerMetrics:
 
     def __init__(self, model: str, version: str) -> None:
         """Make the series that every version has; the others appear with their first event."""
-        folder = os.environ.get(FOLDER_ENV)
-        if folder:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+        make_folder()
         self.registry = CollectorRegistry()
         self._owner = (model, version)
         self._requests = self._counter(names.REQUESTS, "Requests by status class.", "status")
@@ -132,6 +130,7 @@ class LogMetrics:
 
     def __init__(self, registry: CollectorRegistry, model: str, version: str) -> None:
         """Make the series; all are 0 until something happens."""
+        make_folder()
 
         def counter(name: str, text: str) -> Counter:
             return Counter(name, text, _OWNER, registry=registry).labels(model, version)
@@ -152,6 +151,13 @@ class LogMetrics:
         """Count a batch that could not be logged, `dropped` of whose requests are answered."""
         self._failures.inc()
         self._dropped.inc(dropped)
+
+
+def make_folder() -> None:
+    """Make the folder of the metric files, without which prometheus_client cannot count."""
+    folder = os.environ.get(FOLDER_ENV)
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
 
 
 def observe_all(histogram: Histogram, values: Sequence[float]) -> None:

@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from marloft.archive.describe import read_manifest
 from marloft.archive.pack import pack
@@ -96,6 +98,25 @@ def test_other_weights_and_other_requirements_give_other_bytes(
     _require(project, "numpy>=2\n")
     packed.append(pack(_config(project), tmp_path / "four").sha256)
     assert len(set(packed)) == 4
+
+
+@settings(max_examples=40, deadline=None)
+@given(contents=st.lists(st.binary(max_size=64), min_size=2, max_size=2))
+def test_bytes_are_the_same_exactly_when_the_files_are(
+    tmp_path_factory: pytest.TempPathFactory, contents: list[bytes]
+) -> None:
+    packed = []
+    for content in contents:
+        folder = tmp_path_factory.mktemp("either")
+        (folder / "outcomes.py").write_bytes(
+            (factories.REPOSITORY / "handlers" / "outcomes.py").read_bytes()
+        )
+        (folder / "data").write_bytes(content)
+        (folder / "a.yaml").write_text(
+            "{name: a, version: '1.0', handler: outcomes.py, files: {data: data}}"
+        )
+        packed.append(pack(folder / "a.yaml", folder / "store").sha256)
+    assert (packed[0] == packed[1]) == (contents[0] == contents[1])
 
 
 def test_requirements_are_recorded(project: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What `plan`, `apply`, `status`, `list` and `history` print, and the exit status of each."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_plan_exits_by_whether_there_is_something_to_do(project: Path, marloft: 
 
 def test_plan_shows_what_a_rollback_superseded(project: Path, marloft: Marloft) -> None:
     (project / "deployment.yaml").write_text(STEPPED)
-    assert "No `marloft serve` runs here" in marloft("apply")
+    assert "No `marloft serve` runs on var" in marloft("apply")
     assert "release 3 written: rollback of the roll-out" in marloft("rollback")
     assert "would refuse" in marloft("plan", code=2)
     assert "superseded" in marloft("apply", code=2)
@@ -92,6 +93,17 @@ def test_list_names_what_a_release_names(project: Path, marloft: Marloft) -> Non
     assert found["ranker-1.0.mar"]["role"] == "default"
     assert found["ranker-1.1.mar"]["release"] is None
     assert found["ranker-1.0.mar"]["sha256"][:12] in marloft("list")
+
+
+def test_gc_deletes_only_when_told_to(project: Path, store: Path, marloft: Marloft) -> None:
+    (project / "model_store").unlink()
+    shutil.copytree(store, project / "model_store")
+    archive = project / "model_store" / "ranker-1.1.mar"
+    assert "garbage: ranker-1.1.mar" in marloft("gc", "--keep", "0")
+    assert archive.exists()
+    assert "deleted: ranker-1.1.mar" in marloft("gc", "--keep", "0", "--delete")
+    assert not archive.exists()
+    assert marloft("gc", "--keep", "0") == "0 archives, 0 bytes\n"
 
 
 def test_status_without_a_server_exits_2(project: Path, marloft: Marloft) -> None:

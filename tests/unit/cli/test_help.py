@@ -12,6 +12,7 @@ from marloft.cli import app
 from tests.factories import REPOSITORY
 
 VERBS = [
+    "adopt",
     "apply",
     "card",
     "data fetch",
@@ -21,8 +22,10 @@ VERBS = [
     "experiment design",
     "experiment size",
     "fairness audit",
+    "gc",
     "golden record",
     "history",
+    "inspect",
     "keys new",
     "list",
     "log export",

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from marloft.deploy.clicks import UserClicks
+from marloft.deploy.clicks import UserClicks, variance_of_loss
 from tests.reference_cases import cases, near, table
 
 
@@ -21,7 +21,7 @@ def test_variance_is_that_of_the_reference_table() -> None:
     assert arms[0].ctr is not None
     assert arms[1].ctr is not None
     assert arms[1].ctr - arms[0].ctr == near(case, case["expected"]["diff"])
-    deviation = math.sqrt(arms[0].variance + arms[1].variance)
+    deviation = math.sqrt(arms[0].variance() + arms[1].variance())
     z = (arms[1].ctr - arms[0].ctr) / deviation
     assert z == near(case, case["expected"]["statistic"])
 
@@ -74,9 +74,28 @@ def test_variance_agrees_with_a_bootstrap_over_users() -> None:
         gathered.add(str(user), clicked=int(clicks[user]), shown=int(shown[user]))
     picks = draw.integers(0, 400, (4000, 400))
     ratios = clicks[picks].sum(axis=1) / shown[picks].sum(axis=1)
-    assert gathered.moments().variance == pytest.approx(ratios.var(), rel=0.1)
+    assert gathered.moments().variance() == pytest.approx(ratios.var(), rel=0.1)
 
 
 def test_nothing_shown_has_no_rate_and_no_variance() -> None:
     assert UserClicks().moments().ctr is None
-    assert math.isnan(UserClicks().moments().variance)
+    assert math.isnan(UserClicks().moments().variance())
+
+
+def test_few_clicks_by_chance_do_not_shrink_the_variance_of_the_loss() -> None:
+    new, control = UserClicks(), UserClicks()
+    for user in range(60):
+        new.add(str(user), clicked=int(user == 0), shown=3)
+        control.add(str(user), clicked=user % 2, shown=3)
+    sides = new.moments(), control.moments()
+    own = sides[0].variance() + sides[1].variance()
+    assert variance_of_loss(*sides) > 1.5 * own
+
+
+def test_one_heavy_user_counts_for_few() -> None:
+    gathered = UserClicks()
+    for user in range(100):
+        gathered.add(str(user), clicked=0, shown=3)
+    assert gathered.moments().effective_users == pytest.approx(100)
+    gathered.add("0", clicked=0, shown=600)
+    assert gathered.moments().effective_users < 3

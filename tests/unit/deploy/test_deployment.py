@@ -43,6 +43,10 @@ def test_deployment_reads(tmp_path: Path) -> None:
             GOOD.replace('default: "1.0"', 'default: "1.0", rollout: {steps: [25, 5]}'),
             "must ascend, for example [1, 5, 25, 50]",
         ),
+        (
+            GOOD.replace('default: "1.0"', 'default: "1.0", aliases: {champion: "2.0"}'),
+            "aliases.champion '2.0' is not among its versions",
+        ),
         ("models: [", "line 2, column 1"),
     ],
 )

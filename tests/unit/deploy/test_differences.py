@@ -79,6 +79,7 @@ def test_no_change_is_no_line() -> None:
             "ranker: guardrail p99_ms none → 100",
         ),
         (replace(BASE, shadow="2.0"), "ranker: shadow: none → 2.0"),
+        (replace(BASE, aliases={"champion": "1.0"}), "ranker: alias champion: none → 1.0"),
     ],
 )
 def test_one_change_of_a_model_is_one_line(after: ReleasedModel, line: str) -> None:

@@ -132,6 +132,18 @@ def test_promote_refuses_what_is_no_treatment(
         promote(tmp_path / "var", model, version)
 
 
+@pytest.mark.parametrize("words", [("ranker@challenger", None), (None, "challenger")])
+def test_promote_takes_an_alias(
+    ask: Ask, tmp_path: Path, words: tuple[str | None, str | None]
+) -> None:
+    ask(weights=(50, 50))
+    aliased = WITH_SPLIT.replace("experiment:", 'aliases: {challenger: "1.1"}, experiment:')
+    release = ask(aliased)
+    assert release is not None
+    assert release.models["ranker"].aliases == {"challenger": "1.1"}
+    assert promote(tmp_path / "var", *words).models["ranker"].default == "1.1"
+
+
 def test_promote_without_an_experiment_says_what_to_do(ask: Ask, tmp_path: Path) -> None:
     ask()
     with pytest.raises(ReleaseError, match=r"edit deployment\.yaml"):

@@ -127,6 +127,13 @@ def test_abandon_keeps_a_version_that_was_deployed_before() -> None:
     assert "2.0" not in abandon(begin(model("1.0"), wanted, PLAN)).versions
 
 
+def test_alias_of_a_version_that_leaves_goes_with_it() -> None:
+    wanted = model("2.0", "1.0", aliases={"champion": "1.0", "challenger": "2.0"})
+    ramp = begin(model("1.0"), wanted, PLAN)
+    assert ramp.aliases == goal(ramp).aliases == wanted.aliases
+    assert abandon(ramp).aliases == {"champion": "1.0"}
+
+
 def test_abandon_ends_an_experiment_with_its_control() -> None:
     running = model("1.0", "2.0", allocation=experiment("1.0", "2.0"))
     assert abandon(running) == model("1.0", "2.0")
@@ -237,3 +244,54 @@ def test_settled_has_the_default_of_now() -> None:
     assert settled(first) == model("1.0")
     full = advance(advance(first))
     assert settled(full) == replace(model("2.0"), standby={"1.0": pinned("1.0")})
+
+
+def faults(each: ReleasedModel) -> list[str]:
+    """Return what no release may say."""
+    arms = each.allocation.arms if each.allocation is not None else []
+    named = [each.default, *(arm.version for arm in arms), *each.aliases.values()]
+    if each.rollout is not None:
+        named += [each.rollout.version, each.rollout.before, *each.rollout.retire]
+    found = [f"{version} is not there" for version in named if version not in each.versions]
+    found += [f"{version} is there twice" for version in each.standby if version in each.versions]
+    if len(each.standby) > 1:
+        found.append("more than the default before is kept")
+    return found
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["apply", "apply at once", "advance", "abandon", "settle"]),
+            st.sampled_from(VERSIONS),
+            st.sets(st.sampled_from(VERSIONS)),
+        ),
+        max_size=12,
+    )
+)
+def test_no_order_of_changes_leads_to_a_broken_release(
+    acts: list[tuple[str, str, set[str]]],
+) -> None:
+    live = model("1.0")
+    for act, default, others in acts:
+        aliases = {"champion": default}
+        wanted = model(default, *others, aliases=aliases)
+        if act.startswith("apply"):
+            live = change("m", live, wanted, PLAN if act == "apply" else None).model
+            assert goal(live) == wanted
+        elif act == "advance" and live.rollout is not None:
+            before = goal(live)
+            live = advance(live)
+            assert goal(live) == before
+        elif act == "abandon":
+            live = abandon(live)
+        elif act == "settle":
+            served = live.default
+            live = settled(live)
+            assert live.default == served, "the end of a roll-out moves no default"
+        assert faults(live) == []
+
+
+def test_broken_release_is_noticed() -> None:
+    assert faults(model("1.0", aliases={"champion": "2.0"})) == ["2.0 is not there"]
+    assert faults(model("1.0", standby={"1.0": pinned("1.0")})) == ["1.0 is there twice"]

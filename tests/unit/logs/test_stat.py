@@ -49,3 +49,10 @@ def test_mismatches_name_each_changed_segment(tmp_path: Path) -> None:
     for path in paths:
         path.write_bytes(path.read_bytes() + b"\n")
     assert [line.split(":")[0] for line in mismatches(tmp_path)] == [str(path) for path in paths]
+
+
+def test_segment_that_is_gone_is_named(tmp_path: Path) -> None:
+    path = write_segment(tmp_path, "predictions", [prediction("a")])
+    close(path)
+    path.unlink()
+    assert mismatches(tmp_path) == [f"{path}: is gone, its footer is not"]

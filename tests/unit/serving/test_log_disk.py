@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -166,3 +167,16 @@ def test_policy_change_reaches_a_running_worker(
         ASKED["features"],
         [{"item_id": "[redacted]"}, {"item_id": "[redacted]"}],
     ]
+
+
+def test_outcomes_are_counted_where_the_metrics_folder_is_still_missing(tmp_path: Path) -> None:
+    """As beside a TorchServe started by hand whose first worker is that of the outcomes."""
+    code = (
+        "from prometheus_client import CollectorRegistry\n"
+        "from marloft.serving.metrics import LogMetrics\n"
+        "LogMetrics(CollectorRegistry(), 'outcomes', '1.0').written(7)\n"
+    )
+    folder = tmp_path / "run" / "metrics"
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert list(folder.glob("counter_*.db"))

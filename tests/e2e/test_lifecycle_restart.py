@@ -1,0 +1,189 @@
+"""kill -9 of TorchServe, of the gateway, of `marloft serve` and of all of them, under load."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import msgspec
+import psutil
+import pytest
+
+from marloft.contract.live import Live, live_path
+from marloft.deploy.process import ProcessRecord
+from marloft.deploy.workflows import pack_workflow
+from marloft.files import read_json, write_json
+from tests import factories
+from tests.e2e.running import Driver, Serving, configure, marloft
+
+pytestmark = pytest.mark.e2e
+
+DEPLOYMENT = """\
+default_model: ranker
+models:
+  ranker: {versions: {"1.0": {}}, default: "1.0"}
+"""
+RATE = 50
+# The promise on a quiet machine is 5 s and 2 s; the tests share two cores with others.
+TORCHSERVE_S, GATEWAY_S = 20.0, 6.0
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    factories.write_project(folder)
+    for config in (folder / "archive_configs").glob("*.yaml"):
+        if config.stem not in ("ranker_v1", "ranker_v2", "feed_ab_assign", "feed_ab_select"):
+            config.unlink()
+    configure(folder, DEPLOYMENT)
+    pack_workflow(folder / "workflows" / "feed_ab" / "workflow.yaml", folder / "model_store")
+    marloft(folder, "apply")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def serving(project: Path) -> Iterator[Serving]:
+    with Serving(project) as running:
+        yield running
+
+
+def process_of(project: Path, name: str) -> psutil.Process:
+    record = read_json(project / "var" / "run" / "processes" / f"{name}.json", ProcessRecord)
+    return psutil.Process(record.pid)
+
+
+def kill_torchserve(project: Path) -> None:
+    family = process_of(project, "torchserve").children(recursive=True)
+    (java,) = [process for process in family if process.name() == "java"]
+    java.kill()
+
+
+def live(project: Path) -> Live:
+    return read_json(live_path(project / "var"), Live)
+
+
+def until(condition: Callable[[], bool], limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def predicts(serving: Serving) -> bool:
+    try:
+        return serving.predict(user_id=7, features=[{"item_id": 50}]).status_code == 200
+    except Exception as error:  # noqa: BLE001 - whatever the gateway's absence looks like
+        assert "Error" in type(error).__name__
+        return False
+
+
+def test_torchserve_killed_is_back_with_503_meanwhile(serving: Serving, project: Path) -> None:
+    with Driver(serving, RATE) as driver:
+        until(lambda: len(driver.asked) > RATE // 2, 10)
+        kill_torchserve(project)
+        until(lambda: driver.asked[-1].status == 503, 10)
+        refused = serving.predict(user_id=7, features=[{"item_id": 50}])
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "1"
+        until(lambda: driver.asked[-1].status == 200, TORCHSERVE_S)
+        back_s = driver.now()
+        time.sleep(1)
+    assert {asked.status for asked in driver.asked} == {200, 503}
+    assert {asked.status for asked in driver.asked if asked.sent_s > back_s} == {200}
+    assert "TorchServe ended with code" in serving.console.read_text()
+
+
+def test_gateway_killed_is_back(serving: Serving, project: Path) -> None:
+    with Driver(serving, RATE) as driver:
+        until(lambda: len(driver.asked) > RATE // 2, 10)
+        process_of(project, "envoy").kill()
+        until(lambda: driver.asked[-1].status == 0, 5)
+        until(lambda: driver.asked[-1].status == 200, GATEWAY_S)
+        back_s = driver.now()
+        time.sleep(1)
+    assert {asked.status for asked in driver.asked if asked.sent_s > back_s} == {200}
+
+
+def test_serve_killed_and_started_again_fails_no_request(serving: Serving, project: Path) -> None:
+    before = {name: process_of(project, name).pid for name in ("torchserve", "envoy")}
+    with Driver(serving, RATE) as driver:
+        until(lambda: len(driver.asked) > RATE // 2, 10)
+        serving.process.kill()
+        serving.process.wait()
+        time.sleep(0.5)
+        serving.start()
+        serving.wait_for("release 1 is live")
+        time.sleep(1)
+    assert {asked.status for asked in driver.asked} == {200}
+    assert {name: process_of(project, name).pid for name in before} == before
+    assert "taken over" in serving.console.read_text()
+
+
+def test_everything_killed_comes_back_with_the_release(serving: Serving, project: Path) -> None:
+    serving.process.kill()
+    serving.process.wait()
+    process_of(project, "envoy").kill()
+    kill_torchserve(project)
+    serving.start()
+    serving.wait_for("release 1 is live")
+    assert predicts(serving)
+    assert live(project).live
+    assert live(project).serving == {"ranker": 1}
+
+
+def test_serve_that_was_started_otherwise_replaces_what_it_finds(
+    serving: Serving, project: Path
+) -> None:
+    before = process_of(project, "torchserve")
+    config = project / "config.properties"
+    serving.process.kill()
+    serving.process.wait()
+    config.write_text(config.read_text() + "\njob_queue_size=99\n")
+    serving.start()
+    serving.wait_for("release 1 is live")
+    assert not before.is_running()
+    assert predicts(serving)
+
+
+def test_a_damaged_release_leaves_what_serves(serving: Serving, project: Path) -> None:
+    damaged = project / "var" / "releases" / "000002.json"
+    damaged.write_text("{")
+    try:
+        serving.wait_for("not yet:")
+        until(lambda: "000002.json" in (live(project).complaint or ""), 5)
+        assert serving.process.poll() is None
+        assert predicts(serving)
+    finally:
+        damaged.unlink()
+    until(lambda: live(project).live and live(project).complaint is None, 10)
+
+
+def test_workflows_are_registered_again(serving: Serving, project: Path) -> None:
+    fields = msgspec.json.decode((project / "var" / "releases" / "000001.json").read_bytes())
+    fields |= {"release": 2, "workflows": ["feed_ab"]}
+    write_json(project / "var" / "releases" / "000002.json", fields)
+    serving.wait_for("release 2 is live")
+    url = f"http://127.0.0.1:{serving.ports.inference}/wfpredict/feed_ab"
+
+    def answers() -> bool:
+        response = httpx.post(url, json=factories.body(7, [3, 1, 2]), timeout=30)
+        return response.status_code == 200 and "prediction" in response.json()
+
+    assert answers()
+    before = serving.console.read_text().count("register workflow feed_ab")
+    kill_torchserve(project)
+    until(lambda: serving.console.read_text().count("register workflow feed_ab") > before, 60)
+    assert answers()
+
+
+def test_a_stop_ends_what_was_taken_over(serving: Serving, project: Path) -> None:
+    serving.process.kill()
+    serving.process.wait()
+    serving.start()
+    serving.wait_for("release 2 is live")
+    processes = [process_of(project, name) for name in ("torchserve", "envoy", "exporter")]
+    assert serving.stop(signal.SIGTERM) == 0
+    assert not [process for process in processes if process.is_running()]
+    assert os.listdir(project / "var" / "run" / "processes") == []  # noqa: PTH208

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from marloft.archive.sandbox import Limits
 from tests.zoo.building import Members, rehash, without, write
 
-LIMITS = Limits(wall_s=30.0)
+LIMITS = Limits(wall_s=60.0)
 SHORT = Limits(wall_s=2.5)
 HANDLER, GOLDEN = "ranker.py", "golden.jsonl"
 
@@ -57,6 +57,10 @@ def _predict(code: str) -> Callable[[Members], Members]:
     return _replaced("\n    def decode(", body)
 
 
+# A worker warms up with the six golden requests, alone and in one batch.
+_LATER = """self.calls = getattr(self, "calls", 0) + 1
+        assert self.calls <= 12, "planted"
+        ranked = rank("""
 _WRITES_ANSWERS = "import os, sys; os.{}('/etc/passwd', sys.argv[3]); os._exit(0)"
 BEASTS = (
     Beast("fails in import", LOADS, _at_import("import gone_with_the_wind"), "gone_with_the_wind"),
@@ -69,15 +73,21 @@ BEASTS = (
     ),
     Beast(
         "fails in predict",
-        [("MRL021", f"{GOLDEN}:2"), ("MRL022", f"{GOLDEN}:2")],
-        _predict('return {1: self.model.run}[len(inputs["user"])](inputs)'),
+        LOADS,
+        _predict("raise RuntimeError('planted')"),
+        "RuntimeError: planted",
+    ),
+    Beast(
+        "fails once it has warmed up",
+        ANSWERS,
+        _replaced("ranked = rank(", _LATER),
         "status 500",
     ),
     Beast(
         "returns too few rows",
         LOADS,
         _predict('return {"score": self.model.run(inputs)["score"][:-1]}'),
-        "predict returned 0 rows of 'score' for 1 inputs",
+        "predict returned 49 rows of 'score' for 50 inputs",
     ),
     Beast(
         "mixes requests up",
@@ -102,7 +112,7 @@ BEASTS = (
         STRAYS,
         _at_load("while True: pass"),
         "processor time",
-        Limits(wall_s=30.0, cpu_s=2),
+        Limits(wall_s=60.0, cpu_s=3),
     ),
     Beast(
         "leaves a process behind",

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from marloft.archive.pack import pack
@@ -14,14 +15,14 @@ from marloft.contract.policy import TrustPolicy
 from marloft.deploy.resolve import resolve
 from marloft.errors import ReleaseError
 from tests import factories
-from tests.zoo.animals import ANY, CONTENT, FORM, STATIC, Animal, Keeper, keeper
+from tests.zoo.animals import ANY, STATIC, Animal, Keeper, keeper
 from tests.zoo.building import ARCHIVE
 from tests.zoo.handlers import BEASTS
 
 DEPLOYMENT = """\
 default_model: ranker
 models:
-  ranker: {versions: {"1.0": {}}, default: "1.0"}
+  ranker: {versions: {"1.0": {}}, default: "1.0", policy: %s}
 """
 
 
@@ -65,16 +66,16 @@ def test_the_mark_that_no_animal_left_would_be_seen(zoo: Keeper, tmp_path: Path)
     assert mark.exists()
 
 
-@pytest.mark.parametrize("animal", [*FORM, *CONTENT], ids=lambda animal: animal.name)
+@pytest.mark.parametrize("animal", STATIC, ids=lambda animal: animal.name)
 def test_animal_gets_into_no_release(animal: Animal, zoo: Keeper, tmp_path: Path) -> None:
-    animal.make(zoo, tmp_path / ARCHIVE)
-    (tmp_path / "deployment.yaml").write_text(DEPLOYMENT)
+    policy = animal.make(zoo, tmp_path / ARCHIVE) or ANY
+    (tmp_path / "deployment.yaml").write_text(_deployment(policy))
     with pytest.raises(ReleaseError, match=animal.code):
         resolve(tmp_path / "deployment.yaml", tmp_path)
 
 
 def test_good_archive_gets_into_a_release(zoo: Keeper, tmp_path: Path) -> None:
-    (tmp_path / "deployment.yaml").write_text(DEPLOYMENT)
+    (tmp_path / "deployment.yaml").write_text(_deployment(ANY))
     wanted = resolve(tmp_path / "deployment.yaml", zoo.good.parent)
     assert wanted.models["ranker"].versions["1.0"].sha256 == verify(zoo.good).sha256
 
@@ -108,3 +109,8 @@ def test_every_documented_code_is_hit() -> None:
 
 def test_names_of_animals_are_their_own() -> None:
     assert len({animal.name for animal in STATIC}) == len(STATIC) >= 40
+
+
+def _deployment(policy: TrustPolicy) -> str:
+    # JSON is YAML too.
+    return DEPLOYMENT % msgspec.json.encode(policy).decode()

@@ -26,8 +26,8 @@ from marloft import files
 from marloft.contract.benchmark import BenchmarkResult
 from marloft.contract.metric_names import GATEWAY_LATENCY_BUCKETS_US
 from marloft.contract.policy import Guardrails
-from marloft.deploy.clicks import UserClicks
-from marloft.deploy.guardrails import Beside, Decision, Step, Tally, Traffic, decide, observe
+from marloft.deploy.guardrails.clicks import UserClicks
+from marloft.deploy.guardrails.judge import Beside, Decision, Step, Tally, Traffic, decide, observe
 from marloft.errors import reported
 from marloft.training.provenance import describe_commit, describe_machine
 

@@ -15,7 +15,7 @@ import psutil
 
 from marloft.archive.pack import pack
 from marloft.contract.release import newest_number
-from marloft.deploy.ports import Ports, check_free
+from marloft.deploy.processes.ports import Ports, check_free
 from marloft.deploy.releases import releases_folder
 from marloft.errors import ConfigError, ServingError, StepError
 

@@ -16,7 +16,7 @@ import msgspec
 
 from marloft.archive.pack import pack
 from marloft.contract.records import OutcomeRecord, PredictionRecord
-from marloft.deploy.ports import Ports, check_free
+from marloft.deploy.processes.ports import Ports, check_free
 from marloft.errors import ServingError
 from tests.factories import REPOSITORY
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from marloft.contract.live import Live, live_path
-from marloft.deploy.process import ProcessRecord
+from marloft.deploy.processes.process import ProcessRecord
 from marloft.deploy.workflows import pack_workflow
 from marloft.files import read_json, write_json
 from tests import factories

@@ -12,16 +12,16 @@ from msgspec.yaml import decode
 
 from marloft.cli import app
 from marloft.contract.manifest import WorkerSettings
-from marloft.deploy.gateway_operations import (
+from marloft.deploy.gateway.operations import (
     METRICS_GATEWAY,
     METRICS_TORCHSERVE,
     METRICS_WORKERS,
     PING,
     operations_listener,
 )
-from marloft.deploy.gateway_retries import request_limit_s
-from marloft.deploy.ports import Ports
-from marloft.deploy.torchserve import TorchServe
+from marloft.deploy.gateway.retries import request_limit_s
+from marloft.deploy.processes.ports import Ports
+from marloft.deploy.processes.torchserve import TorchServe
 from tests.factories import REPOSITORY
 from tests.tools import program
 

@@ -13,7 +13,7 @@ from marloft.contract.release import Release
 from marloft.deploy import releases
 from marloft.deploy.follow import follow, next_steps
 from marloft.deploy.plan import Plan, make_plan, warnings_of
-from marloft.deploy.ports import LOOPBACK, Exposure, Ports
+from marloft.deploy.processes.ports import LOOPBACK, Exposure, Ports
 from marloft.deploy.supervisor import Project
 from marloft.deploy.supervisor import serve as run_until_stopped
 from marloft.files import to_json

@@ -13,7 +13,7 @@ from marloft.contract.live import WatchState
 from marloft.contract.release import read_release
 from marloft.deploy.garbage import delete, find_garbage
 from marloft.deploy.plan import changes_of
-from marloft.deploy.ports import Ports
+from marloft.deploy.processes.ports import Ports
 from marloft.deploy.releases import releases_folder
 from marloft.deploy.status import Status, read_status
 from marloft.deploy.stored import list_store

@@ -4,8 +4,8 @@ from marloft.contract.allocation import allocation_path
 from marloft.contract.release import ReleasedVersion
 from marloft.deploy.admission import Admission, other_bytes
 from marloft.deploy.events import append_event
-from marloft.deploy.gateway_routes import write_routes
-from marloft.deploy.in_flight import InFlight
+from marloft.deploy.gateway.in_flight import InFlight
+from marloft.deploy.gateway.route_file import write_routes
 from marloft.deploy.management import ManagementApi, RefusedError
 from marloft.deploy.project import Project, Report
 from marloft.deploy.reconcile import (

@@ -12,8 +12,8 @@ from marloft.contract.release import Release, ReleasedVersion
 from marloft.deploy.gate import Gate, UnansweredError
 from marloft.deploy.in_force import Key
 from marloft.deploy.management import Registered
+from marloft.deploy.processes.worker_log import last_traceback
 from marloft.deploy.resolve import archive_path, holds
-from marloft.deploy.worker_log import last_traceback
 from marloft.errors import MarloftError
 
 # A worker that never was READY and was started this often again fails by itself.

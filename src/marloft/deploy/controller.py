@@ -13,12 +13,13 @@ from marloft.deploy.admission import Admission
 from marloft.deploy.allocations import render_allocations
 from marloft.deploy.events import now
 from marloft.deploy.gate import Gate
-from marloft.deploy.gateway_retries import longest_request_s
-from marloft.deploy.gateway_routes import render_routes, routes_label, write_routes
-from marloft.deploy.in_flight import InFlight
+from marloft.deploy.gateway.in_flight import InFlight
+from marloft.deploy.gateway.retries import longest_request_s
+from marloft.deploy.gateway.route_file import routes_label, write_routes
+from marloft.deploy.gateway.routes import render_routes
 from marloft.deploy.in_force import InForce, Key, choose, read_label, whole
 from marloft.deploy.management import ManagementApi
-from marloft.deploy.ports import Ports
+from marloft.deploy.processes.ports import Ports
 from marloft.deploy.project import Project, Report
 from marloft.deploy.reconcile import (
     Observed,

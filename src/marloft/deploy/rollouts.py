@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from marloft.contract.manifest import Version
 from marloft.contract.policy import RolloutPlan
 from marloft.contract.release import Allocation, Arm, ReleasedModel, ReleasedVersion, Rollout
-from marloft.deploy.gateway_routes import ROLLOUT_PREFIX
+from marloft.deploy.gateway.routes import ROLLOUT_PREFIX
 from marloft.errors import ConfigError
 
 TOTAL = 100

@@ -9,17 +9,17 @@ from pathlib import Path
 
 from marloft.contract.release import read_release
 from marloft.deploy.controller import DRAIN_GRACE_S, Controller
-from marloft.deploy.drain import drain
-from marloft.deploy.envoy import Envoy
 from marloft.deploy.events import append_event
-from marloft.deploy.exporter import Exporter
-from marloft.deploy.keeping import Keeper
-from marloft.deploy.ports import Exposure, Ports, check_free
-from marloft.deploy.process import ManagedProcess
+from marloft.deploy.gateway.drain import drain
+from marloft.deploy.guardrails.watch import RolloutWatch
+from marloft.deploy.processes.envoy import Envoy
+from marloft.deploy.processes.exporter import Exporter
+from marloft.deploy.processes.keeping import Keeper
+from marloft.deploy.processes.ports import Exposure, Ports, check_free
+from marloft.deploy.processes.process import ManagedProcess
+from marloft.deploy.processes.torchserve import TorchServe
 from marloft.deploy.project import Project, Report
 from marloft.deploy.releases import move, releases_folder
-from marloft.deploy.torchserve import TorchServe
-from marloft.deploy.watch import RolloutWatch
 from marloft.errors import ServingError
 
 __all__ = ["Project", "exclusive", "serve"]

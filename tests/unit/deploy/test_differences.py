@@ -38,6 +38,7 @@ def said(model: ReleasedModel, **more: Any) -> Draft:
         "models": {"ranker": model},
         "default_model": "ranker",
         "log": LogPolicy(),
+        "workflows": [],
     } | more
     return Draft(**parts, reason="because")
 
@@ -148,3 +149,8 @@ def test_settings_that_torchserve_takes_at_its_start_are_warned_of() -> None:
     rebuilt = replace(BASE, versions={"1.0": pinned("b" * 64, batch_size=8), "2.0": pinned()})
     assert warnings(before, said(rebuilt)) == []
     assert warnings(None, said(late)) == []
+
+
+def test_workflows_that_come_and_go_are_told() -> None:
+    before, after = said(BASE, workflows=["one", "two"]), said(BASE, workflows=["two", "three"])
+    assert differences(before, after) == ["workflow three: starts", "workflow one: ends"]

@@ -1,7 +1,8 @@
 """Whose routes are in force while the newest release's versions are loading."""
 
 from marloft.contract.release import Release
-from marloft.deploy.gateway_routes import render_routes, routes_label
+from marloft.deploy.gateway.route_file import routes_label
+from marloft.deploy.gateway.routes import render_routes
 from marloft.deploy.in_force import InForce, Key, choose, read_label, whole
 from tests.unit.deploy.test_reconcile import pin, released, sha
 

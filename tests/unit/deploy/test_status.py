@@ -10,11 +10,11 @@ from marloft.contract.live import Live, VersionState
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.policy import RolloutPlan
 from marloft.contract.release import Release, ReleasedModel, ReleasedVersion, release_path
+from marloft.deploy.gateway.routed import Routed
 from marloft.deploy.management import Registered
-from marloft.deploy.ports import Ports
+from marloft.deploy.processes.ports import Ports
 from marloft.deploy.releases import releases_folder
 from marloft.deploy.rollouts import advance, begin
-from marloft.deploy.routed import Routed
 from marloft.deploy.status import Actual, compare, read_status
 from marloft.deploy.supervisor import exclusive
 from marloft.errors import ReleaseError

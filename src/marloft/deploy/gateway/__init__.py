@@ -1,0 +1,1 @@
+"""The gateway: Envoy's configuration, rendered from releases, and what it counts."""

@@ -1,0 +1,77 @@
+"""Takes the gateway out of traffic: says so, stops accepting, and waits for the last answer."""
+
+import time
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from marloft.deploy.gateway.replies import answer
+from marloft.deploy.gateway.route_file import write_routes
+from marloft.errors import ServingError
+from marloft.files import to_json
+
+STOPPING = "This server is stopping; ask another one."
+_ACTIVE = "http.gateway.downstream_rq_active"
+_LOOK_EVERY_S = 0.1
+# A request that has just arrived on a kept connection may not be counted at the first look.
+_QUIET_LOOKS = 3
+
+
+def drain(admin_port: int, routes: Path, *, announce_s: float, limit_s: float) -> int:
+    """Stop taking requests without losing one, and return how many were still under way.
+
+    For `announce_s` seconds everything is still answered while `GET /health` says 503 and each
+    answer ends its connection, so that balancers and kept connections go elsewhere. Then the
+    gateway's port closes, and at most `limit_s` seconds are left for what is under way.
+
+    Args:
+        admin_port: Envoy's admin interface.
+        routes: the gateway's route file, which nobody else writes any more.
+        announce_s: seconds, 0 when no balancer looks at `/health`.
+        limit_s: seconds, the longest that a request may last.
+
+    Raises:
+        ServingError: Envoy does not answer.
+    """
+    with httpx.Client(base_url=f"http://127.0.0.1:{admin_port}", timeout=5) as admin:
+        write_routes(routes, refuse_health(routes.read_bytes()))
+        _call(admin, "POST", "/healthcheck/fail")
+        time.sleep(announce_s)
+        _call(admin, "POST", "/drain_listeners?inboundonly")
+        return _wait_for_silence(admin, limit_s)
+
+
+def refuse_health(routes: bytes) -> bytes:
+    """Return a route file in which `GET /health` is 503 and all else is as in `routes`."""
+    config = msgspec.json.decode(routes)
+    config["version_info"] += "-stopping"
+    for host in config["resources"][0]["virtual_hosts"]:
+        host["routes"].insert(0, answer({"path": "/health"}, 503, STOPPING))
+    return to_json(config)
+
+
+def _wait_for_silence(admin: httpx.Client, limit_s: float) -> int:
+    deadline = time.monotonic() + limit_s
+    quiet = 0
+    while (active := _active(admin)) or quiet < _QUIET_LOOKS:
+        quiet = 0 if active else quiet + 1
+        if time.monotonic() > deadline:
+            return active
+        time.sleep(_LOOK_EVERY_S)
+    return 0
+
+
+def _active(admin: httpx.Client) -> int:
+    query = f"/stats?format=json&filter=^{_ACTIVE.replace('.', '%5C.')}$"
+    stats = _call(admin, "GET", query).json()["stats"]
+    return sum(int(entry["value"]) for entry in stats if entry.get("name") == _ACTIVE)
+
+
+def _call(admin: httpx.Client, method: str, path: str) -> httpx.Response:
+    try:
+        return admin.request(method, path).raise_for_status()
+    except httpx.HTTPError as error:
+        raise ServingError(
+            f"Envoy's admin interface does not answer {method} {path}: {error}."
+        ) from error

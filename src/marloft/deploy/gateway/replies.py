@@ -1,0 +1,213 @@
+"""What the gateway itself answers: problem details (RFC 9457) in place of Envoy's own texts."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from marloft.contract.predict_api import (
+    PROBLEM_JSON,
+    REQUEST_ID_HEADER,
+    USER_HEADER,
+    FieldError,
+    Problem,
+)
+from marloft.deploy.gateway.terms import (
+    HAS_QUERY_REGEX,
+    MALFORMED,
+    PRESENT,
+    UNIT_REGEX,
+    Json,
+    has_form,
+    metadata_matcher,
+    set_header,
+)
+
+NO_QUERY = "Query parameters are not taken; put everything into the body."
+NOT_JSON = "The request body is not JSON as the gateway reads it (integers of 64 bits, no NaN)."
+_RETRY_AFTER_S = "1"
+
+_TITLES = {
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+_FORM = "must be 1 to 128 characters of A-Z a-z 0-9 . _ : @ -"
+_NO_ANSWER = "The model server could not answer; try again."
+_TOO_LATE = "The model server did not answer in time; try again."
+_MATCHER = "type.googleapis.com/envoy.type.matcher.v3."
+
+
+def problem_text(status: int, detail: str, errors: list[FieldError] | None = None) -> str:
+    """Return a problem document as compact JSON text."""
+    problem = Problem(title=_TITLES[status], status=status, detail=detail, errors=errors)
+    return msgspec.json.encode(problem).decode()
+
+
+def local_reply_config(max_body_bytes: int) -> Json:
+    """Return Envoy's `local_reply_config`: the first mapper whose filter fits decides.
+
+    Routes answer with finished documents, which are passed on; everything else that Envoy says
+    by itself becomes a problem document with the request id.
+    """
+    too_large = f"The request body is larger than {max_body_bytes} bytes; send fewer rows."
+    return {
+        "mappers": [
+            *(_bad_header(name) for name in (USER_HEADER, REQUEST_ID_HEADER)),
+            _bad_field("request_id", _both(_status(403), _good_or_absent("user_id"))),
+            _bad_field("user_id", _status(403)),
+            _mapper(_both(_status(400), _HAS_QUERY), 400, NO_QUERY),
+            _mapper(_both(_status(400), _is_malformed()), 400, NOT_JSON),
+            _mapper(_status(413), 413, too_large),
+            _mapper(_status(504), 504, _TOO_LATE),
+            # A flag tells Envoy's own failure (also: no route yet) from a route's document.
+            *(_mapper(_both(_status(code), _FLAGGED), 503, _NO_ANSWER) for code in (404, 502, 503)),
+            *(_pass_on(code) for code in (404, 405, 415, 503)),
+        ],
+        "body_format": _format(
+            {
+                "type": "about:blank",
+                "title": "Refused by the gateway",
+                "status": "%RESPONSE_CODE%",
+                "detail": "%RESPONSE_CODE_DETAILS%",
+            }
+        ),
+    }
+
+
+def hide_server_errors() -> Json:
+    """Replace TorchServe's own error bodies (5xx, unknown model) by a 503 problem document.
+
+    A handler's problem document is passed on: it is known by its content type.
+    """
+    failed = {
+        "or_matcher": {
+            "predicate": [
+                _response(_input("HttpResponseStatusCodeClassMatchInput"), "5xx"),
+                _response(_input("HttpResponseStatusCodeMatchInput"), "404"),
+            ]
+        }
+    }
+    own = _response(
+        _input("HttpResponseHeaderMatchInput", header_name="content-type"), PROBLEM_JSON
+    )
+    return _replace_by_503({"and_matcher": {"predicate": [failed, {"not_matcher": own}]}})
+
+
+def hide_all_errors() -> Json:
+    """Replace every answer but a 200 by a 503 problem document (for the health check)."""
+    good = _response(_input("HttpResponseStatusCodeMatchInput"), "200")
+    return _replace_by_503({"not_matcher": good})
+
+
+def answer(match: Json, status: int, detail: str) -> Json:
+    """Return a route that answers `match` with a problem document and asks no upstream."""
+    body = {"inline_string": problem_text(status, detail)}
+    route: Json = {"match": match, "direct_response": {"status": status, "body": body}}
+    if status == 503:
+        route["response_headers_to_add"] = _retry_after()
+    return route
+
+
+def _retry_after() -> list[Json]:
+    return [set_header("retry-after", _RETRY_AFTER_S)]
+
+
+def _bad_field(key: str, condition: Json) -> Json:
+    errors = [FieldError(pointer=f"/{key}", detail=_FORM)]
+    return _mapper(condition, 422, f"{key} {_FORM}.", errors)
+
+
+def _good_or_absent(key: str) -> Json:
+    # This filter knows no `invert`, so the field is found by the other one's being good.
+    good = metadata_matcher(key, {"string_match": has_form(UNIT_REGEX)})
+    return {"metadata_filter": {"matcher": good, "match_if_key_not_found": True}}
+
+
+def _is_malformed() -> Json:
+    matcher = metadata_matcher(MALFORMED, PRESENT)
+    return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}
+
+
+def _bad_header(name: str) -> Json:
+    bad = {"name": name, "string_match": has_form(UNIT_REGEX), "invert_match": True}
+    found = {"header_filter": {"header": bad}}
+    return _mapper(_both(_status(403), found), 400, f"Header {name} {_FORM}.")
+
+
+def _mapper(
+    condition: Json, status: int, detail: str, errors: Iterable[FieldError] | None = None
+) -> Json:
+    document: Json = {
+        "type": "about:blank",
+        "title": _TITLES[status],
+        "status": status,
+        "detail": detail,
+    }
+    if errors is not None:
+        document["errors"] = msgspec.to_builtins(list(errors))
+    mapper: Json = {
+        "filter": condition,
+        "status_code": status,
+        "body_format_override": _format(document),
+    }
+    if status in (503, 504):
+        mapper["headers_to_add"] = _retry_after()
+    return mapper
+
+
+def _pass_on(status: int) -> Json:
+    text = {"inline_string": "%LOCAL_REPLY_BODY%"}
+    body = {"text_format_source": text, "content_type": PROBLEM_JSON}
+    return {"filter": _status(status), "body_format_override": body}
+
+
+def _format(document: Json) -> Json:
+    named = {**document, "request_id": f"%REQ({REQUEST_ID_HEADER})%"}
+    return {"json_format": named, "content_type": PROBLEM_JSON}
+
+
+_HAS_QUERY: Json = {
+    "header_filter": {
+        "header": {"name": ":path", "string_match": {"safe_regex": {"regex": HAS_QUERY_REGEX}}}
+    }
+}
+_FLAGGED: Json = {"response_flag_filter": {}}
+
+
+def _status(code: int) -> Json:
+    value = {"default_value": code, "runtime_key": "marloft.unused"}
+    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+
+
+def _both(first: Json, second: Json) -> Json:
+    return {"and_filter": {"filters": [first, second]}}
+
+
+def _input(kind: str, **fields: str) -> Json:
+    return {"name": kind, "typed_config": {"@type": _MATCHER + kind, **fields}}
+
+
+def _response(source: Json, value: str) -> Json:
+    return {"single_predicate": {"input": source, "value_match": {"exact": value}}}
+
+
+def _replace_by_503(predicate: Json) -> Json:
+    policy = {
+        "@type": "type.googleapis.com/envoy.extensions.http.custom_response"
+        ".local_response_policy.v3.LocalResponsePolicy",
+        "status_code": 503,
+        "body": {"inline_string": problem_text(503, _NO_ANSWER)},
+        "response_headers_to_add": _retry_after(),
+    }
+    action = {"action": {"name": "unavailable", "typed_config": policy}}
+    matchers = [{"predicate": predicate, "on_match": action}]
+    return {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.custom_response.v3"
+        ".CustomResponse",
+        "custom_response_matcher": {"matcher_list": {"matchers": matchers}},
+    }

@@ -1,0 +1,273 @@
+"""Judges a version that is new to traffic: go on, hold, or roll back. Pure functions of counts.
+
+A guardrail breaks when its figure is beyond the limit *and* the evidence that the new version is
+worse reaches `1 / ALPHA`. Either alone would not do: a limit alone is crossed by chance in a small
+sample, evidence alone finds differences that nobody minds.
+"""
+
+import bisect
+import operator
+from typing import Literal
+
+from msgspec import Struct
+
+from marloft.contract.live import Reading, WatchState
+from marloft.contract.metric_names import GATEWAY_LATENCY_BUCKETS_US
+from marloft.contract.policy import Guardrails, RolloutPlan
+from marloft.deploy.guardrails.clicks import Clicks, variance_of_loss
+from marloft.deploy.guardrails.evidence import (
+    NO_EVIDENCE,
+    LogWealth,
+    against_control,
+    against_limit,
+    e_value,
+    normal_mixture,
+)
+
+# Per test. A roll-out has five: errors and latency against control, both again against the limit
+# at its full step, and CTR; so a version that is not worse is rolled back in 1 % at most.
+ALPHA = 0.002
+SLOW_SHARE = 0.01
+# The normal approximation of CTR and its variance needs users; below this many effective ones in
+# either arm a few heavy readers decide.
+LEAST_USERS = 50
+
+_BUCKETS = len(GATEWAY_LATENCY_BUCKETS_US) + 1
+
+
+class Traffic(Struct, frozen=True, kw_only=True):
+    """What the gateway counted for one version in some span of time.
+
+    `answered` counts answers of any status, `errors` those with a 5xx; `latency` the requests in
+    each bucket of the gateway's histogram, the last one beyond all bounds.
+    """
+
+    answered: int = 0
+    errors: int = 0
+    latency: tuple[int, ...] = (0,) * _BUCKETS
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        return Traffic(
+            answered=self.answered + other.answered,
+            errors=self.errors + other.errors,
+            latency=tuple(map(operator.add, self.latency, other.latency)),
+        )
+
+    @property
+    def timed(self) -> int:
+        """Requests in the histogram, which the gateway may refresh later than its counters."""
+        return sum(self.latency)
+
+    def slower(self, limit_ms: float) -> int:
+        """Return how many requests took longer than `limit_ms`, a bound of the histogram."""
+        return sum(self.latency[bisect.bisect_right(GATEWAY_LATENCY_BUCKETS_US, limit_ms * 1e3) :])
+
+    @property
+    def p99_ms(self) -> float | None:
+        """The 99th percentile, interpolated within its bucket as Prometheus does it.
+
+        None without requests. Beyond the last bound it is that bound.
+        """
+        rank, below = (1 - SLOW_SHARE) * self.timed, 0
+        for place, count in enumerate(self.latency[:-1]):
+            if count and below + count >= rank:
+                low = GATEWAY_LATENCY_BUCKETS_US[place - 1] if place else 0
+                width = GATEWAY_LATENCY_BUCKETS_US[place] - low
+                return (low + width * (rank - below) / count) / 1e3
+            below += count
+        return GATEWAY_LATENCY_BUCKETS_US[-1] / 1e3 if self.timed else None
+
+
+class Tally(Struct, frozen=True, kw_only=True):
+    """Everything counted under watch, and the evidence of it; `control` is None without one."""
+
+    new: Traffic = Traffic()
+    control: Traffic | None = Traffic()
+    errors: LogWealth = NO_EVIDENCE
+    slow: LogWealth = NO_EVIDENCE
+
+
+class Beside(Struct, frozen=True, kw_only=True):
+    """What is not counted at the gateway: restarts of workers and the clicks, since the start."""
+
+    restarts: int = 0
+    clicks: Clicks = Clicks()
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """Where a version under watch stands.
+
+    `control` names the version beside it, None at the full step of a roll-out; `answered` counts
+    its answers without a 5xx in this step; `plan` is None for an experiment, which never advances
+    by itself.
+    """
+
+    version: str
+    control: str | None
+    percent: int
+    held_s: float
+    answered: int
+    plan: RolloutPlan | None
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What to do now; `reason` is empty while holding."""
+
+    move: Literal["hold", "advance", "abandon"]
+    reason: str
+    state: WatchState
+
+
+def observe(tally: Tally, limits: Guardrails, new: Traffic, control: Traffic | None) -> Tally:
+    """Add what was counted since the last look; without a control the limits are the measure."""
+    errors, slow = tally.errors, tally.slow
+    ratio, p99_ms = limits.error_ratio, limits.p99_ms
+    if ratio is not None:
+        errors = _weigh(
+            *(errors, ratio, new.answered, new.errors),
+            None if control is None else (control.answered, control.errors),
+        )
+    if p99_ms is not None:
+        slow = _weigh(
+            *(slow, SLOW_SHARE, new.timed, new.slower(p99_ms)),
+            None if control is None else (control.timed, control.slower(p99_ms)),
+        )
+    beside = None if control is None else (tally.control or Traffic()) + control
+    return Tally(new=tally.new + new, control=beside, errors=errors, slow=slow)
+
+
+def judge(
+    limits: Guardrails, tally: Tally, new: Beside, control: Beside | None = None
+) -> list[Reading]:
+    """Return the reading of each guardrail that has a limit."""
+    found = []
+    if limits.error_ratio is not None:
+        found.append(_error_ratio(limits.error_ratio, tally))
+    if limits.p99_ms is not None:
+        found.append(_p99(limits.p99_ms, tally))
+    if limits.ctr_drop is not None and control is not None:
+        found.append(_ctr_drop(limits.ctr_drop, new.clicks, control.clicks))
+    if limits.worker_restarts is not None:
+        found.append(_restarts(limits.worker_restarts, new, control))
+    return found
+
+
+def decide(
+    step: Step, limits: Guardrails, tally: Tally, new: Beside, control: Beside | None = None
+) -> Decision:
+    """Decide about a version at one look, from everything counted since its watch began."""
+    readings = judge(limits, tally, new, control)
+    state = WatchState(
+        version=step.version,
+        percent=step.percent,
+        held_s=step.held_s,
+        hold_s=step.plan.hold_s if step.plan else 0.0,
+        answered=step.answered,
+        min_requests=step.plan.min_requests if step.plan else 0,
+        readings=readings,
+    )
+    broken = [reading for reading in readings if reading.broken]
+    if broken:
+        why = "; ".join(in_words(reading, step.control) for reading in broken)
+        reason = f"{step.version} rolled back at {step.percent} %: {why}"
+        return Decision(move="abandon", reason=reason, state=state)
+    if step.plan and step.held_s >= state.hold_s and step.answered >= state.min_requests:
+        reason = (
+            f"{step.version} held {step.percent} % for {step.held_s:.0f} s and {step.answered} "
+            "answers"
+        )
+        return Decision(move="advance", reason=reason, state=state)
+    return Decision(move="hold", reason="", state=state)
+
+
+def in_words(reading: Reading, control: str | None) -> str:
+    """Return a reading's figures as a person would say them; `control` is the version beside."""
+    form = {"p99_ms": "{:.3g} ms", "worker_restarts": "{:.0f}"}.get(reading.guardrail, "{:.1%}")
+
+    def say(value: float | None) -> str:
+        return "unknown" if value is None else form.format(value).replace("%", " %")
+
+    name, limit = reading.guardrail, say(reading.limit)
+    if name == "ctr_drop":
+        name, limit = "CTR", f"a drop of {limit}"
+    against = "" if control is None else f" against {say(reading.control)} at {control}"
+    tested = "" if name == "worker_restarts" else f", evidence {reading.evidence:.0f}"
+    return f"{name} {say(reading.value)}{against}, limit {limit}{tested}"
+
+
+def _weigh(
+    wealth: LogWealth, limit: float, requests: int, events: int, control: tuple[int, int] | None
+) -> LogWealth:
+    if control is None:
+        return against_limit(wealth, requests=requests, events=events, limit=limit)
+    return against_control(
+        wealth,
+        new=requests,
+        new_events=events,
+        control=control[0],
+        control_events=control[1],
+    )
+
+
+def _reading(
+    guardrail: str, value: float | None, control: float | None, limit: float, evidence: float
+) -> Reading:
+    material = value is not None and value > limit
+    return Reading(
+        guardrail=guardrail,
+        value=value,
+        control=control,
+        limit=limit,
+        evidence=evidence,
+        broken=material and evidence >= 1 / ALPHA,
+    )
+
+
+def _error_ratio(limit: float, tally: Tally) -> Reading:
+    control = None if tally.control is None else _ratio(tally.control)
+    return _reading("error_ratio", _ratio(tally.new), control, limit, e_value(tally.errors))
+
+
+def _ratio(traffic: Traffic) -> float | None:
+    return traffic.errors / traffic.answered if traffic.answered else None
+
+
+def _p99(limit: float, tally: Tally) -> Reading:
+    control = None if tally.control is None else tally.control.p99_ms
+    return _reading("p99_ms", tally.new.p99_ms, control, limit, e_value(tally.slow))
+
+
+def _ctr_drop(limit: float, new: Clicks, control: Clicks) -> Reading:
+    evidence, material = 1.0, False
+    if new.ctr is not None and control.ctr and _users(new, control) >= LEAST_USERS:
+        loss = control.ctr - new.ctr
+        variance = variance_of_loss(new, control)
+        material = loss > limit * control.ctr
+        if variance > 0:
+            # Tuned to losses around twice the limit: at the limit itself nothing is material yet.
+            evidence = normal_mixture(loss, variance, 2 * limit * control.ctr)
+    return Reading(
+        guardrail="ctr_drop",
+        value=new.ctr,
+        control=control.ctr,
+        limit=limit,
+        evidence=evidence,
+        broken=material and evidence >= 1 / ALPHA,
+    )
+
+
+def _users(*arms: Clicks) -> float:
+    return min(arm.effective_users for arm in arms)
+
+
+def _restarts(limit: int, new: Beside, control: Beside | None) -> Reading:
+    """A rule without a test: restarts are too few to weigh; the evidence stays 1."""
+    beside = None if control is None else control.restarts
+    return Reading(
+        guardrail="worker_restarts",
+        value=new.restarts,
+        control=beside,
+        limit=limit,
+        evidence=1.0,
+        broken=new.restarts >= limit and new.restarts > (beside or 0),
+    )

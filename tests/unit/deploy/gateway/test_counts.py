@@ -1,0 +1,104 @@
+"""Envoy's text to counts per arm; that a real Envoy writes such text is tests/e2e's to show."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from marloft.contract.metric_names import GATEWAY_LATENCY_BUCKETS_US
+from marloft.deploy.gateway.counts import GatewayCounts, Series, increase, parse_counts
+from marloft.deploy.guardrails.judge import Traffic
+from marloft.errors import ServingError
+
+CANARY = Series(model="ranker", version="2.0", experiment="rollout-2.0", arm="canary")
+LABELS = 'model="ranker",version="2.0",experiment="rollout-2.0",arm="canary"'
+
+
+def text(codes: dict[int, int], fast: int, total: int) -> str:
+    """Envoy's form: cumulative buckets, of which `fast` requests took at most 10 ms."""
+    requests, latency = "envoy_marloft_gateway_requests", "envoy_marloft_gateway_latency"
+    lines = [f"# TYPE {requests} counter"]
+    lines += [f'{requests}{{{LABELS},code="{code}"}} {count}' for code, count in codes.items()]
+    lines.append(f"# TYPE {latency}_microseconds histogram")
+    for bound in GATEWAY_LATENCY_BUCKETS_US:
+        count = 0 if bound < 10_000 else fast if bound < 50_000 else total
+        lines.append(f'{latency}_microseconds_bucket{{{LABELS},le="{bound}"}} {count}')
+    lines.append(f'{latency}_microseconds_bucket{{{LABELS},le="+Inf"}} {total}')
+    lines.append(f"{latency}_microseconds_sum{{{LABELS}}} 99.5")
+    lines.append(f"{latency}_microseconds_count{{{LABELS}}} {total}")
+    return "\n".join(lines) + "\n"
+
+
+class Admin:
+    """Stands where Envoy's admin interface would, so that its counters can be set."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        admin = self
+
+        class Answer(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(admin.text.encode())
+
+            def log_message(self, *args: object) -> None:
+                """Say nothing."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.port: int = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def admin() -> Iterator[Admin]:
+    found = Admin()
+    yield found
+    found.close()
+
+
+def test_counts_are_answers_errors_and_buckets_by_arm() -> None:
+    found = parse_counts(text({200: 90, 422: 5, 503: 3, 500: 2, 0: 7}, fast=80, total=107))
+    assert found.keys() == {CANARY}
+    traffic = found[CANARY]
+    assert (traffic.answered, traffic.errors, traffic.timed) == (100, 5, 107)
+    assert (traffic.slower(7.5), traffic.slower(10), traffic.slower(50)) == (107, 27, 0)
+
+
+def test_nothing_counted_is_nothing() -> None:
+    assert parse_counts("") == {}
+
+
+def test_first_look_is_where_counting_begins(admin: Admin) -> None:
+    counts = GatewayCounts(admin.port)
+    admin.text = text({200: 40}, fast=40, total=40)
+    assert counts.read_new() == {}
+    admin.text = text({200: 49, 500: 1}, fast=45, total=50)
+    new = counts.read_new()[CANARY]
+    assert (new.answered, new.errors, new.timed, new.slower(10)) == (10, 1, 10, 5)
+    assert counts.read_new()[CANARY] == Traffic()
+
+
+def test_counters_that_began_anew_are_all_new(admin: Admin) -> None:
+    counts = GatewayCounts(admin.port)
+    admin.text = text({200: 40}, fast=40, total=40)
+    counts.read_new()
+    admin.text = text({200: 3, 500: 1}, fast=4, total=4)
+    new = counts.read_new()[CANARY]
+    assert (new.answered, new.errors, new.timed) == (4, 1, 4)
+
+
+def test_increase_is_never_negative() -> None:
+    now = Traffic(answered=50, errors=0)
+    assert increase(Traffic(answered=40, errors=3), now) == now
+
+
+def test_gateway_that_is_away_is_said(admin: Admin) -> None:
+    admin.close()
+    with pytest.raises(ServingError, match="does not give its counts"):
+        GatewayCounts(admin.port).read_new()

@@ -1,0 +1,212 @@
+"""When the watch moves a roll-out, from counters and logs that tests set; time is theirs too."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from marloft.contract.live import WatchState
+from marloft.contract.policy import Guardrails
+from marloft.contract.release import Release
+from marloft.deploy.guardrails.judge import Traffic
+from marloft.deploy.guardrails.watch import RolloutWatch
+from tests.unit.deploy.gateway.test_counts import Admin
+from tests.unit.deploy.guardrails.test_click_log import Logs
+from tests.unit.deploy.guardrails.watching import EXPERIMENT, full_step, release, rollout
+
+
+class Stage:
+    """A watch between an admin interface and a writer of releases that only notes."""
+
+    def __init__(self, var: Path) -> None:
+        self.var = var
+        self.now_s = 0.0
+        self.admin = Admin()
+        self.moves: list[tuple[int, str, str, str]] = []
+        self.totals: dict[str, Traffic] = {}
+        self.watch = RolloutWatch(var, self.admin.port, self._write, clock=lambda: self.now_s)
+
+    def _write(self, current: Release, model: str, move: str, reason: str) -> None:
+        self.moves.append((current.release, model, move, reason))
+
+    def serve(self, arm: str, answered: int, errors: int = 0, *, labels: str = "") -> None:
+        """Count more answers of an arm of the roll-out, or of the series of `labels`."""
+        version = {"control": "1.0", "canary": "2.0"}.get(arm, arm)
+        key = labels or (f'model="ranker",version="{version}",experiment="rollout-2.0",arm="{arm}"')
+        new = Traffic(answered=answered, errors=errors)
+        self.totals[key] = self.totals.get(key, Traffic()) + new
+        name = "envoy_marloft_gateway_requests"
+        lines = [f"# TYPE {name} counter"]
+        for each, total in self.totals.items():
+            lines.append(f'{name}{{{each},code="200"}} {total.answered - total.errors}')
+            lines.append(f'{name}{{{each},code="500"}} {total.errors}')
+        self.admin.text = "\n".join(lines) + "\n"
+
+    def look(
+        self,
+        current: Release,
+        restarts: dict[tuple[str, str], int] | None = None,
+        refused: dict[tuple[str, str], str] | None = None,
+    ) -> dict[str, WatchState]:
+        self.now_s += 1
+        return self.watch.step(current, restarts or {}, refused or {})
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    found = Stage(tmp_path)
+    yield found
+    found.watch.close()
+    found.admin.close()
+
+
+def serve_badly(stage: Stage, current: Release, seconds: int = 8) -> None:
+    stage.look(current)
+    for _ in range(seconds):
+        stage.serve("control", 40)
+        stage.serve("canary", 10, 1)
+        stage.look(current)
+
+
+def test_bad_canary_is_abandoned_once_with_its_figures(stage: Stage) -> None:
+    serve_badly(stage, release(rollout(step=1), number=4))
+    ((number, model, move, reason),) = stage.moves
+    assert (number, model, move) == (4, "ranker", "abandon")
+    assert reason.startswith("2.0 rolled back at 20 %: error_ratio 10.0 % against 0.0 % at 1.0")
+
+
+def test_bad_canary_without_a_guardrail_is_left_alone(stage: Stage) -> None:
+    serve_badly(stage, release(rollout(step=1), guardrails=Guardrails()))
+    assert stage.moves == []
+
+
+def test_good_canary_advances_after_hold_and_answers(stage: Stage) -> None:
+    current = release(rollout(step=0))
+    stage.look(current)
+    stage.serve("canary", 19)
+    stage.now_s = 60
+    state = stage.look(current)["ranker"]
+    assert (state.percent, state.held_s, state.answered, stage.moves) == (5, 60, 19, [])
+    stage.serve("canary", 1)
+    stage.look(current)
+    ((_, _, move, reason),) = stage.moves
+    assert (move, reason) == ("advance", "2.0 held 5 % for 61 s and 20 answers")
+
+
+def test_errors_are_no_answers_that_a_step_waits_for(stage: Stage) -> None:
+    current = release(rollout(step=0), guardrails=Guardrails())
+    stage.look(current)
+    stage.serve("canary", 500, 500)
+    stage.now_s = 100
+    assert stage.look(current)["ranker"].answered == 0
+    assert stage.moves == []
+
+
+def test_next_step_holds_anew_and_keeps_its_evidence(stage: Stage) -> None:
+    first, second = release(rollout(step=0)), release(rollout(step=1), number=2)
+    stage.look(first)
+    stage.serve("control", 40)
+    stage.serve("canary", 30, 3)
+    stage.now_s = 60
+    before = stage.look(first)["ranker"]
+    assert before.readings[0].evidence > 1
+    after = stage.look(second)["ranker"]
+    assert (after.percent, after.held_s, after.answered) == (20, 0, 0)
+    assert after.readings[0].evidence == before.readings[0].evidence
+
+
+def test_full_step_counts_the_version_without_an_arm(stage: Stage) -> None:
+    current = release(full_step())
+    state = stage.look(current)["ranker"]
+    for _ in range(9):
+        stage.serve("2.0", 10, 2, labels='model="ranker",version="2.0",experiment="",arm=""')
+        stage.serve("1.0", 10, 0, labels='model="ranker",version="1.0",experiment="",arm=""')
+        state = stage.look(current).get("ranker", state)
+    assert state.readings[0].control is None
+    ((_, _, move, reason),) = stage.moves
+    assert move == "abandon"
+    assert "error_ratio 20.0 %, limit 1.0 %" in reason
+
+
+def test_what_was_counted_before_the_watch_is_not_held_against_it(stage: Stage) -> None:
+    stage.serve("canary", 900, 900)
+    idle = release(EXPERIMENT, allocation=None)
+    for _ in range(3):
+        stage.look(idle)
+    stage.serve("canary", 900, 900)
+    state = stage.look(release(rollout(step=0), number=2))["ranker"]
+    assert state.readings[0].value is None
+
+
+def test_roll_out_that_begins_again_is_watched_anew(stage: Stage) -> None:
+    stage.look(release(rollout(step=1)))
+    stage.serve("canary", 10, 2)
+    assert stage.look(release(rollout(step=1)))["ranker"].readings[0].value == 0.2
+    again = stage.look(release(rollout(step=0), number=3))["ranker"]
+    assert again.readings[0].value is None
+
+
+@pytest.mark.parametrize("model", [rollout(0), full_step(), EXPERIMENT])
+def test_refused_version_is_abandoned_with_the_reason(stage: Stage, model: Any) -> None:
+    assert stage.look(release(model), refused={("ranker", "2.0"): "its workers die"}) == {}
+    ((_, _, move, reason),) = stage.moves
+    assert move == "abandon"
+    assert reason.endswith("%: its workers die")
+
+
+def test_refused_version_that_is_not_under_watch_changes_nothing(stage: Stage) -> None:
+    stage.look(release(rollout(0)), refused={("ranker", "3.0"): "no", ("other", "2.0"): "no"})
+    assert stage.moves == []
+
+
+def test_restarts_count_from_the_beginning_of_the_watch(stage: Stage) -> None:
+    current = release(rollout(step=0))
+    for count in (7, 8, 9):
+        stage.look(current, restarts={("ranker", "2.0"): count, ("ranker", "1.0"): 4})
+    assert stage.moves == []
+    stage.look(current, restarts={("ranker", "2.0"): 10, ("ranker", "1.0"): 4})
+    ((_, _, move, reason),) = stage.moves
+    assert (move, "worker_restarts 3 against 0 at 1.0, limit 3" in reason) == ("abandon", True)
+
+
+def test_experiment_is_ended_by_a_guardrail_and_never_advances(stage: Stage) -> None:
+    current = release(EXPERIMENT)
+    stage.look(current)
+    stage.now_s = 1e5
+    for _ in range(9):
+        for arm, version, errors in (("control", "1.0", 0), ("canary", "2.0", 2)):
+            labels = f'model="ranker",version="{version}",experiment="feed_ab",arm="{arm}"'
+            stage.serve(arm, 10, errors, labels=labels)
+        stage.look(current)
+    ((_, _, move, _),) = stage.moves
+    assert move == "abandon"
+
+
+def test_fewer_clicks_in_the_log_end_a_roll_out(stage: Stage) -> None:
+    current = release(rollout(step=1), number=3)
+    stage.look(current)
+    logs = Logs(stage.var)
+    for user in range(300):
+        arm = "canary" if user % 5 == 0 else "control"
+        logs.answer(f"r{user}", user_id=str(user), arm=arm)
+        for item in (5, 6) if arm == "control" else (5,):
+            if user % 3:
+                logs.click(f"r{user}", item)
+    stage.look(current)
+    assert stage.moves == [], "readers still have time"
+    log = stage.watch._clicks
+    assert log is not None
+    log._settle_s = time.time() - logs.start_s - 0.001
+    stage.look(current)
+    ((_, _, move, reason),) = stage.moves
+    assert move == "abandon"
+    assert "CTR 22.2 % against 44.4 % at 1.0, limit a drop of 10.0 %" in reason
+
+
+def test_release_that_is_written_and_not_yet_live_is_not_moved_again(stage: Stage) -> None:
+    current = release(rollout(step=1), number=4)
+    serve_badly(stage, current, seconds=20)
+    assert len(stage.moves) == 1
+    assert stage.look(current) == {}

@@ -1,0 +1,147 @@
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from msgspec import structs
+
+from marloft.deploy.processes.process import Launch, ManagedProcess, ProcessRecord
+from marloft.files import read_json, write_json
+
+PR_SET_CHILD_SUBREAPER = 36
+# The child ends and leaves a grandchild, as TorchServe's launcher leaves Java.
+ORPHAN = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid, flush=True)"
+
+
+class Leaver(ManagedProcess):
+    name = "Leaver"
+    stop_patience_s = 10.0
+
+    def start(self) -> None:
+        self.launch([sys.executable, "-c", ORPHAN], os.environ, self.console.parent)
+        deadline = time.monotonic() + 10
+        while not self.console.read_text().strip() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def stop_as_first_process(console: Path) -> None:
+    """Be the one who adopts orphans, as the first process of a container is, and stop a child."""
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    child = Leaver(console)
+    child.start()
+    time.sleep(0.5)
+    started = time.monotonic()
+    child.stop()
+    sys.stdout.write(f"{time.monotonic() - started}")
+
+
+def test_stop_does_not_wait_for_orphans_that_have_ended(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from tests.unit.deploy.test_process import *; "
+        f"stop_as_first_process(Path({str(tmp_path / 'console.log')!r}))"
+    )
+    folder = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < Leaver.stop_patience_s / 2
+    (orphan,) = (tmp_path / "console.log").read_text().split()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(orphan), 0)
+
+
+class Sleeper(ManagedProcess):
+    name = "Sleeper"
+    stop_patience_s = 5.0
+    adopt_s = 0.0
+
+    def __init__(self, folder: Path, seconds: int = 60) -> None:
+        super().__init__(folder / "console.log", folder / "sleeper.json")
+        self.seconds = seconds
+        self.ready = True
+
+    def prepare(self) -> Launch:
+        command = [sys.executable, "-c", f"import time; time.sleep({self.seconds})"]
+        return Launch(command=command, env=dict(os.environ), cwd=self.console.parent)
+
+    def probe(self) -> bool:
+        return self.ready
+
+
+@pytest.fixture
+def orphan(tmp_path: Path) -> Iterator[psutil.Process]:
+    """Leave a process behind, as a supervisor that is killed does."""
+    code = (
+        "from pathlib import Path; from tests.unit.deploy.test_process import Sleeper; "
+        f"Sleeper(Path({str(tmp_path)!r})).start()"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=True)
+    process = psutil.Process(read_json(tmp_path / "sleeper.json", ProcessRecord).pid)
+    yield process
+    if process.is_running():
+        process.kill()
+
+
+def is_gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_adopt_takes_over_the_same_process_and_stops_it(
+    tmp_path: Path, orphan: psutil.Process
+) -> None:
+    sleeper = Sleeper(tmp_path)
+    assert sleeper.adopt()
+    assert sleeper.pid == orphan.pid
+    assert sleeper.is_alive()
+    sleeper.stop()
+    assert is_gone(orphan)
+    assert not (tmp_path / "sleeper.json").exists()
+
+
+def test_adopted_process_that_ends_is_noticed(tmp_path: Path, orphan: psutil.Process) -> None:
+    sleeper = Sleeper(tmp_path)
+    assert sleeper.adopt()
+    orphan.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while sleeper.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not sleeper.is_alive()
+    assert "Sleeper ended; last words" in sleeper.last_words()
+
+
+def test_adopt_ends_a_process_that_was_started_otherwise(
+    tmp_path: Path, orphan: psutil.Process
+) -> None:
+    assert not Sleeper(tmp_path, seconds=61).adopt()
+    assert is_gone(orphan)
+
+
+def test_adopt_ends_a_process_that_does_not_answer(tmp_path: Path, orphan: psutil.Process) -> None:
+    sleeper = Sleeper(tmp_path)
+    sleeper.ready = False
+    assert not sleeper.adopt()
+    assert is_gone(orphan)
+    assert sleeper.pid is None
+
+
+def test_adopt_leaves_another_program_with_the_same_pid_alone(
+    tmp_path: Path, orphan: psutil.Process
+) -> None:
+    record = read_json(tmp_path / "sleeper.json", ProcessRecord)
+    write_json(tmp_path / "sleeper.json", structs.replace(record, created=record.created - 1))
+    assert not Sleeper(tmp_path).adopt()
+    assert not is_gone(orphan)
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"pid": 1}'])
+def test_adopt_forgets_a_torn_record(tmp_path: Path, content: str) -> None:
+    (tmp_path / "sleeper.json").write_text(content)
+    assert not Sleeper(tmp_path).adopt()
+    assert not (tmp_path / "sleeper.json").exists()

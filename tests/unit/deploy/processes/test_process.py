@@ -44,7 +44,7 @@ def stop_as_first_process(console: Path) -> None:
 
 def test_stop_does_not_wait_for_orphans_that_have_ended(tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from tests.unit.deploy.test_process import *; "
+        "from pathlib import Path; from tests.unit.deploy.processes.test_process import *; "
         f"stop_as_first_process(Path({str(tmp_path / 'console.log')!r}))"
     )
     folder = Path(__file__).parents[3]
@@ -79,7 +79,7 @@ class Sleeper(ManagedProcess):
 def orphan(tmp_path: Path) -> Iterator[psutil.Process]:
     """Leave a process behind, as a supervisor that is killed does."""
     code = (
-        "from pathlib import Path; from tests.unit.deploy.test_process import Sleeper; "
+        "from pathlib import Path; from tests.unit.deploy.processes.test_process import Sleeper; "
         f"Sleeper(Path({str(tmp_path)!r})).start()"
     )
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=True)

@@ -47,7 +47,7 @@ def test_stop_does_not_wait_for_orphans_that_have_ended(tmp_path: Path) -> None:
         "from pathlib import Path; from tests.unit.deploy.processes.test_process import *; "
         f"stop_as_first_process(Path({str(tmp_path / 'console.log')!r}))"
     )
-    folder = Path(__file__).parents[3]
+    folder = Path(__file__).parents[4]
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
     )
@@ -82,7 +82,7 @@ def orphan(tmp_path: Path) -> Iterator[psutil.Process]:
         "from pathlib import Path; from tests.unit.deploy.processes.test_process import Sleeper; "
         f"Sleeper(Path({str(tmp_path)!r})).start()"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[4], check=True)
     process = psutil.Process(read_json(tmp_path / "sleeper.json", ProcessRecord).pid)
     yield process
     if process.is_running():

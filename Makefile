@@ -7,7 +7,7 @@ LOCKED_EXTRAS = $(addprefix --extra=,$(shell $(BIN)/python -c 'import tomllib; \
   print(*sorted(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"].keys() - {"gpu"}))'))
 CODE := $(wildcard src tests training handlers loadtest monitoring benchmarks/*.py)
 
-.PHONY: help install demo deliverables results presentation test test-container check k8s lock clean
+.PHONY: help install demo deliverables results presentation test test-container soak check k8s lock clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -39,10 +39,13 @@ presentation: install  ## Render the talk and its speaker notes.
 	@$(BIN)/python -m marloft.proof talk
 
 test: install  ## All tests but the image's, against real TorchServe, Envoy and torchrun.
-	@$(BIN)/pytest -n 2 --dist loadfile --ignore tests/container
+	@$(BIN)/pytest -n 2 --dist loadfile --ignore tests/container --ignore tests/soak
 
 test-container: install  ## Build the image with buildah and run it hardened; needs root, see docs.
 	@$(BIN)/pytest tests/container
+
+soak: install  ## The long runs, about half an hour, after a demo: memory, roll-outs that must survive.
+	@$(BIN)/pytest -s tests/soak
 
 check: install  ## Format, lint, types and the fast tests, in under a minute.
 	@$(BIN)/ruff format --check $(CODE) examples

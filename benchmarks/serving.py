@@ -110,12 +110,14 @@ class Serving:
         broken.replace(self.var / "run" / "routes" / "routes.json")
 
     def kill_gateway(self) -> None:
-        """Kill -9 Envoy."""
+        """Kill -9 Envoy and wait until it answers again."""
         self._kill("envoy")
+        self._wait()
 
     def kill_torchserve(self) -> None:
-        """Kill -9 TorchServe's Java process and all workers."""
+        """Kill -9 TorchServe's Java process and all workers and wait until one answers again."""
         self._kill("java", "model_service_worker.py")
+        self._wait()
 
     def kill_supervisor(self) -> None:
         """Kill -9 `marloft serve` and start it anew."""
@@ -170,10 +172,13 @@ class Serving:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT
             )
+        self._wait()
+
+    def _wait(self) -> None:
         deadline = time.monotonic() + _READY_S
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise StepError(f"marloft serve did not become ready: {self.console.read_text()}")
+                raise StepError(f"marloft serve is not ready: {self.console.read_text()}")
             time.sleep(0.1)
 
     def _answers(self) -> bool:

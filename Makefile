@@ -7,7 +7,7 @@ LOCKED_EXTRAS = $(addprefix --extra=,$(shell $(BIN)/python -c 'import tomllib; \
   print(*sorted(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"].keys() - {"gpu"}))'))
 CODE := $(wildcard src tests training handlers loadtest monitoring benchmarks/*.py)
 
-.PHONY: help install demo deliverables results presentation test test-container soak check k8s lock clean
+.PHONY: help install demo deliverables results presentation test test-container soak bench check k8s lock clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -46,6 +46,12 @@ test-container: install  ## Build the image with buildah and run it hardened; ne
 
 soak: install  ## The long runs, about half an hour, after a demo: memory, roll-outs that must survive.
 	@$(BIN)/pytest -s tests/soak
+
+bench: install  ## Short forms of the benchmarks, after a demo; 1 when one breaks its promise.
+	@$(BIN)/python -m benchmarks.lifecycle --quick
+	@$(BIN)/python -m benchmarks.archive --quick
+	@$(BIN)/python benchmarks/guardrails.py --quick
+	@$(BIN)/python benchmarks/log.py --quick
 
 check: install  ## Format, lint, types and the fast tests, in under a minute.
 	@$(BIN)/ruff format --check $(CODE) examples

@@ -52,6 +52,10 @@ bench: install  ## Short forms of the benchmarks, after a demo; 1 when one break
 	@$(BIN)/python -m benchmarks.archive --quick
 	@$(BIN)/python benchmarks/guardrails.py --quick
 	@$(BIN)/python benchmarks/log.py --quick
+	@$(BIN)/python -m benchmarks.compare benchmarks/results/log.json build/benchmark/log.json \
+	  --by policy batch --figure p50_us --factor 5
+	@$(BIN)/python -m benchmarks.compare benchmarks/results/latency.json build/benchmark/latency.json \
+	  --by artifact candidates --figure p50_ms --factor 5
 
 check: install  ## Format, lint, types and the fast tests, in under a minute.
 	@$(BIN)/ruff format --check $(CODE) examples

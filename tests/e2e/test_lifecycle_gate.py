@@ -71,7 +71,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for config in (folder / "archive_configs").glob("*.yaml"):
         config.unlink()
     (folder / "handlers" / "faulty.py").write_text(HANDLER)
-    for version in ("1.0", "2.0", "3.0"):
+    for version in ("1.0", "2.0", "3.0", "4.0"):
         text = template.replace('version: "1.0"', f'version: "{version}"')
         if version != "1.0":
             text = text.replace("handlers/ranker.py", "handlers/faulty.py")
@@ -147,7 +147,8 @@ def test_a_version_that_cannot_start_gets_no_traffic(serving: Serving, project: 
 
 
 def test_a_version_with_other_answers_gets_no_traffic(serving: Serving, project: Path) -> None:
-    why = refused_why(serving, project, "wrong", "2.0")
+    # Not 2.0, which stays loaded as the default before.
+    why = refused_why(serving, project, "wrong", "4.0")
     assert "golden answer 1 differs: scores: entry 0" in why
 
 
@@ -164,10 +165,12 @@ def test_a_good_version_gets_traffic_without_a_failed_request(
 
 
 def test_a_version_leaves_only_after_its_last_answer(serving: Serving, project: Path) -> None:
+    before = decide(project, "1.0", "2.0")
+    until(lambda: is_live(project, before))
     (project / "var" / "slow").touch()
     try:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            body = {"user_id": 7, "features": [{"item_id": 50}], "model_version": "3.0"}
+            body = {"user_id": 7, "features": [{"item_id": 50}], "model_version": "2.0"}
             slow = pool.submit(serving.client.post, "/predict", json=body)
             time.sleep(0.5)
             number = decide(project, "1.0")
@@ -177,12 +180,12 @@ def test_a_version_leaves_only_after_its_last_answer(serving: Serving, project: 
             answered_s = time.monotonic()
     finally:
         (project / "var" / "slow").unlink()
-    serving.wait_for("unregister ranker 3.0")
+    until(lambda: "2.0" not in serving.registered("ranker"))
     # By count: by time alone it would be the 41 s that a request of this version may last.
     assert time.monotonic() - answered_s < 15
     lines = (project / "var" / "events.jsonl").read_bytes().splitlines()
     events = [msgspec.json.decode(line) for line in lines]
-    (removed,) = [e for e in events if e["event"] == "unregister" and e["version"] == "3.0"]
+    removed = [e for e in events if e["event"] == "unregister" and e["version"] == "2.0"][-1]
     assert removed["in_flight"] == 0
     served = [e["time"] for e in events if e["event"] == "routes"][-1]
     assert removed["time"] > served

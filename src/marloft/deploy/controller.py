@@ -40,8 +40,8 @@ from marloft.files import write_json
 
 _LOOK_EVERY_S = 2.0
 _WATCH_EVERY_S = 1.0
-_CHANGING_EVERY_S = 0.2
-_WAKE_EVERY_S = 0.1
+_CHANGING_EVERY_S = 0.1
+_WAKE_EVERY_S = 0.05
 # How long versions that already run may take to give their golden answers to a new controller.
 _ADOPT_S = 10.0
 # What a request may last beyond the gateway's limit, until TorchServe has dropped it.

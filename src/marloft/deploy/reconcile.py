@@ -114,6 +114,14 @@ def active(release: Release) -> dict[Key, ReleasedVersion]:
     }
 
 
+def defaults(release: Release) -> dict[Key, ReleasedVersion]:
+    """Return the default version of each model of the release."""
+    return {
+        (name, model.default): model.versions[model.default]
+        for name, model in release.models.items()
+    }
+
+
 def unavailable(in_force: InForce, observed: Observed) -> list[Key]:
     """Return the versions of the releases in force that may get no traffic."""
     return [
@@ -172,12 +180,13 @@ def reconcile(
 
 
 def _registrations(release: Release, observed: Observed) -> list[Action]:
-    """Standby versions wait until those with traffic are loaded: they compete for the cores."""
-    first = active(release)
-    waiting = any(key in first for key in missing(release, observed))
+    """Starting workers compete for the cores: defaults first, they alone can answer everybody."""
+    lacking = missing(release, observed)
+    stages = (defaults(release), active(release))
+    stage = next((each for each in stages if any(key in each for key in lacking)), wanted(release))
     return [
         Register(model=key[0], version=key[1], pinned=pinned)
-        for key, pinned in (first if waiting else wanted(release)).items()
+        for key, pinned in stage.items()
         if key not in observed.registered and key not in observed.refused
     ]
 

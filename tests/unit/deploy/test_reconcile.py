@@ -273,6 +273,17 @@ def test_reconcile_loads_standby_versions_after_those_with_traffic() -> None:
     assert decide(release, observe({TWO: READY, ONE: OTHER}, routes=b"1.0"), b"1.0") == []
 
 
+def test_reconcile_starts_the_default_alone_when_nothing_is_loaded() -> None:
+    release = released("2.0", "1.0")
+    default = Register(model="ranker", version="2.0", pinned=pin("2.0"))
+    other = Register(model="ranker", version="1.0", pinned=pin("1.0"))
+    starting = Registered(state="starting", default=True)
+    assert decide(release, observe({}, routes=b""), b"") == [default]
+    assert decide(release, observe({TWO: starting}, routes=b""), b"") == []
+    assert other in decide(release, observe({TWO: READY}, routes=b""), b"")
+    assert decide(release, observe({}, routes=b"", refused={TWO: "bad"}), b"") == [other]
+
+
 def test_reconcile_does_not_register_what_is_refused_and_removes_it() -> None:
     release = released("1.0", "2.0")
     absent = observe({ONE: READY}, routes=b"1.0", refused={TWO: "differs"})

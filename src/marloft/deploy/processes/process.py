@@ -1,9 +1,8 @@
 """A supervised process: a group of its own, its console in a file, found again after a crash."""
 
 import hashlib
-import os
 import shutil
-import signal
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +15,10 @@ import msgspec
 import psutil
 from msgspec import Struct
 
+from marloft.deploy.processes.group import end_group
 from marloft.errors import ConfigError, ServingError
 from marloft.files import read_json, write_json
 
-_KILL_S = 5.0
 _POLL_S = 0.05
 
 
@@ -121,7 +120,7 @@ class ManagedProcess:
             # Another program's by now: a pid is given out again when its group is gone.
             self._forget()
             return False
-        _end_group(record.pid, self.stop_patience_s, lambda: None)
+        end_group(record.pid, self.stop_patience_s, lambda: None)
         if record.folder is not None:
             shutil.rmtree(record.folder, ignore_errors=True)
         self._forget()
@@ -203,7 +202,7 @@ class ManagedProcess:
             return
         child = self._child
         reap: Callable[[], object] = child.poll if child is not None else (lambda: None)
-        _end_group(self.pid, self.stop_patience_s if patience_s is None else patience_s, reap)
+        end_group(self.pid, self.stop_patience_s if patience_s is None else patience_s, reap)
         if child is not None:
             child.wait()
         self._child = self._adopted = None
@@ -242,9 +241,11 @@ class ManagedProcess:
 
 
 def answers(url: str, ready: Callable[[httpx.Response], bool]) -> bool:
-    """Whether `url` answers within a second as `ready` wants."""
+    """Whether `url`, one of this machine, answers within a second as `ready` wants."""
+    # Asked many times while a process starts; reading the certificates of the world takes 50 ms.
+    nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        return ready(httpx.get(url, timeout=1))
+        return ready(httpx.get(url, timeout=1, verify=nobody, trust_env=False))
     except httpx.HTTPError:
         return False
 
@@ -262,37 +263,3 @@ def _running(record: ProcessRecord) -> psutil.Process | None:
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.NoSuchProcess:
         return None
-
-
-def _end_group(group: int, patience_s: float, reap: Callable[[], object]) -> None:
-    for number, wait_s in ((signal.SIGTERM, patience_s), (signal.SIGKILL, _KILL_S)):
-        if number == signal.SIGTERM and patience_s == 0:
-            continue
-        if not _signal_group(group, number, reap):
-            break
-        deadline = time.monotonic() + wait_s
-        while time.monotonic() < deadline and _signal_group(group, 0, reap):
-            time.sleep(_POLL_S)
-
-
-def _signal_group(group: int, number: int, reap: Callable[[], object]) -> bool:
-    reap()
-    _reap_adopted(group)
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _reap_adopted(group: int) -> None:
-    """Collect ended members of the group that this process has adopted.
-
-    As the first process of a container it inherits the orphans of its children, and an ended
-    process that nobody collects counts as a member of its group for ever.
-    """
-    try:
-        while os.waitpid(-group, os.WNOHANG) != (0, 0):
-            pass
-    except ChildProcessError:
-        return

@@ -145,3 +145,24 @@ def test_adopt_forgets_a_torn_record(tmp_path: Path, content: str) -> None:
     (tmp_path / "sleeper.json").write_text(content)
     assert not Sleeper(tmp_path).adopt()
     assert not (tmp_path / "sleeper.json").exists()
+
+
+def test_end_does_not_wait_for_a_parent_that_never_reaps(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys; "
+        "print(subprocess.Popen(['sleep', '60'], start_new_session=True).pid, flush=True); "
+        "sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as parent:  # type: ignore[call-overload]
+        pid = int(parent.stdout.readline())
+        record = ProcessRecord(
+            pid=pid, created=psutil.Process(pid).create_time(), fingerprint="another"
+        )
+        write_json(tmp_path / "sleeper.json", record)
+        started = time.monotonic()
+        assert not Sleeper(tmp_path).adopt()
+        assert time.monotonic() - started < Sleeper.stop_patience_s / 2
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        parent.communicate()

@@ -163,7 +163,7 @@ def reconcile(
         if observed.allocations.get(name) != content
     ]
     actions += _scaled(release, observed)
-    actions += _defaults(in_force, observed)
+    actions += _defaults(release, observed, in_force)
     if observed.routes == projections.routes:
         actions += [
             Unregister(model=key[0], version=key[1])
@@ -200,14 +200,36 @@ def _scaled(release: Release, observed: Observed) -> list[Action]:
     ]
 
 
-def _defaults(in_force: InForce, observed: Observed) -> list[Action]:
+def _defaults(release: Release, observed: Observed, in_force: InForce) -> list[Action]:
     actions: list[Action] = []
-    for name, release in in_force.models.items():
-        key = (name, release.models[name].default)
+    for name, served in in_force.models.items():
+        key = (name, served.models[name].default)
         current = observed.registered.get(key)
         if key in observed.loaded and current is not None and not current.default:
             actions.append(SetDefault(model=name, version=key[1]))
-    return actions
+    moved = {
+        name for name, served in in_force.models.items() if _default_runs(name, served, observed)
+    }
+    return actions + [
+        SetDefault(model=name, version=version)
+        for name, version in _stand_ins(release, observed, in_force)
+        if name not in moved
+    ]
+
+
+def _default_runs(name: str, served: Release, observed: Observed) -> bool:
+    return (name, served.models[name].default) in observed.loaded
+
+
+def _stand_ins(release: Release, observed: Observed, in_force: InForce) -> list[Key]:
+    """Return who takes over from a default that should go: TorchServe keeps a default."""
+    found: list[Key] = []
+    for key, registered in observed.registered.items():
+        if registered.default and not _is_needed(key, release, observed, in_force):
+            ready = (other for other in observed.loaded if other[0] == key[0] and other != key)
+            needed = (other for other in ready if _is_needed(other, release, observed, in_force))
+            found += [other for other in needed if other in observed.registered][:1]
+    return found
 
 
 def leftovers(release: Release, observed: Observed, in_force: InForce) -> list[Key]:

@@ -191,6 +191,8 @@ def test_reconcile_converges_from_any_state_and_after_any_cut(
     assert actions == []
     assert missing(release, observed) == []
     good = set(wanted(release)) - bad
+    if good:
+        assert not set(observed.refused) & set(world.registered), "a refused version runs on"
     assert good <= set(world.registered)
     if not bad & set(wanted(release)):
         assert in_force == whole(release)
@@ -292,6 +294,20 @@ def test_reconcile_does_not_register_what_is_refused_and_removes_it() -> None:
         {ONE: READY, TWO: OTHER}, loaded={ONE: sha("1.0")}, routes=b"1.0", refused={TWO: "differs"}
     )
     assert decide(release, present, b"1.0") == [Unregister(model="ranker", version="2.0")]
+
+
+def test_reconcile_moves_torchserves_default_away_from_a_refused_version() -> None:
+    release = released("2.0", "1.0")
+    crashing = Registered(state="starting", default=True)
+    more = {"refused": {TWO: "bad"}, "routes": b"1.0"}
+    beside = observe({TWO: crashing, ONE: OTHER}, **more)
+    assert decide(release, beside, b"1.0") == [SetDefault(model="ranker", version="1.0")]
+    moved = {TWO: Registered(state="starting", default=False), ONE: READY}
+    assert decide(release, observe(moved, **more), b"1.0") == [
+        Unregister(model="ranker", version="2.0")
+    ]
+    unready = {TWO: crashing, ONE: Registered(state="starting", default=False)}
+    assert decide(release, observe(unready, **more), b"1.0") == []
 
 
 def test_reconcile_replaces_a_version_that_holds_other_bytes() -> None:

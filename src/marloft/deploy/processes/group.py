@@ -29,6 +29,18 @@ def end_group(group: int, patience_s: float, reap: Callable[[], object]) -> None
             time.sleep(_POLL_S)
 
 
+def marked_groups(name: str, value: str) -> set[int]:
+    """Return the groups of processes, ours to look into, that were started with `name=value`."""
+    groups: set[int] = set()
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(name) == value:
+                groups.add(os.getpgid(process.pid))
+        except (ProcessLookupError, psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return groups - {os.getpgrp()}
+
+
 def _lives(group: int) -> bool:
     """Whether a member of the group runs; one that has ended holds nothing, reaped or not.
 

@@ -15,11 +15,13 @@ import msgspec
 import psutil
 from msgspec import Struct
 
-from marloft.deploy.processes.group import end_group
+from marloft.deploy.processes.group import end_group, marked_groups
 from marloft.errors import ConfigError, ServingError
 from marloft.files import read_json, write_json
 
 _POLL_S = 0.05
+# In the environment of a process and its family: the file of its record.
+MARK_ENV = "MARLOFT_PROCESS"
 
 
 class Launch(Struct, frozen=True, kw_only=True):
@@ -106,24 +108,12 @@ class ManagedProcess:
         One that was started otherwise is ended, and so is what a dead one has left.
         """
         record = self._recorded()
-        if record is None:
-            return False
-        process = _running(record)
-        if process is not None and record.fingerprint == self.prepare().fingerprint:
-            self._adopted = process
-            if record.folder is not None:
-                self.take_folder(Path(record.folder))
-            if self._is_ready_soon():
-                return True
-            self._adopted = None
-        elif process is None and psutil.pid_exists(record.pid):
-            # Another program's by now: a pid is given out again when its group is gone.
-            self._forget()
-            return False
-        end_group(record.pid, self.stop_patience_s, lambda: None)
-        if record.folder is not None:
-            shutil.rmtree(record.folder, ignore_errors=True)
-        self._forget()
+        if record is not None and self._take_over(record):
+            return True
+        if self._record is not None:
+            # Of a supervisor that was killed between a start and its record.
+            for group in marked_groups(MARK_ENV, str(self._record)):
+                end_group(group, self.stop_patience_s, lambda: None)
         return False
 
     def __enter__(self) -> Self:
@@ -149,11 +139,12 @@ class ManagedProcess:
     ) -> None:
         """Run `command` in a new session, so that its whole family can be ended together."""
         self.console.parent.mkdir(parents=True, exist_ok=True)
+        mark = {} if self._record is None else {MARK_ENV: str(self._record)}
         with self.console.open("ab") as console:
             self._child = subprocess.Popen(
                 command,
                 cwd=cwd,
-                env=dict(env),
+                env={**env, **mark},
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -207,6 +198,25 @@ class ManagedProcess:
             child.wait()
         self._child = self._adopted = None
         self._forget()
+
+    def _take_over(self, record: ProcessRecord) -> bool:
+        process = _running(record)
+        if process is not None and record.fingerprint == self.prepare().fingerprint:
+            self._adopted = process
+            if record.folder is not None:
+                self.take_folder(Path(record.folder))
+            if self._is_ready_soon():
+                return True
+            self._adopted = None
+        elif process is None and psutil.pid_exists(record.pid):
+            # Another program's by now: a pid is given out again when its group is gone.
+            self._forget()
+            return False
+        end_group(record.pid, self.stop_patience_s, lambda: None)
+        if record.folder is not None:
+            shutil.rmtree(record.folder, ignore_errors=True)
+        self._forget()
+        return False
 
     def _is_ready_soon(self) -> bool:
         """Whether an adopted process answers; one that is busy may need a moment."""

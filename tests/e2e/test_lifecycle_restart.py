@@ -186,13 +186,19 @@ def test_workflows_are_registered_again(serving: Serving, project: Path) -> None
     kill_torchserve(project)
     until(lambda: serving.console.read_text().count("register workflow feed_ab") > before, 60)
     assert answers()
+    write_json(
+        project / "var" / "releases" / "000003.json", fields | {"release": 3, "workflows": []}
+    )
+    serving.wait_for("unregister workflow feed_ab")
+    assert not answers()
+    serving.wait_for("release 3 is live")
 
 
 def test_a_stop_ends_what_was_taken_over(serving: Serving, project: Path) -> None:
     serving.process.kill()
     serving.process.wait()
     serving.start()
-    serving.wait_for("release 2 is live")
+    serving.wait_for("release 3 is live")
     processes = [process_of(project, name) for name in ("torchserve", "envoy", "exporter")]
     assert serving.stop(signal.SIGTERM) == 0
     assert not [process for process in processes if process.is_running()]

@@ -23,6 +23,7 @@ class Observed(Struct, frozen=True, kw_only=True):
         drained: versions to which the gateway has no request under way, and none can come.
         allocations: the assign nodes' files by experiment.
         workflows: the registered workflows.
+        retired: workflows that an earlier release named and the newest does not.
     """
 
     registered: Mapping[Key, Registered]
@@ -33,6 +34,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     drained: Set[Key] = frozenset()
     allocations: Mapping[str, bytes] = {}
     workflows: Set[str] = frozenset()
+    retired: Set[str] = frozenset()
 
 
 class Projections(Struct, frozen=True, kw_only=True):
@@ -84,6 +86,12 @@ class RegisterWorkflow(Struct, frozen=True, kw_only=True):
     name: str
 
 
+class UnregisterWorkflow(Struct, frozen=True, kw_only=True):
+    """Remove a workflow that a release named once and none in force does."""
+
+    name: str
+
+
 class Unregister(Struct, frozen=True, kw_only=True):
     """Remove a version that no route leads to any more."""
 
@@ -92,7 +100,14 @@ class Unregister(Struct, frozen=True, kw_only=True):
 
 
 Action = (
-    Register | Scale | SetDefault | WriteRoutes | WriteAllocation | RegisterWorkflow | Unregister
+    Register
+    | Scale
+    | SetDefault
+    | WriteRoutes
+    | WriteAllocation
+    | RegisterWorkflow
+    | UnregisterWorkflow
+    | Unregister
 )
 
 
@@ -170,6 +185,7 @@ def reconcile(
             for key in leftovers(release, observed, in_force)
             if key in observed.drained
         ]
+    actions += [UnregisterWorkflow(name=n) for n in sorted(observed.workflows & observed.retired)]
     if not missing(release, observed):
         actions += [
             RegisterWorkflow(name=name)

@@ -19,6 +19,7 @@ from marloft.deploy.reconcile import (
     Scale,
     SetDefault,
     Unregister,
+    UnregisterWorkflow,
     WriteAllocation,
     WriteRoutes,
     leftovers,
@@ -332,6 +333,14 @@ def test_reconcile_registers_workflows_last() -> None:
     assert decide(release, ready, b"1.0") == [RegisterWorkflow(name="feed_ab")]
     there = observe({ONE: READY}, routes=b"1.0", workflows=frozenset({"feed_ab"}))
     assert decide(release, there, b"1.0") == []
+
+
+def test_reconcile_unregisters_workflows_that_left_the_releases_and_no_others() -> None:
+    workflows = frozenset({"left", "by_hand"})
+    observed = observe(
+        {ONE: READY}, routes=b"1.0", workflows=workflows, retired=frozenset({"left", "gone"})
+    )
+    assert decide(released("1.0"), observed, b"1.0") == [UnregisterWorkflow(name="left")]
 
 
 def test_reconcile_replaces_an_allocation_file_only_when_it_differs() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from marloft.contract.live import Live, VersionState, live_path
-from marloft.deploy.supervisor import exclusive
+from marloft.deploy.running import exclusive
 from marloft.files import write_json
 from tests import factories
 from tests.e2e.running import configure, marloft

@@ -23,11 +23,11 @@ pytestmark = pytest.mark.e2e
 DEPLOYMENT = """\
 default_model: ranker
 models:
-  ranker: {versions: {"1.0": {}}, default: "1.0"}
+  ranker: {versions: {"1.0": {}, "2.0": {}}, default: "1.0"}
 """
 RATE = 50
-# The promise on a quiet machine is 5 s and 2 s; the tests share two cores with others.
-TORCHSERVE_S, GATEWAY_S = 20.0, 6.0
+# The promises on two quiet cores; `limit_s` says what they mean on busy ones.
+TORCHSERVE_S, GATEWAY_S = 5.0, 2.0
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,9 @@ def process_of(project: Path, name: str) -> psutil.Process:
 
 def kill_torchserve(project: Path) -> None:
     family = process_of(project, "torchserve").children(recursive=True)
-    (java,) = [process for process in family if process.name() == "java"]
-    java.kill()
+    assert [process.name() for process in family].count("java") == 1
+    for process in family:
+        process.kill()
 
 
 def live(project: Path) -> Live:
@@ -71,6 +72,11 @@ def until(condition: Callable[[], bool], limit_s: float) -> None:
         time.sleep(0.05)
 
 
+def limit_s(promise_s: float) -> float:
+    """Stretch a promise by the load per core: a start is nearly all CPU time, and shared out."""
+    return promise_s * (1 + os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def predicts(serving: Serving) -> bool:
     try:
         return serving.predict(user_id=7, features=[{"item_id": 50}]).status_code == 200
@@ -82,13 +88,15 @@ def predicts(serving: Serving) -> bool:
 def test_torchserve_killed_is_back_with_503_meanwhile(serving: Serving, project: Path) -> None:
     with Driver(serving, RATE) as driver:
         until(lambda: len(driver.asked) > RATE // 2, 10)
+        killed_s = driver.now()
         kill_torchserve(project)
         until(lambda: driver.asked[-1].status == 503, 10)
         refused = serving.predict(user_id=7, features=[{"item_id": 50}])
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"
-        until(lambda: driver.asked[-1].status == 200, TORCHSERVE_S)
+        until(lambda: driver.asked[-1].status == 200, 60)
         back_s = driver.now()
+        assert back_s - killed_s < limit_s(TORCHSERVE_S)
         time.sleep(1)
     assert {asked.status for asked in driver.asked} == {200, 503}
     assert {asked.status for asked in driver.asked if asked.sent_s > back_s} == {200}
@@ -98,10 +106,12 @@ def test_torchserve_killed_is_back_with_503_meanwhile(serving: Serving, project:
 def test_gateway_killed_is_back(serving: Serving, project: Path) -> None:
     with Driver(serving, RATE) as driver:
         until(lambda: len(driver.asked) > RATE // 2, 10)
+        killed_s = driver.now()
         process_of(project, "envoy").kill()
         until(lambda: driver.asked[-1].status == 0, 5)
-        until(lambda: driver.asked[-1].status == 200, GATEWAY_S)
+        until(lambda: driver.asked[-1].status == 200, 20)
         back_s = driver.now()
+        assert back_s - killed_s < limit_s(GATEWAY_S)
         time.sleep(1)
     assert {asked.status for asked in driver.asked if asked.sent_s > back_s} == {200}
 
@@ -176,13 +186,19 @@ def test_workflows_are_registered_again(serving: Serving, project: Path) -> None
     kill_torchserve(project)
     until(lambda: serving.console.read_text().count("register workflow feed_ab") > before, 60)
     assert answers()
+    write_json(
+        project / "var" / "releases" / "000003.json", fields | {"release": 3, "workflows": []}
+    )
+    serving.wait_for("unregister workflow feed_ab")
+    assert not answers()
+    serving.wait_for("release 3 is live")
 
 
 def test_a_stop_ends_what_was_taken_over(serving: Serving, project: Path) -> None:
     serving.process.kill()
     serving.process.wait()
     serving.start()
-    serving.wait_for("release 2 is live")
+    serving.wait_for("release 3 is live")
     processes = [process_of(project, name) for name in ("torchserve", "envoy", "exporter")]
     assert serving.stop(signal.SIGTERM) == 0
     assert not [process for process in processes if process.is_running()]

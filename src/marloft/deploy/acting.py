@@ -15,6 +15,7 @@ from marloft.deploy.reconcile import (
     Scale,
     SetDefault,
     Unregister,
+    UnregisterWorkflow,
     WriteAllocation,
     WriteRoutes,
 )
@@ -66,6 +67,10 @@ class Hands:
                 self._workflows.register(f"{name}.war")
                 append_event(self._project.var, "register workflow", workflow=name)
                 self._report(f"register workflow {name}")
+            case UnregisterWorkflow(name=name):
+                self._workflows.unregister(name)
+                append_event(self._project.var, "unregister workflow", workflow=name)
+                self._report(f"unregister workflow {name}")
             case Unregister(model=model, version=version):
                 under_way = (self._in_flight.counts() or {}).get((model, version), 0)
                 self._api.unregister(model, version)

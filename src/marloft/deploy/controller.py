@@ -32,6 +32,7 @@ from marloft.deploy.reconcile import (
 )
 from marloft.deploy.releases import releases_folder
 from marloft.deploy.retention import Retention
+from marloft.deploy.retired import RetiredWorkflows
 from marloft.deploy.telling import Announcer, drift
 from marloft.deploy.watching import NoWatch, Watch
 from marloft.deploy.workflows import WorkflowApi
@@ -40,8 +41,8 @@ from marloft.files import write_json
 
 _LOOK_EVERY_S = 2.0
 _WATCH_EVERY_S = 1.0
-_CHANGING_EVERY_S = 0.2
-_WAKE_EVERY_S = 0.1
+_CHANGING_EVERY_S = 0.1
+_WAKE_EVERY_S = 0.05
 # How long versions that already run may take to give their golden answers to a new controller.
 _ADOPT_S = 10.0
 # What a request may last beyond the gateway's limit, until TorchServe has dropped it.
@@ -70,6 +71,7 @@ class Controller:
         self._project, self._report = project, report
         self._watch = watch or NoWatch()
         self._retention = Retention(project.var)
+        self._retired = RetiredWorkflows(releases_folder(project.var))
         self._api, self._workflows = ManagementApi(ports.management), WorkflowApi(ports.management)
         self._gate, self._in_flight = Gate(ports.inference), InFlight(ports.envoy_admin)
         self._admission = Admission(self._gate, project.store, project.worker_log)
@@ -227,6 +229,8 @@ class Controller:
         self._admission.look(number, versions, registered)
         refused = self._admission.refused(number)
         loaded = {k: sha for k, sha in self._admission.loaded.items() if k not in refused}
+        retired = self._retired.of(release)
+        workflows = self._workflows.registered() if release.workflows or retired else ()
         routes = self._project.routes
         observed = Observed(
             registered=registered,
@@ -237,7 +241,8 @@ class Controller:
             allocations={
                 path.stem: path.read_bytes() for path in self._project.allocations.glob("*.json")
             },
-            workflows=frozenset(self._workflows.registered() if release.workflows else ()),
+            workflows=frozenset(workflows),
+            retired=retired,
         )
         return observed, choose(release, before, loaded)
 

@@ -23,6 +23,7 @@ class Observed(Struct, frozen=True, kw_only=True):
         drained: versions to which the gateway has no request under way, and none can come.
         allocations: the assign nodes' files by experiment.
         workflows: the registered workflows.
+        retired: workflows that an earlier release named and the newest does not.
     """
 
     registered: Mapping[Key, Registered]
@@ -33,6 +34,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     drained: Set[Key] = frozenset()
     allocations: Mapping[str, bytes] = {}
     workflows: Set[str] = frozenset()
+    retired: Set[str] = frozenset()
 
 
 class Projections(Struct, frozen=True, kw_only=True):
@@ -84,6 +86,12 @@ class RegisterWorkflow(Struct, frozen=True, kw_only=True):
     name: str
 
 
+class UnregisterWorkflow(Struct, frozen=True, kw_only=True):
+    """Remove a workflow that a release named once and none in force does."""
+
+    name: str
+
+
 class Unregister(Struct, frozen=True, kw_only=True):
     """Remove a version that no route leads to any more."""
 
@@ -92,7 +100,14 @@ class Unregister(Struct, frozen=True, kw_only=True):
 
 
 Action = (
-    Register | Scale | SetDefault | WriteRoutes | WriteAllocation | RegisterWorkflow | Unregister
+    Register
+    | Scale
+    | SetDefault
+    | WriteRoutes
+    | WriteAllocation
+    | RegisterWorkflow
+    | UnregisterWorkflow
+    | Unregister
 )
 
 
@@ -111,6 +126,14 @@ def active(release: Release) -> dict[Key, ReleasedVersion]:
         (name, version): pinned
         for name, model in release.models.items()
         for version, pinned in model.versions.items()
+    }
+
+
+def defaults(release: Release) -> dict[Key, ReleasedVersion]:
+    """Return the default version of each model of the release."""
+    return {
+        (name, model.default): model.versions[model.default]
+        for name, model in release.models.items()
     }
 
 
@@ -155,13 +178,14 @@ def reconcile(
         if observed.allocations.get(name) != content
     ]
     actions += _scaled(release, observed)
-    actions += _defaults(in_force, observed)
+    actions += _defaults(release, observed, in_force)
     if observed.routes == projections.routes:
         actions += [
             Unregister(model=key[0], version=key[1])
             for key in leftovers(release, observed, in_force)
             if key in observed.drained
         ]
+    actions += [UnregisterWorkflow(name=n) for n in sorted(observed.workflows & observed.retired)]
     if not missing(release, observed):
         actions += [
             RegisterWorkflow(name=name)
@@ -172,12 +196,13 @@ def reconcile(
 
 
 def _registrations(release: Release, observed: Observed) -> list[Action]:
-    """Standby versions wait until those with traffic are loaded: they compete for the cores."""
-    first = active(release)
-    waiting = any(key in first for key in missing(release, observed))
+    """Starting workers compete for the cores: defaults first, they alone can answer everybody."""
+    lacking = missing(release, observed)
+    stages = (defaults(release), active(release))
+    stage = next((each for each in stages if any(key in each for key in lacking)), wanted(release))
     return [
         Register(model=key[0], version=key[1], pinned=pinned)
-        for key, pinned in (first if waiting else wanted(release)).items()
+        for key, pinned in stage.items()
         if key not in observed.registered and key not in observed.refused
     ]
 
@@ -191,14 +216,36 @@ def _scaled(release: Release, observed: Observed) -> list[Action]:
     ]
 
 
-def _defaults(in_force: InForce, observed: Observed) -> list[Action]:
+def _defaults(release: Release, observed: Observed, in_force: InForce) -> list[Action]:
     actions: list[Action] = []
-    for name, release in in_force.models.items():
-        key = (name, release.models[name].default)
+    for name, served in in_force.models.items():
+        key = (name, served.models[name].default)
         current = observed.registered.get(key)
         if key in observed.loaded and current is not None and not current.default:
             actions.append(SetDefault(model=name, version=key[1]))
-    return actions
+    moved = {
+        name for name, served in in_force.models.items() if _default_runs(name, served, observed)
+    }
+    return actions + [
+        SetDefault(model=name, version=version)
+        for name, version in _stand_ins(release, observed, in_force)
+        if name not in moved
+    ]
+
+
+def _default_runs(name: str, served: Release, observed: Observed) -> bool:
+    return (name, served.models[name].default) in observed.loaded
+
+
+def _stand_ins(release: Release, observed: Observed, in_force: InForce) -> list[Key]:
+    """Return who takes over from a default that should go: TorchServe keeps a default."""
+    found: list[Key] = []
+    for key, registered in observed.registered.items():
+        if registered.default and not _is_needed(key, release, observed, in_force):
+            ready = (other for other in observed.loaded if other[0] == key[0] and other != key)
+            needed = (other for other in ready if _is_needed(other, release, observed, in_force))
+            found += [other for other in needed if other in observed.registered][:1]
+    return found
 
 
 def leftovers(release: Release, observed: Observed, in_force: InForce) -> list[Key]:

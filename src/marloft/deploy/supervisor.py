@@ -1,11 +1,9 @@
 """`marloft serve`: keeps TorchServe and the gateway running until told to stop."""
 
-import fcntl
 import functools
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from marloft.contract.release import read_release
 from marloft.deploy.controller import DRAIN_GRACE_S, Controller
@@ -20,9 +18,9 @@ from marloft.deploy.processes.process import ManagedProcess
 from marloft.deploy.processes.torchserve import TorchServe
 from marloft.deploy.project import Project, Report
 from marloft.deploy.releases import move, releases_folder
-from marloft.errors import ServingError
+from marloft.deploy.running import exclusive
 
-__all__ = ["Project", "exclusive", "serve"]
+__all__ = ["Project", "serve"]
 
 _HELD = {
     "TorchServe": ("TorchServe",),
@@ -78,24 +76,6 @@ def serve(
             left = drain(ports.envoy_admin, project.routes, announce_s=announce_s, limit_s=limit_s)
         append_event(project.var, "stopped", unanswered=left)
         report(f"stopped, {left} requests without an answer")
-
-
-@contextmanager
-def exclusive(var: Path) -> Iterator[None]:
-    """Hold `var/lock`; the kernel frees it when the process ends, however it ends.
-
-    Raises:
-        ServingError: another process holds it.
-    """
-    var.mkdir(parents=True, exist_ok=True)
-    with (var / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ServingError(
-                f"another `marloft serve` runs on {var}; stop it, or choose another --var."
-            ) from None
-        yield
 
 
 def _keep(

@@ -116,8 +116,38 @@ def open_log(var: Path) -> Iterator[Log]:
     writer was killed) is left out and counted.
 
     Raises:
-        DataError: a line elsewhere is damaged, or was written by another record format.
+        DataError: a line elsewhere is damaged, or was written by another record format, or a
+            segment could not be read twice in a row.
     """
+    try:
+        log = _opened(var)
+    except (duckdb.IOException, FileNotFoundError):
+        # Retention deletes segments meanwhile; those that are left are the log.
+        try:
+            log = _opened(var)
+        except (duckdb.IOException, FileNotFoundError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{var}: a segment cannot be read ({reason}); try again.") from error
+    try:
+        yield log
+    finally:
+        log.connection.close()
+
+
+def check_schema(segment: Path, schema: int | None) -> None:
+    """Refuse a record of a newer schema, whose fields may mean something else; older ones are read.
+
+    Raises:
+        DataError: the schema is newer than this version's.
+    """
+    if schema is not None and schema > RECORD_SCHEMA:
+        raise DataError(
+            f"{segment}: record schema {schema} is newer than {RECORD_SCHEMA}, the newest this "
+            "version reads; upgrade marloft."
+        )
+
+
+def _opened(var: Path) -> Log:
     connection = duckdb.connect()
     try:
         torn = 0
@@ -132,23 +162,11 @@ def open_log(var: Path) -> Iterator[Log]:
             lines.append(count)
             torn += bad + sum(torn_path(Path(file)).exists() for file in sizes)
         connection.execute(_VIEWS)
-        counts = LogCounts(prediction_lines=lines[0], outcome_lines=lines[1], torn_lines=torn)
-        yield Log(connection=connection, counts=counts)
-    finally:
+    except BaseException:
         connection.close()
-
-
-def check_schema(segment: Path, schema: int | None) -> None:
-    """Refuse a record of a newer schema, whose fields may mean something else; older ones are read.
-
-    Raises:
-        DataError: the schema is newer than this version's.
-    """
-    if schema is not None and schema > RECORD_SCHEMA:
-        raise DataError(
-            f"{segment}: record schema {schema} is newer than {RECORD_SCHEMA}, the newest this "
-            "version reads; upgrade marloft."
-        )
+        raise
+    counts = LogCounts(prediction_lines=lines[0], outcome_lines=lines[1], torn_lines=torn)
+    return Log(connection=connection, counts=counts)
 
 
 def _view_of_lines(table: str, files: list[str], columns: dict[str, str]) -> str:

@@ -40,6 +40,7 @@ from marloft.serving.log_policy import FollowedPolicy, reduced
 from marloft.serving.metrics import WorkerMetrics
 from marloft.serving.prediction import Prediction, sealed
 from marloft.serving.recent import RecentAnswers
+from marloft.serving.repeated import RepeatedFailure
 from marloft.serving.rows import check_inputs, check_outputs, concatenate, cut
 
 _logger = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class Handler:
         )
         self._recent = None if self._archive.node is None else RecentAnswers()
         self._log = RecordLog(self._var / "log" / "predictions", FollowedPolicy(self._var))
+        self._log_failure = RepeatedFailure(_logger, "The prediction log cannot be written.")
         self._metrics = WorkerMetrics(self._archive.name, self._archive.version)
         self._encoder = msgspec.json.Encoder()
         self.load(self._archive)
@@ -199,7 +201,7 @@ class Handler:
         except OSError as error:
             dropped = len(records) if policy.disk_full == "serve" else 0
             self._metrics.log.failed(dropped)
-            _logger.exception("The prediction log cannot be written.")
+            self._log_failure.log(error)
             if dropped:
                 return
             for exchange in batch:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from marloft.contract.policy import LogPolicy
+from marloft.serving.repeated import RepeatedFailure
 from marloft.serving.segments import close_dead_segments, close_segment, create_segment
 
 VAR_ENV = "MARLOFT_VAR"
@@ -43,6 +44,9 @@ class RecordLog:
         self._folder, self._policy = folder, policy
         self.path, self._file = create_segment(folder)
         self._size_bytes = 0
+        self._roll_failure = RepeatedFailure(
+            _logger, f"No new segment can be opened in {folder}: the one before grows on."
+        )
         self._encoder = msgspec.json.Encoder()
         self._closer = ThreadPoolExecutor(1, thread_name_prefix="log-closer")
         self._closer.submit(close_dead_segments, folder)
@@ -87,8 +91,8 @@ class RecordLog:
         """Go on in a new segment; when there is no room for one, in the same."""
         try:
             path, file = create_segment(self._folder)
-        except OSError:
-            _logger.exception("No new segment can be opened: %s grows on.", self.path)
+        except OSError as error:
+            self._roll_failure.log(error)
             return
         finished = self.path, self._file
         self.path, self._file, self._size_bytes = path, file, 0

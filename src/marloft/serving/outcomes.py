@@ -15,6 +15,7 @@ from marloft.serving.intake import Rejected, decode_json, json_body
 from marloft.serving.log import RecordLog, var_folder
 from marloft.serving.log_policy import FollowedPolicy
 from marloft.serving.metrics import LogMetrics
+from marloft.serving.repeated import RepeatedFailure
 
 _logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class OutcomeReceiver:
         self._version = str(context.manifest["model"]["modelVersion"])
         var = var_folder()
         self._log = RecordLog(var / OUTCOMES_FOLDER, FollowedPolicy(var))
+        self._log_failure = RepeatedFailure(_logger, "The outcome log cannot be written.")
         self.registry = CollectorRegistry()
         self._metrics = LogMetrics(self.registry, "outcomes", self._version)
         self._decoder = msgspec.json.Decoder(Outcome)
@@ -64,7 +66,7 @@ class OutcomeReceiver:
             self._metrics.written(self._log.append([_record(o, now) for o in outcomes]))
         except OSError as error:
             self._metrics.failed()
-            _logger.exception("The outcome log cannot be written.")
+            self._log_failure.log(error)
             for exchange in batch:
                 exchange.problem = exchange.problem or _unavailable(exchange.request_id, error)
 

@@ -10,7 +10,7 @@ import pytest
 
 from marloft.cli import main
 from marloft.contract.live import Live, VersionState, live_path
-from marloft.deploy.supervisor import exclusive
+from marloft.deploy.running import exclusive
 from marloft.files import write_json
 
 PLAIN = """\

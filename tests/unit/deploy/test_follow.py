@@ -13,7 +13,7 @@ from marloft.contract.release import Release, ReleasedModel, ReleasedVersion, re
 from marloft.deploy.follow import follow, next_steps
 from marloft.deploy.releases import releases_folder, write_step
 from marloft.deploy.rollouts import abandon, begin
-from marloft.deploy.supervisor import exclusive
+from marloft.deploy.running import exclusive
 from marloft.errors import ServingError, StepError
 from marloft.files import write_json
 

@@ -19,6 +19,7 @@ from marloft.deploy.reconcile import (
     Scale,
     SetDefault,
     Unregister,
+    UnregisterWorkflow,
     WriteAllocation,
     WriteRoutes,
     leftovers,
@@ -191,6 +192,8 @@ def test_reconcile_converges_from_any_state_and_after_any_cut(
     assert actions == []
     assert missing(release, observed) == []
     good = set(wanted(release)) - bad
+    if good:
+        assert not set(observed.refused) & set(world.registered), "a refused version runs on"
     assert good <= set(world.registered)
     if not bad & set(wanted(release)):
         assert in_force == whole(release)
@@ -273,6 +276,17 @@ def test_reconcile_loads_standby_versions_after_those_with_traffic() -> None:
     assert decide(release, observe({TWO: READY, ONE: OTHER}, routes=b"1.0"), b"1.0") == []
 
 
+def test_reconcile_starts_the_default_alone_when_nothing_is_loaded() -> None:
+    release = released("2.0", "1.0")
+    default = Register(model="ranker", version="2.0", pinned=pin("2.0"))
+    other = Register(model="ranker", version="1.0", pinned=pin("1.0"))
+    starting = Registered(state="starting", default=True)
+    assert decide(release, observe({}, routes=b""), b"") == [default]
+    assert decide(release, observe({TWO: starting}, routes=b""), b"") == []
+    assert other in decide(release, observe({TWO: READY}, routes=b""), b"")
+    assert decide(release, observe({}, routes=b"", refused={TWO: "bad"}), b"") == [other]
+
+
 def test_reconcile_does_not_register_what_is_refused_and_removes_it() -> None:
     release = released("1.0", "2.0")
     absent = observe({ONE: READY}, routes=b"1.0", refused={TWO: "differs"})
@@ -281,6 +295,20 @@ def test_reconcile_does_not_register_what_is_refused_and_removes_it() -> None:
         {ONE: READY, TWO: OTHER}, loaded={ONE: sha("1.0")}, routes=b"1.0", refused={TWO: "differs"}
     )
     assert decide(release, present, b"1.0") == [Unregister(model="ranker", version="2.0")]
+
+
+def test_reconcile_moves_torchserves_default_away_from_a_refused_version() -> None:
+    release = released("2.0", "1.0")
+    crashing = Registered(state="starting", default=True)
+    more = {"refused": {TWO: "bad"}, "routes": b"1.0"}
+    beside = observe({TWO: crashing, ONE: OTHER}, **more)
+    assert decide(release, beside, b"1.0") == [SetDefault(model="ranker", version="1.0")]
+    moved = {TWO: Registered(state="starting", default=False), ONE: READY}
+    assert decide(release, observe(moved, **more), b"1.0") == [
+        Unregister(model="ranker", version="2.0")
+    ]
+    unready = {TWO: crashing, ONE: Registered(state="starting", default=False)}
+    assert decide(release, observe(unready, **more), b"1.0") == []
 
 
 def test_reconcile_replaces_a_version_that_holds_other_bytes() -> None:
@@ -305,6 +333,14 @@ def test_reconcile_registers_workflows_last() -> None:
     assert decide(release, ready, b"1.0") == [RegisterWorkflow(name="feed_ab")]
     there = observe({ONE: READY}, routes=b"1.0", workflows=frozenset({"feed_ab"}))
     assert decide(release, there, b"1.0") == []
+
+
+def test_reconcile_unregisters_workflows_that_left_the_releases_and_no_others() -> None:
+    workflows = frozenset({"left", "by_hand"})
+    observed = observe(
+        {ONE: READY}, routes=b"1.0", workflows=workflows, retired=frozenset({"left", "gone"})
+    )
+    assert decide(released("1.0"), observed, b"1.0") == [UnregisterWorkflow(name="left")]
 
 
 def test_reconcile_replaces_an_allocation_file_only_when_it_differs() -> None:

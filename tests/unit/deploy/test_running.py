@@ -1,13 +1,14 @@
 """Whether a `marloft serve` runs is read from its lock, which dies with it."""
 
+import fcntl
+import threading
 from pathlib import Path
 
 import pytest
 
 from marloft.contract.live import Live, live_path
-from marloft.deploy.running import is_running, read_live
-from marloft.deploy.supervisor import exclusive
-from marloft.errors import ConfigError
+from marloft.deploy.running import exclusive, is_running, read_live
+from marloft.errors import ConfigError, ServingError
 from marloft.files import write_atomic, write_json
 
 
@@ -26,6 +27,26 @@ def test_look_leaves_the_lock_free(tmp_path: Path) -> None:
     is_running(tmp_path)
     with exclusive(tmp_path):
         assert is_running(tmp_path)
+
+
+def test_lock_is_taken_after_a_look_that_holds_it_for_a_moment(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    with (tmp_path / "lock").open() as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        end = threading.Timer(0.05, lambda: fcntl.flock(look, fcntl.LOCK_UN))
+        end.start()
+        with exclusive(tmp_path):
+            assert is_running(tmp_path)
+        end.join()
+
+
+def test_lock_that_stays_held_is_refused(tmp_path: Path) -> None:
+    with (
+        exclusive(tmp_path),
+        pytest.raises(ServingError, match="another `marloft serve` runs"),
+        exclusive(tmp_path),
+    ):
+        raise AssertionError
 
 
 def test_report_is_read_as_written(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from marloft.deploy.management import Registered
 from marloft.deploy.processes.ports import Ports
 from marloft.deploy.releases import releases_folder
 from marloft.deploy.rollouts import advance, begin
+from marloft.deploy.running import exclusive
 from marloft.deploy.status import Actual, compare, read_status
-from marloft.deploy.supervisor import exclusive
 from marloft.errors import ReleaseError
 from marloft.files import write_json
 from tests.e2e.running import free_ports

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from marloft.errors import DataError
+from marloft.logs import read
 from marloft.logs.read import open_log
 
 
@@ -135,3 +136,28 @@ def test_path_with_a_quote_is_read(tmp_path: Path) -> None:
     var = tmp_path / "it's"
     write(var, "predictions", [prediction("a")])
     assert rows(var, "SELECT request_id FROM predictions") == [("a",)]
+
+
+@pytest.mark.parametrize("vanishing", [1, 2])
+def test_segment_that_retention_deletes_meanwhile_is_passed_over_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vanishing: int
+) -> None:
+    write(tmp_path, "outcomes", [outcome("a", 1)])
+    view = read._view_of_lines
+    deleted: list[Path] = []
+
+    def deleting(table: str, files: list[str], columns: dict[str, str]) -> str:
+        # Between the listing and DuckDB's reading.
+        if len(deleted) < vanishing and table == "outcome_lines":
+            gone = tmp_path / "log" / "outcomes" / "old.jsonl"
+            deleted.append(gone)
+            files = [*files, str(gone)]
+        return view(table, files, columns)
+
+    monkeypatch.setattr(read, "_view_of_lines", deleting)
+    if vanishing == 2:
+        with pytest.raises(DataError, match=r"old\.jsonl.*; try again\."):
+            rows(tmp_path, "FROM outcomes")
+    else:
+        assert len(rows(tmp_path, "FROM outcomes")) == 1
+    assert len(deleted) == vanishing

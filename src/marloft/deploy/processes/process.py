@@ -1,9 +1,8 @@
 """A supervised process: a group of its own, its console in a file, found again after a crash."""
 
 import hashlib
-import os
 import shutil
-import signal
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +15,13 @@ import msgspec
 import psutil
 from msgspec import Struct
 
+from marloft.deploy.processes.group import end_group, marked_groups
 from marloft.errors import ConfigError, ServingError
 from marloft.files import read_json, write_json
 
-_KILL_S = 5.0
 _POLL_S = 0.05
+# In the environment of a process and its family: the file of its record.
+MARK_ENV = "MARLOFT_PROCESS"
 
 
 class Launch(Struct, frozen=True, kw_only=True):
@@ -107,24 +108,12 @@ class ManagedProcess:
         One that was started otherwise is ended, and so is what a dead one has left.
         """
         record = self._recorded()
-        if record is None:
-            return False
-        process = _running(record)
-        if process is not None and record.fingerprint == self.prepare().fingerprint:
-            self._adopted = process
-            if record.folder is not None:
-                self.take_folder(Path(record.folder))
-            if self._is_ready_soon():
-                return True
-            self._adopted = None
-        elif process is None and psutil.pid_exists(record.pid):
-            # Another program's by now: a pid is given out again when its group is gone.
-            self._forget()
-            return False
-        _end_group(record.pid, self.stop_patience_s, lambda: None)
-        if record.folder is not None:
-            shutil.rmtree(record.folder, ignore_errors=True)
-        self._forget()
+        if record is not None and self._take_over(record):
+            return True
+        if self._record is not None:
+            # Of a supervisor that was killed between a start and its record.
+            for group in marked_groups(MARK_ENV, str(self._record)):
+                end_group(group, self.stop_patience_s, lambda: None)
         return False
 
     def __enter__(self) -> Self:
@@ -150,11 +139,12 @@ class ManagedProcess:
     ) -> None:
         """Run `command` in a new session, so that its whole family can be ended together."""
         self.console.parent.mkdir(parents=True, exist_ok=True)
+        mark = {} if self._record is None else {MARK_ENV: str(self._record)}
         with self.console.open("ab") as console:
             self._child = subprocess.Popen(
                 command,
                 cwd=cwd,
-                env=dict(env),
+                env={**env, **mark},
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -203,11 +193,30 @@ class ManagedProcess:
             return
         child = self._child
         reap: Callable[[], object] = child.poll if child is not None else (lambda: None)
-        _end_group(self.pid, self.stop_patience_s if patience_s is None else patience_s, reap)
+        end_group(self.pid, self.stop_patience_s if patience_s is None else patience_s, reap)
         if child is not None:
             child.wait()
         self._child = self._adopted = None
         self._forget()
+
+    def _take_over(self, record: ProcessRecord) -> bool:
+        process = _running(record)
+        if process is not None and record.fingerprint == self.prepare().fingerprint:
+            self._adopted = process
+            if record.folder is not None:
+                self.take_folder(Path(record.folder))
+            if self._is_ready_soon():
+                return True
+            self._adopted = None
+        elif process is None and psutil.pid_exists(record.pid):
+            # Another program's by now: a pid is given out again when its group is gone.
+            self._forget()
+            return False
+        end_group(record.pid, self.stop_patience_s, lambda: None)
+        if record.folder is not None:
+            shutil.rmtree(record.folder, ignore_errors=True)
+        self._forget()
+        return False
 
     def _is_ready_soon(self) -> bool:
         """Whether an adopted process answers; one that is busy may need a moment."""
@@ -242,9 +251,11 @@ class ManagedProcess:
 
 
 def answers(url: str, ready: Callable[[httpx.Response], bool]) -> bool:
-    """Whether `url` answers within a second as `ready` wants."""
+    """Whether `url`, one of this machine, answers within a second as `ready` wants."""
+    # Asked many times while a process starts; reading the certificates of the world takes 50 ms.
+    nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        return ready(httpx.get(url, timeout=1))
+        return ready(httpx.get(url, timeout=1, verify=nobody, trust_env=False))
     except httpx.HTTPError:
         return False
 
@@ -262,37 +273,3 @@ def _running(record: ProcessRecord) -> psutil.Process | None:
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.NoSuchProcess:
         return None
-
-
-def _end_group(group: int, patience_s: float, reap: Callable[[], object]) -> None:
-    for number, wait_s in ((signal.SIGTERM, patience_s), (signal.SIGKILL, _KILL_S)):
-        if number == signal.SIGTERM and patience_s == 0:
-            continue
-        if not _signal_group(group, number, reap):
-            break
-        deadline = time.monotonic() + wait_s
-        while time.monotonic() < deadline and _signal_group(group, 0, reap):
-            time.sleep(_POLL_S)
-
-
-def _signal_group(group: int, number: int, reap: Callable[[], object]) -> bool:
-    reap()
-    _reap_adopted(group)
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _reap_adopted(group: int) -> None:
-    """Collect ended members of the group that this process has adopted.
-
-    As the first process of a container it inherits the orphans of its children, and an ended
-    process that nobody collects counts as a member of its group for ever.
-    """
-    try:
-        while os.waitpid(-group, os.WNOHANG) != (0, 0):
-            pass
-    except ChildProcessError:
-        return

@@ -81,8 +81,8 @@ class TorchServe(ManagedProcess):
         self.launch(launch.command, launch.env | temporary, launch.cwd, launch.fingerprint)
 
     def probe(self) -> bool:
-        """Whether TorchServe answers `/ping`."""
-        url = f"http://127.0.0.1:{self._ports.inference}/ping"
+        """Whether TorchServe's management API answers: it listens after the inference API."""
+        url = f"http://127.0.0.1:{self._ports.management}/models?limit=1"
         return answers(url, lambda response: response.is_success)
 
     def stop(self, patience_s: float | None = None) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from msgspec import structs
 
 from marloft.deploy.processes.process import Launch, ManagedProcess, ProcessRecord
 from marloft.files import read_json, write_json
@@ -123,6 +122,31 @@ def test_adopt_ends_a_process_that_was_started_otherwise(
     assert is_gone(orphan)
 
 
+def test_adopt_ends_a_process_whose_supervisor_was_killed_before_its_record(
+    tmp_path: Path,
+) -> None:
+    folders = [tmp_path / name for name in ("killed", "another")]
+    code = (
+        "from pathlib import Path; from tests.unit.deploy.processes.test_process import *; "
+        "Sleeper._write_record = lambda self, pid, _: (print(pid, flush=True), "
+        "os.kill(os.getpid(), signal.SIGKILL)); Sleeper(Path({!r})).start()"
+    )
+    processes = []
+    for folder in folders:
+        command = [sys.executable, "-c", code.format(str(folder))]
+        done = subprocess.run(
+            command, cwd=Path(__file__).parents[4], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == -signal.SIGKILL
+        processes.append(psutil.Process(int(done.stdout)))
+    killed, another = processes
+    assert not Sleeper(folders[0]).adopt()
+    assert is_gone(killed)
+    assert not is_gone(another), "another project's"
+    assert not Sleeper(folders[1]).adopt()
+    assert is_gone(another)
+
+
 def test_adopt_ends_a_process_that_does_not_answer(tmp_path: Path, orphan: psutil.Process) -> None:
     sleeper = Sleeper(tmp_path)
     sleeper.ready = False
@@ -131,13 +155,14 @@ def test_adopt_ends_a_process_that_does_not_answer(tmp_path: Path, orphan: psuti
     assert sleeper.pid is None
 
 
-def test_adopt_leaves_another_program_with_the_same_pid_alone(
-    tmp_path: Path, orphan: psutil.Process
-) -> None:
-    record = read_json(tmp_path / "sleeper.json", ProcessRecord)
-    write_json(tmp_path / "sleeper.json", structs.replace(record, created=record.created - 1))
-    assert not Sleeper(tmp_path).adopt()
-    assert not is_gone(orphan)
+def test_adopt_leaves_another_program_with_the_same_pid_alone(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as other:
+        created = psutil.Process(other.pid).create_time() - 1
+        record = ProcessRecord(pid=other.pid, created=created, fingerprint="ours")
+        write_json(tmp_path / "sleeper.json", record)
+        assert not Sleeper(tmp_path).adopt()
+        assert other.poll() is None
+        other.kill()
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"pid": 1}'])
@@ -145,3 +170,24 @@ def test_adopt_forgets_a_torn_record(tmp_path: Path, content: str) -> None:
     (tmp_path / "sleeper.json").write_text(content)
     assert not Sleeper(tmp_path).adopt()
     assert not (tmp_path / "sleeper.json").exists()
+
+
+def test_end_does_not_wait_for_a_parent_that_never_reaps(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys; "
+        "print(subprocess.Popen(['sleep', '60'], start_new_session=True).pid, flush=True); "
+        "sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as parent:  # type: ignore[call-overload]
+        pid = int(parent.stdout.readline())
+        record = ProcessRecord(
+            pid=pid, created=psutil.Process(pid).create_time(), fingerprint="another"
+        )
+        write_json(tmp_path / "sleeper.json", record)
+        started = time.monotonic()
+        assert not Sleeper(tmp_path).adopt()
+        assert time.monotonic() - started < Sleeper.stop_patience_s / 2
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        parent.communicate()

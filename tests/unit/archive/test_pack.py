@@ -64,7 +64,7 @@ def test_same_inputs_give_the_same_bytes_in_another_folder_on_another_day(
         ("archive_configs/ranker_v1.yaml", "batch_size: 16", "batch_size: 8"),
         ("archive_configs/ranker_v1.yaml", "delay_ms: 1", "delay_ms: 2"),
         ("archive_configs/ranker_v1.yaml", "timeout_s: 3", "timeout_s: 4"),
-        ("archive_configs/ranker_v1.yaml", "[application/json]", "[image/png]"),
+        ("archive_configs/ranker_v1.yaml", "[application/json]", "[Application/JSON]"),
         ("archive_configs/ranker_v1.yaml", "at_serving: []", "at_serving: [gender]"),
         ("archive_configs/ranker_v1.yaml", "card: ../build/card/model_card.md\n", ""),
         ("archive_configs/ranker_v1.yaml", "audit: ../build/fairness/fairness.json\n", ""),
@@ -139,6 +139,15 @@ def test_requirement_that_is_not_met_is_refused(
     _require(project, text)
     with pytest.raises(MarloftError, match=message):
         pack(_config(project), tmp_path / "store")
+
+
+def test_accepted_type_that_the_schema_cannot_carry_is_refused(
+    project: Path, tmp_path: Path
+) -> None:
+    _edit(_config(project), "[application/json]", "[application/json, image/png]")
+    with pytest.raises(ConfigError, match=r"yaml: accepts .*image/png: .*needs exactly one"):
+        pack(_config(project), tmp_path / "store")
+    assert not (tmp_path / "store").exists()
 
 
 def test_folder_is_packed_with_its_folders(project: Path, tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Replay: TorchServe's own loader answers the golden requests, in a clean process."""
+"""Replay: TorchServe's own loader answers the golden requests, in a clean process.
+
+What a replay refuses is in tests/zoo/test_beasts.py.
+"""
 
 import zipfile
 from pathlib import Path
@@ -11,13 +14,10 @@ from marloft.archive.verify import VerifyReport
 from tests import factories
 
 
-def _replayed(tmp_path: Path, old: str = "", new: str = "", file: str = "handler") -> VerifyReport:
-    """Pack the tiny ranker with one text replaced in its handler or golden file; replay it."""
+def _replayed(tmp_path: Path, old: str, new: str) -> VerifyReport:
+    """Pack the tiny ranker with one text replaced in its handler; replay it."""
     project = factories.write_project(tmp_path)
-    path = {
-        "handler": project / "handlers" / "ranker.py",
-        "golden": project / "build" / "export" / "golden.jsonl",
-    }[file]
+    path = project / "handlers" / "ranker.py"
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
@@ -27,13 +27,6 @@ def _replayed(tmp_path: Path, old: str = "", new: str = "", file: str = "handler
 
 def _failing(report: VerifyReport) -> list[tuple[str, str]]:
     return [(check.code, check.culprit) for check in report.checks if not check.ok]
-
-
-def test_good_archive_repeats_its_golden_answers(tmp_path: Path) -> None:
-    report = _replayed(tmp_path)
-    assert report.ok
-    assert [check.code for check in report.checks][-3:] == ["MRL020", "MRL021", "MRL022"]
-    assert report.log is None
 
 
 def test_archive_of_code_alone_is_only_loaded(tmp_path: Path) -> None:
@@ -60,34 +53,6 @@ def test_model_without_golden_answers_is_refused(tmp_path: Path) -> None:
     config.write_text(text.replace("golden: ../build/export/golden.jsonl\n", ""))
     report = replay(tmp_path / pack(config, tmp_path).file)
     assert _failing(report) == [("MRL020", "golden.jsonl")]
-
-
-def test_wrong_golden_answer_is_found_alone_and_in_the_batch(tmp_path: Path) -> None:
-    report = _replayed(tmp_path, '"prediction":[50]', '"prediction":[51]', "golden")
-    assert _failing(report) == [("MRL021", "golden.jsonl:1"), ("MRL022", "golden.jsonl:1")]
-
-
-def test_handler_whose_answers_depend_on_the_batch_fails_in_the_batch_only(tmp_path: Path) -> None:
-    leak = """
-    def predict(self, inputs: Arrays) -> Arrays:
-        return {"score": self.model.run(inputs)["score"] + (len(inputs["user"]) > 50)}
-
-    def decode("""
-    report = _replayed(tmp_path, "\n    def decode(", leak)
-    assert [code for code, _ in _failing(report)] == ["MRL022"]
-
-
-def test_handler_that_fails_shows_its_traceback(tmp_path: Path) -> None:
-    report = _replayed(tmp_path, "super().load(archive)", "raise KeyError('planted')")
-    assert _failing(report) == [("MRL020", "ranker.py")]
-    assert report.checks[-1].message == "KeyError: 'planted'"
-    assert report.log is not None
-    assert 'ranker.py", line' in report.log
-
-
-def test_handler_that_ends_its_process_is_told(tmp_path: Path) -> None:
-    report = _replayed(tmp_path, "super().load(archive)", "import os; os._exit(0)")
-    assert _failing(report) == [("MRL020", "ranker.py")]
 
 
 def test_replay_gives_the_handler_none_of_the_callers_environment(

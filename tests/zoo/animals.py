@@ -279,6 +279,12 @@ CONTENT = (
         "schema.json",
         lambda m: changed(m, "schema.json", lambda d: d["items"].update(additionalProperties=True)),
     ),
+    _members(
+        "accepts what no field takes",
+        "MRL008",
+        "schema.json",
+        lambda m: changed(m, "archive.json", lambda d: d.update(accepts=["image/png"])),
+    ),
     _agreeing(
         "golden request that the schema refuses",
         "MRL009",
@@ -304,6 +310,12 @@ CONTENT = (
         "MRL011",
         "archive.json",
         lambda m: changed(m, "archive.json", lambda d: d.update(requires={"marloft": ">=99"})),
+    ),
+    _members(
+        "requires a package that is not installed",
+        "MRL011",
+        "archive.json",
+        lambda m: changed(m, "archive.json", lambda d: d["requires"].update({"no-such": ">=1"})),
     ),
     _agreeing("hides numpy", "MRL012", "numpy.py", lambda m: m | {"numpy.py": b""}),
     _agreeing("hides json", "MRL012", "json/__init__.py", lambda m: m | {"json/__init__.py": b""}),

@@ -54,6 +54,8 @@ def replayed(
 
 def test_good_archive_is_replayed_and_says_how(tame: VerifyReport) -> None:
     assert tame.ok
+    assert [check.code for check in tame.checks][-3:] == ["MRL020", "MRL021", "MRL022"]
+    assert tame.log is None
     assert tame.isolation is not None
     assert tame.isolation.environment and tame.isolation.limits
     assert tame.isolation.complete == (tame.isolation.why is None)
@@ -69,6 +71,12 @@ def test_beast_is_refused_by_its_code_and_culprit(
     failed = [check for check in report.checks if not check.ok]
     assert [(check.code, check.culprit) for check in failed] == beast.found, report.log
     assert beast.says in failed[0].message
+
+
+def test_beast_that_fails_shows_its_traceback(replayed: dict[str, "Future[VerifyReport]"]) -> None:
+    report = replayed["fails in load"].result()
+    assert report.checks[-1].message == "KeyError: 'planted'"
+    assert 'ranker.py", line' in str(report.log)
 
 
 @pytest.mark.parametrize("beast", BEASTS, ids=lambda beast: beast.name)

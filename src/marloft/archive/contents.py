@@ -12,7 +12,9 @@ import marloft
 from marloft.archive.golden import compiled, parse_golden
 from marloft.archive.layout import UNREADABLE
 from marloft.archive.members import STOCK_MANIFEST, shadowed
+from marloft.archive.requirements import unmet
 from marloft.archive.screening import pickle_kind, secret_in, secret_name
+from marloft.archive.sending import raw_type
 from marloft.contract.check import Check
 from marloft.contract.manifest import ARCHIVE_JSON, GOLDEN_JSONL, SCHEMA_JSON, Manifest
 from marloft.contract.schema import RowSchema, from_json_schema, to_json_schema
@@ -81,13 +83,14 @@ def check_members(content: Content, manifest: Manifest) -> Check:
     return passed("MRL007", "archive.json lists what is there and nothing else")
 
 
-def check_schema(content: Content) -> Check:
-    """MRL008: `schema.json` is a row schema and says no more than that."""
+def check_schema(content: Content, manifest: Manifest) -> Check:
+    """MRL008: `schema.json` is a row schema, says no more, and can carry what is accepted."""
     if SCHEMA_JSON not in content.names:
         return passed("MRL008", "no row schema to check")
     try:
         schema = content.schema()
         compiled(schema)
+        raw_type(manifest.accepts, schema)
         document = msgspec.json.decode(content.bytes_of(SCHEMA_JSON))
     except UNUSABLE as error:
         return failed("MRL008", SCHEMA_JSON, reason(error))
@@ -127,7 +130,7 @@ def check_stock_manifest(content: Content, manifest: Manifest) -> Check:
 
 
 def check_requires(manifest: Manifest) -> Check:
-    """MRL011: the archive was made for this version of the library."""
+    """MRL011: this version of the library and the packages installed are those it needs."""
     wanted = manifest.requires.get("marloft", "")
     try:
         fits = SpecifierSet(wanted).contains(marloft.__version__, prereleases=True)
@@ -137,7 +140,10 @@ def check_requires(manifest: Manifest) -> Check:
         return failed(
             "MRL011", ARCHIVE_JSON, f"needs marloft {wanted!r}; this is {marloft.__version__}"
         )
-    return passed("MRL011", f"needs marloft {wanted}")
+    missing = unmet(manifest.requires)
+    if missing is not None:
+        return failed("MRL011", ARCHIVE_JSON, missing)
+    return passed("MRL011", f"needs marloft {wanted} and has all else it requires")
 
 
 def check_shadowing(content: Content) -> Check:

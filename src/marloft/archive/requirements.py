@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, canonicalize_name
 
 from marloft.errors import ConfigError
 
@@ -52,7 +52,10 @@ def unmet(requires: Mapping[str, str]) -> str | None:
         if name == "marloft":
             continue
         try:
+            canonicalize_name(name, validate=True)
             specifier = SpecifierSet(wanted)
+        except InvalidName:
+            return f"{name!r} is no package's name"
         except InvalidSpecifier:
             return f"{name} {wanted!r} is no version range"
         try:

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from marloft.archive.sending import raw_type
 from marloft.archive.sources import expand, located, plain_file
 from marloft.contract.manifest import Artifact, Name, Runtime, Version, WorkerSettings
 from marloft.contract.schema import RowSchema
@@ -58,8 +59,8 @@ def read_spec(config: Path) -> ArchiveSpec:
     """Read an archive's YAML file and make its paths relative to the working directory.
 
     Raises:
-        ConfigError: the file is missing, a key is unknown or mistyped, or a file it names is
-            missing, a link, or named by an absolute path.
+        ConfigError: the file is missing, a key is unknown or mistyped, a file it names is missing,
+            a link, or named by an absolute path, or `accepts` has a type that no field can take.
     """
     spec = read_yaml(config, ArchiveSpec)
     if (spec.artifact is None) != (spec.runtime is None):
@@ -68,6 +69,7 @@ def read_spec(config: Path) -> ArchiveSpec:
         raise ConfigError(
             f"{config}: schema is missing; an archive with an artifact or golden answers needs it."
         )
+    _check_accepts(config, spec)
     return msgspec.structs.replace(
         spec,
         handler=_beside(config, "handler", spec.handler),
@@ -83,6 +85,16 @@ def read_spec(config: Path) -> ArchiveSpec:
         audit=spec.audit and _beside(config, "audit", spec.audit),
         files=expand(config, spec.files),
     )
+
+
+def _check_accepts(config: Path, spec: ArchiveSpec) -> None:
+    """Raise ConfigError now for what a worker would only say by not starting."""
+    if spec.schema is None:
+        return
+    try:
+        raw_type(spec.accepts, spec.schema)
+    except ConfigError as error:
+        raise ConfigError(f"{config}: accepts {', '.join(spec.accepts)}: {error}") from None
 
 
 def read_artifact(artifact: Path, runtime: Runtime) -> Artifact:

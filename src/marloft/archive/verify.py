@@ -136,7 +136,7 @@ def _stages(
         lambda: [check_hashes(content, manifest), check_members(content, manifest)],
         lambda: check_policy(path, policy),
         lambda: [check_requires(manifest)],
-        lambda: [check_schema(content)],
+        lambda: [check_schema(content, manifest)],
         lambda: [
             check_golden(content),
             check_stock_manifest(content, manifest),

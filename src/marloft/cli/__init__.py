@@ -15,6 +15,7 @@ from marloft.cli import (
     log,
     monitoring,
     scaffold,
+    share,
     status,
     trust,
 )
@@ -36,6 +37,8 @@ app.add_typer(golden.app, name="golden")
 app.command()(archive.pack)
 app.command()(archive.verify)
 app.command()(trust.sign)
+app.command()(share.push)
+app.command()(share.pull)
 app.command()(card.card)
 app.command()(deploy.plan)
 app.command()(deploy.apply)

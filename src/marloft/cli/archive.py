@@ -15,11 +15,16 @@ from marloft.archive.replay import replay as run_replay
 from marloft.archive.sandbox import Isolation
 from marloft.archive.verify import VerifyReport
 from marloft.archive.verify import verify as inspect
+from marloft.cli.deploy import STORE, VAR, StoreOption, VarOption
 from marloft.contract.manifest import ArchiveSidecar
 from marloft.contract.policy import TrustPolicy
+from marloft.deploy.archives import find_archive
 from marloft.deploy.workflows import is_workflow, pack_workflow
 from marloft.files import to_json
 
+ArchiveArgument = Annotated[
+    str, typer.Argument(help="A model archive: its path, or ranker@2.0 or ranker@champion.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -62,7 +67,7 @@ def _packed(config: Path, out: Path, check: bool) -> ArchiveSidecar:
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(help="A model archive, *.mar.")],
+    archive: ArchiveArgument,
     public_key: Annotated[
         Path | None, typer.Option(help="Check the signature beside it with this key.")
     ] = None,
@@ -75,6 +80,8 @@ def verify(
     trust: Annotated[
         bool, typer.Option("--trust", help="Replay it without a signature: you know its maker.")
     ] = False,
+    store: StoreOption = STORE,
+    var: VarOption = VAR,
     json: Json = False,
 ) -> None:
     """Check a model archive without running its code; exit status 2 when it is refused.
@@ -85,6 +92,7 @@ def verify(
 
     Read on: docs/archive.md.
     """
+    path = find_archive(archive, store, var)
     required = require_signature or (replay and not trust)
     policy = TrustPolicy(
         signature="required" if required else "optional",

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -11,29 +10,45 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from marloft.archive.openapi import openapi_of
 from marloft.archive.overview import Description, Difference, compare
 from marloft.archive.overview import inspect as describe
+from marloft.cli.deploy import STORE, VAR, JsonOption, StoreOption, VarOption
+from marloft.deploy.archives import find_archive
 from marloft.files import to_json
 
 
 def inspect(
-    archive: Annotated[Path, typer.Argument(help="A model archive, *.mar.")],
+    archive: Annotated[
+        str, typer.Argument(help="A model archive: its path, or ranker@2.0 or ranker@champion.")
+    ],
     other: Annotated[
-        Path | None, typer.Argument(help="A second one: show what it has differently.")
+        str | None, typer.Argument(help="A second one: show what it has differently.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    openapi: Annotated[
+        bool, typer.Option("--openapi", help="Print the OpenAPI 3.1 document of its path instead.")
+    ] = False,
+    store: StoreOption = STORE,
+    var: VarOption = VAR,
+    json: JsonOption = False,
 ) -> None:
     """Show what an archive holds, or how two differ; runs no code from them.
 
-    Example: marloft inspect model_store/ranker-1.0.mar model_store/ranker-2.0.mar
+    Example: marloft inspect ranker@champion ranker@2.0
 
     Read on: docs/archive.md.
     """
-    first = describe(archive)
+    path = find_archive(archive, store, var)
+    first = describe(path)
+    if openapi:
+        if other is not None:
+            raise typer.BadParameter("--openapi is of one archive; leave the second one out.")
+        sys.stdout.buffer.write(to_json(openapi_of(path)))
+        return
     if other is None:
         _print(json, first, _description_table(first))
         return
-    differences = compare(first, describe(other))
+    differences = compare(first, describe(find_archive(other, store, var)))
     _print(json, differences, _difference_table(differences))
 
 

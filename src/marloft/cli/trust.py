@@ -9,6 +9,8 @@ import typer
 from marloft.archive.sign import new_keys
 from marloft.archive.sign import sign as sign_archive
 from marloft.archive.verify import verify
+from marloft.cli.deploy import STORE, VAR, StoreOption, VarOption
+from marloft.deploy.archives import find_archive
 from marloft.errors import ArchiveError
 from marloft.files import to_json
 
@@ -41,8 +43,10 @@ def new(
 
 
 def sign(
-    archive: Annotated[Path, typer.Argument(help="A model archive, *.mar.")],
+    named: Annotated[str, typer.Argument(help="A model archive: its path, or ranker@2.0.")],
     key: Annotated[Path, typer.Option(help="The private key, marloft.key.")],
+    store: StoreOption = STORE,
+    var: VarOption = VAR,
     json: Json = False,
 ) -> None:
     """Verify an archive, then sign its bytes: the signature lies beside it, in ARCHIVE.sig.
@@ -51,6 +55,7 @@ def sign(
 
     Read on: docs/archive.md.
     """
+    archive = find_archive(named, store, var)
     failed = [check for check in verify(archive).checks if not check.ok]
     if failed:
         raise ArchiveError(

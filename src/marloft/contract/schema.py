@@ -46,7 +46,8 @@ class RowSchema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def to_json_schema(schema: RowSchema) -> dict[str, Any]:
     """Return the `features` member of a request as a JSON Schema document (`schema.json`)."""
     properties = msgspec.to_builtins(schema.row)
-    required = [name for name, field in schema.row.items() if field.default is msgspec.UNSET]
+    # Sorted as `properties` are when they are written: the document reads back as itself.
+    required = sorted(name for name, each in schema.row.items() if not _has_default(each))
     return {
         "$schema": DIALECT,
         "type": "array",

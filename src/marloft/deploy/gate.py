@@ -9,8 +9,10 @@ import msgspec
 
 from marloft.archive.describe import read_manifest
 from marloft.archive.golden import difference
-from marloft.contract.manifest import GOLDEN_JSONL, GoldenAnswer
+from marloft.archive.sending import Sent, as_sent
+from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON, GoldenAnswer
 from marloft.contract.predict_api import ROUTE_HEADER
+from marloft.contract.schema import from_json_schema
 from marloft.errors import ServingError
 
 # Enough to tell one model from another; all of them are the business of `verify --replay`.
@@ -40,23 +42,25 @@ class Gate:
     def check(self, archive: Path, model: str, version: str) -> str | None:
         """Return in one line how the version differs from its archive's golden answers.
 
-        Asks at most `QUESTIONS` of them, one at a time, so that running inference is not
-        disturbed. None when all agree, or when the archive has none.
+        Asks at most `QUESTIONS` of them, each in a form that the archive accepts, one at a time, so
+        that running inference is not disturbed. None when all agree, or when the archive has none.
 
         Raises:
             UnansweredError: a request had no answer in 2 s.
             ArchiveError, ConfigError: the archive cannot be read.
         """
+        path = f"/predictions/{model}/{version}"
         tolerance = read_manifest(archive).golden_tolerance
-        for number, golden in enumerate(_golden(archive), start=1):
-            found = self._ask(golden, f"/predictions/{model}/{version}", tolerance)
+        for number, (golden, sent) in enumerate(questions(archive), start=1):
+            found = self._ask(golden, sent, path, tolerance)
             if found is not None:
                 return f"golden answer {number} differs: {found}"
         return None
 
-    def _ask(self, golden: GoldenAnswer, path: str, tolerance: float) -> str | None:
+    def _ask(self, golden: GoldenAnswer, sent: Sent, path: str, tolerance: float) -> str | None:
+        headers = {**sent.headers, **_HEADERS}
         try:
-            response = self._client.post(path, json=golden.request, headers=_HEADERS)
+            response = self._client.post(path, content=sent.body, headers=headers)
         except httpx.HTTPError as error:
             raise UnansweredError(f"no answer to a golden request at {path}: {error!r}") from error
         if response.status_code in _NOT_NOW:
@@ -70,9 +74,17 @@ class Gate:
         return difference(golden.expected, answer, tolerance)
 
 
-def _golden(archive: Path) -> list[GoldenAnswer]:
+def questions(archive: Path) -> list[tuple[GoldenAnswer, Sent]]:
+    """Return the golden answers that are asked, each with its request as it is sent.
+
+    Raises:
+        ArchiveError, ConfigError: the archive cannot be read.
+    """
+    accepts = read_manifest(archive).accepts
     with zipfile.ZipFile(archive) as stream:
         if GOLDEN_JSONL not in stream.namelist():
             return []
         lines = stream.read(GOLDEN_JSONL).splitlines()[:QUESTIONS]
-    return [msgspec.json.decode(line, type=GoldenAnswer) for line in lines]
+        schema = from_json_schema(msgspec.json.decode(stream.read(SCHEMA_JSON)))
+    golden = [msgspec.json.decode(line, type=GoldenAnswer) for line in lines]
+    return list(zip(golden, as_sent(golden, accepts, schema), strict=True))

@@ -52,6 +52,11 @@ def test_archive_of_code_alone_is_loaded(tmp_path: Path) -> None:
         ("super().load(archive)", "raise KeyError('planted')", r"ranker\.py:15: .*loading or"),
         ("super().load(archive)", "import os; os._exit(0)", r"status 0 while .* no output"),
         (
+            "super().load(archive)",
+            "import subprocess; subprocess.Popen(['sleep', '60'])",
+            r"ranker\.py: it left processes running",
+        ),
+        (
             "return encode(self",
             "raise KeyError('planted')\n        return encode(self",
             r"ranker\.py:24: .*KeyError: 'planted'",

@@ -64,7 +64,7 @@ def test_same_inputs_give_the_same_bytes_in_another_folder_on_another_day(
         ("archive_configs/ranker_v1.yaml", "batch_size: 16", "batch_size: 8"),
         ("archive_configs/ranker_v1.yaml", "delay_ms: 1", "delay_ms: 2"),
         ("archive_configs/ranker_v1.yaml", "timeout_s: 3", "timeout_s: 4"),
-        ("archive_configs/ranker_v1.yaml", "[application/json]", "[image/png]"),
+        ("archive_configs/ranker_v1.yaml", "[application/json]", "[Application/JSON]"),
         ("archive_configs/ranker_v1.yaml", "at_serving: []", "at_serving: [gender]"),
         ("archive_configs/ranker_v1.yaml", "card: ../build/card/model_card.md\n", ""),
         ("archive_configs/ranker_v1.yaml", "audit: ../build/fairness/fairness.json\n", ""),
@@ -141,6 +141,15 @@ def test_requirement_that_is_not_met_is_refused(
         pack(_config(project), tmp_path / "store")
 
 
+def test_accepted_type_that_the_schema_cannot_carry_is_refused(
+    project: Path, tmp_path: Path
+) -> None:
+    _edit(_config(project), "[application/json]", "[application/json, image/png]")
+    with pytest.raises(ConfigError, match=r"yaml: accepts .*image/png: .*needs exactly one"):
+        pack(_config(project), tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
 def test_folder_is_packed_with_its_folders(project: Path, tmp_path: Path) -> None:
     (project / "words" / "en").mkdir(parents=True)
     (project / "words" / "en" / "vocabulary.txt").write_text("hello\n")
@@ -187,16 +196,16 @@ def test_memory_does_not_grow_with_the_artifact(project: Path, tmp_path: Path) -
 def _peak_mib(project: Path, store: Path) -> float:
     """Pack in a process of its own; return its largest resident size.
 
-    Not getrusage(): its largest size is also that of the process that was forked.
+    Not by getrusage(2): its figure begins with the size of the process that started this one.
     """
     code = (
-        "import re, sys; from pathlib import Path; from marloft.archive.pack import pack; "
-        "pack(Path(sys.argv[1]), Path(sys.argv[2])); "
-        "status = Path('/proc/self/status').read_text(); "
-        r"print(int(re.search(r'VmHWM:\s*(\d+)', status)[1]) / 1024)"
+        "import sys; from pathlib import Path; from marloft.archive.pack import pack; "
+        "pack(Path(sys.argv[1]), Path(sys.argv[2])); print(Path('/proc/self/status').read_text())"
     )
     command = [sys.executable, "-c", code, str(_config(project)), str(store)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    status = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return float(line.split()[1]) / 1024
 
 
 def _require(project: Path, text: str) -> None:

@@ -43,6 +43,8 @@ def test_met_requirements_are_fine() -> None:
     [
         ({"numpy": "<1"}, "needs numpy<1; "),
         ({"no-such-package": ">=1"}, "no-such-package>=1 is not installed"),
+        ({"": ">=1"}, "'' is no package's name"),
+        ({"../numpy\0": ">=1"}, "is no package's name"),
         ({"numpy": "newest"}, "'newest' is no version range"),
     ],
 )

@@ -36,6 +36,8 @@ VERBS = [
     "pack",
     "plan",
     "promote",
+    "pull",
+    "push",
     "rollback",
     "serve",
     "sign",

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from marloft.archive.openapi import openapi_of
 from marloft.archive.pack import pack
 from marloft.archive.sandbox import Isolation
 from marloft.cli import app
 from marloft.cli.archive import confined
+from marloft.files import to_json
 from tests import factories
 
 
@@ -57,6 +59,24 @@ def test_replay_runs_nothing_without_signature_or_trust(archive: Path) -> None:
     code, output = marloft("verify", archive, "--replay", "--json")
     assert (code, codes(output)) == (2, ["MRL016"])
     assert json.loads(output)["report"]["isolation"] is None
+
+
+def test_archive_is_named_by_its_version(store: Path, archive: Path, tmp_path: Path) -> None:
+    marloft("keys", "new", "--out", tmp_path / "keys")
+    in_store = ("ranker@1.0", "--store", tmp_path)
+    assert marloft("sign", *in_store, "--key", tmp_path / "keys" / "marloft.key")[0] == 0
+    assert Path(f"{archive}.sig").exists()
+    assert marloft("verify", *in_store, "--public-key", tmp_path / "keys" / "marloft.pub")[0] == 0
+    code, output = marloft("inspect", *in_store, "--json")
+    assert (code, json.loads(output)["version"]) == (0, "1.0")
+    assert marloft("verify", "ranker@2.0", "--store", store)[0] != 0
+
+
+def test_inspect_prints_the_openapi_document(archive: Path) -> None:
+    code, output = marloft("inspect", archive, "--openapi")
+    assert (code, json.loads(output)) == (0, json.loads(to_json(openapi_of(archive))))
+    assert "/models/ranker/predict" in json.loads(output)["paths"]
+    assert marloft("inspect", archive, archive, "--openapi")[0] == 2
 
 
 def test_damaged_archive_is_not_signed(archive: Path, tmp_path: Path) -> None:

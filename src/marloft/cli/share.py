@@ -1,0 +1,71 @@
+"""`marloft push` and `marloft pull`: archives to and from a shared store."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from marloft.archive.transfer import Transferred
+from marloft.archive.transfer import pull as pull_archive
+from marloft.archive.transfer import push as push_archive
+from marloft.cli.deploy import STORE, VAR, JsonOption, StoreOption, VarOption
+from marloft.contract.policy import TrustPolicy
+from marloft.deploy.archives import find_archive, named_version
+from marloft.files import to_json
+
+UrlArgument = Annotated[
+    str,
+    typer.Argument(help="A folder that fsspec reaches: s3://bucket/models, file:///mnt/models."),
+]
+
+
+def push(
+    archive: Annotated[str, typer.Argument(help="A model archive: its path, or ranker@2.0.")],
+    url: UrlArgument,
+    store: StoreOption = STORE,
+    var: VarOption = VAR,
+    json: JsonOption = False,
+) -> None:
+    """Copy an archive, its sidecar and its signature to a shared folder.
+
+    Example: marloft push ranker@2.0 s3://bucket/models
+
+    Read on: docs/archive.md.
+    """
+    _tell(push_archive(find_archive(archive, store, var), url), json)
+
+
+def pull(
+    version: Annotated[str, typer.Argument(help="The version: ranker@2.0 or ranker@champion.")],
+    url: UrlArgument,
+    public_key: Annotated[
+        Path | None, typer.Option(help="Check the signature beside it with this key.")
+    ] = None,
+    require_signature: Annotated[
+        bool, typer.Option("--require-signature", help="Refuse an archive that is not signed.")
+    ] = False,
+    store: StoreOption = STORE,
+    var: VarOption = VAR,
+    json: JsonOption = False,
+) -> None:
+    """Copy an archive from a shared folder into the store, once it is verified; runs no code.
+
+    Example: marloft pull ranker@2.0 s3://bucket/models --public-key keys/marloft.pub
+
+    Read on: docs/archive.md.
+    """
+    name, number = named_version(version, var)
+    policy = TrustPolicy(
+        signature="required" if require_signature else "optional",
+        public_key=None if public_key is None else str(public_key),
+    )
+    _tell(pull_archive(store / f"{name}-{number}.mar", url, policy), json)
+
+
+def _tell(found: Transferred, json: bool) -> None:
+    if json:
+        sys.stdout.buffer.write(to_json(found))
+    else:
+        copied = ", ".join(found.copied) or "nothing: both sides have it"
+        typer.echo(f"{found.archive}  {found.url}  sha256 {found.sha256}\ncopied {copied}")

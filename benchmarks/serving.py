@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,7 @@ from marloft.archive.pack import pack
 from marloft.contract.release import newest_number
 from marloft.deploy.processes.ports import Ports, check_free
 from marloft.deploy.releases import releases_folder
+from marloft.deploy.running import read_live
 from marloft.errors import ConfigError, ServingError, StepError
 
 MODEL = "ranker"
@@ -70,6 +72,8 @@ class Serving:
         self._write((90, 10), ("1.0", "2.0"), "1.0")
         self.verb("apply", "--force", "--reassign")
         self._start()
+        # Until all its versions are loaded a split rests, and everybody gets the default.
+        self._wait(lambda: (live := read_live(self.var)) is not None and live.live)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -174,9 +178,10 @@ class Serving:
             )
         self._wait()
 
-    def _wait(self) -> None:
+    def _wait(self, ready: Callable[[], bool] | None = None) -> None:
+        """Return when `ready`, by default when the gateway's `/health` is good."""
         deadline = time.monotonic() + _READY_S
-        while not self._answers():
+        while not (ready or self._answers)():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise StepError(f"marloft serve is not ready: {self.console.read_text()}")
             time.sleep(0.1)

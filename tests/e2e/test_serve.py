@@ -207,7 +207,7 @@ def test_apply_refuses_a_damaged_archive(project: Path, tmp_path: Path) -> None:
 def runs(process: psutil.Process) -> bool:
     """Whether a process has not ended; one that nobody collects yet has."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return process.is_running() and bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

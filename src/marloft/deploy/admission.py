@@ -7,6 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from marloft.archive.describe import read_manifest
 from marloft.contract.live import VersionState
 from marloft.contract.release import Release, ReleasedVersion
 from marloft.deploy.gate import Gate, UnansweredError
@@ -58,6 +59,21 @@ class Admission:
         self._since: dict[Key, float] = {}
         self._unanswered: dict[Key, int] = {}
         self._hashed: dict[Key, tuple[int, int, int]] = {}
+
+    def defaults(self, release: Release) -> list[str]:
+        """Return the archives of the default versions that served as their archive says.
+
+        TorchServe takes the settings of what it loads at its start from the archive alone, and
+        checks no bytes: the file has to be the one that the release pins.
+        """
+        found = []
+        for name, model in release.models.items():
+            pinned = model.versions[model.default]
+            path = archive_path(self._store, name, model.default)
+            served = self.loaded.get((name, model.default)) == pinned.sha256
+            if served and holds(path, pinned) and read_manifest(path).settings == pinned.settings:
+                found.append(path.name)
+        return found
 
     def registered(self, key: Key, sha256: str) -> None:
         """Note which bytes were registered; the file in the store has just been hashed."""

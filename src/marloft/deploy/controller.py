@@ -119,8 +119,13 @@ class Controller:
         while time.monotonic() < deadline and not self._all_asked(release):
             time.sleep(_WAKE_EVERY_S)
 
-    def torchserve_ended(self, why: str | None) -> None:
-        """Let the gateway answer 503 by itself: a new TorchServe knows no model yet."""
+    def torchserve_ended(self, why: str | None) -> list[str]:
+        """Let the gateway answer 503 by itself: a new TorchServe knows no model yet.
+
+        Returns:
+            The archives that it may load as it starts.
+        """
+        served = self._admission.defaults(self._release) if self._release is not None else []
         self._admission.forget()
         self._pause_s = 0.0
         self._tell(structs.replace(self._live, live=False) if self._live else None, why)
@@ -130,6 +135,7 @@ class Controller:
             self._project.routes.parent.mkdir(parents=True, exist_ok=True)
             write_routes(self._project.routes, content)
             self._in_flight.routes_changed(self._longest_s + DRAIN_GRACE_S)
+        return served
 
     def step(self) -> None:
         """Bring reality one step closer; what goes wrong is said once and tried again."""

@@ -90,7 +90,7 @@ def _keep(
 
     def server_ended(why: str) -> None:
         append_event(project.var, "ended", process=server.name, why=why)
-        controller.torchserve_ended(why)
+        server.load_at_start(controller.torchserve_ended(why))
 
     def gateway_ended(why: str) -> None:
         append_event(project.var, "ended", process=gateway.name, why=why)

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -42,6 +43,15 @@ class TorchServe(ManagedProcess):
         self._config, self._store, self._ports = config, store.resolve(), ports
         self._var = var.resolve()
         self._temporary: Path | None = None
+        self._load: Sequence[str] = ()
+
+    def load_at_start(self, archives: Sequence[str]) -> None:
+        """Let the next start load these archives of the store at once.
+
+        Their workers then start beside the rest of TorchServe, a second before it could be asked
+        to register them.
+        """
+        self._load = archives
 
     @property
     def folder(self) -> Path | None:
@@ -56,7 +66,8 @@ class TorchServe(ManagedProcess):
         """Write TorchServe's properties."""
         properties = self._var / "run" / "config.properties"
         text = serving_properties(self._config, self._store, self._ports)
-        write_atomic(properties, text)
+        load = f"load_models={','.join(self._load)}\n" if self._load else ""
+        write_atomic(properties, text + load)
         launcher = Path(sys.executable).with_name("torchserve")
         command = [launcher, "--start", "--foreground", "--ncs"]
         command += ["--model-store", self._store, "--ts-config", properties]

@@ -3,14 +3,18 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from marloft.archive.describe import read_manifest
+from marloft.archive.pack import pack
 from marloft.contract.manifest import WorkerSettings
-from marloft.contract.release import ReleasedVersion
+from marloft.contract.release import Release, ReleasedModel, ReleasedVersion
 from marloft.deploy.admission import Admission
 from marloft.deploy.gate import Gate, UnansweredError
 from marloft.deploy.in_force import Key
 from marloft.deploy.management import Registered
 from marloft.files import sha256_file
+from tests import factories
 
 KEY: Key = ("ranker", "1.0")
 RELEASE = 7
@@ -143,3 +147,45 @@ def test_a_version_that_is_not_registered_any_more_is_not_loaded(watched: Watche
     watched.look("ready")
     watched.admission.look(RELEASE, {KEY: [watched.pinned]}, {})
     assert watched.admission.loaded == {}
+
+
+def served(tmp_path: Path, **settings: int) -> tuple[Admission, Release, Path]:
+    """Return an admission whose store holds a packed 1.0 that served, and its release."""
+    project = factories.write_project(tmp_path)
+    store = project / "model_store"
+    sidecar = pack(project / "archive_configs" / "ranker_v1.yaml", store)
+    own = read_manifest(store / sidecar.file).settings
+    pinned = ReleasedVersion(sha256=sidecar.sha256, settings=replace(own, **settings))
+    release = Release(
+        release=RELEASE,
+        time="2026-01-01T00:00:00+00:00",
+        actor="a",
+        reason="r",
+        models={"ranker": ReleasedModel(default="1.0", versions={"1.0": pinned})},
+        default_model="ranker",
+    )
+    admission = Admission(Asked(), store, tmp_path / "model_log.log")
+    admission.loaded[KEY] = sidecar.sha256
+    return admission, release, store / sidecar.file
+
+
+def test_defaults_that_served_may_be_loaded_at_the_next_start(tmp_path: Path) -> None:
+    admission, release, _ = served(tmp_path)
+    assert admission.defaults(release) == ["ranker-1.0.mar"]
+
+
+def test_defaults_with_other_settings_than_their_archive_have_to_be_registered(
+    tmp_path: Path,
+) -> None:
+    admission, release, _ = served(tmp_path, batch_size=3)
+    assert admission.defaults(release) == []
+
+
+def test_defaults_that_were_changed_or_never_served_are_not_loaded(tmp_path: Path) -> None:
+    admission, release, archive = served(tmp_path)
+    archive.write_bytes(archive.read_bytes() + b" ")
+    assert admission.defaults(release) == []
+    archive.write_bytes(archive.read_bytes()[:-1])
+    assert admission.defaults(release) == ["ranker-1.0.mar"]
+    admission.forget()
+    assert admission.defaults(release) == []

@@ -34,7 +34,7 @@ from marloft.deploy.releases import releases_folder
 from marloft.deploy.retention import Retention
 from marloft.deploy.retired import RetiredWorkflows
 from marloft.deploy.telling import Announcer, drift
-from marloft.deploy.watching import NoWatch, Watch
+from marloft.deploy.watching import Watch
 from marloft.deploy.workflows import WorkflowApi
 from marloft.errors import MarloftError, ServingError
 from marloft.files import write_json
@@ -52,24 +52,16 @@ DRAIN_GRACE_S = 1.0
 class Controller:
     """Holds no truth of its own: what it remembers is what TorchServe cannot be asked."""
 
-    def __init__(
-        self,
-        project: Project,
-        ports: Ports,
-        report: Report,
-        *,
-        watch: Watch | None = None,
-    ) -> None:
+    def __init__(self, project: Project, ports: Ports, report: Report, *, watch: Watch) -> None:
         """Connect to TorchServe and the gateway, lazily.
 
         Args:
             project: where the files lie.
             ports: where TorchServe and the gateway listen.
             report: tells people.
-            watch: judges roll-outs and experiments, by default nobody.
+            watch: judges roll-outs and experiments.
         """
-        self._project, self._report = project, report
-        self._watch = watch or NoWatch()
+        self._project, self._report, self._watch = project, report, watch
         self._retention = Retention(project.var)
         self._retired = RetiredWorkflows(releases_folder(project.var))
         self._api, self._workflows = ManagementApi(ports.management), WorkflowApi(ports.management)

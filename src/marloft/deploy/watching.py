@@ -16,16 +16,3 @@ class Watch(Protocol):
     ) -> dict[str, WatchState]:
         """Look once; return each watched model's figures."""
         ...
-
-
-class NoWatch:
-    """Watches nothing."""
-
-    def step(
-        self,
-        release: Release,  # noqa: ARG002 - the protocol's
-        restarts: Mapping[Key, int],  # noqa: ARG002
-        refused: Mapping[Key, str],  # noqa: ARG002
-    ) -> dict[str, WatchState]:
-        """Return no figures."""
-        return {}

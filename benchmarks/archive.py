@@ -11,7 +11,6 @@ archive of tests/zoo. Ends with 1 when a bad archive passes or a good one is ref
 
 import argparse
 import os
-import shlex
 import statistics
 import subprocess
 import sys
@@ -35,7 +34,7 @@ from marloft.contract.check import Check
 from marloft.contract.manifest import Artifact
 from marloft.errors import reported
 from marloft.files import sha256_file, sidecar_path, write_json
-from marloft.training.provenance import describe_commit, describe_machine
+from marloft.training.provenance import describe_machine, describe_result
 from tests import factories
 from tests.zoo.animals import ANY, STATIC, keeper
 from tests.zoo.building import ARCHIVE
@@ -259,13 +258,9 @@ def main() -> None:
         for each in timings:
             say(f"{each.what} of {each.size_bytes:,} bytes: {each.seconds:.4f} s")
         caged = zoo(folder, tiny)
-        result: BenchmarkResult[Timing | Caged] = BenchmarkResult(
-            machine=machine,
-            date=datetime.now(UTC).isoformat(timespec="seconds"),
-            commit=describe_commit(Path(__file__).parent),
-            command=shlex.join(["python", "-m", "benchmarks.archive", *sys.argv[1:]]),
-            rows=[*timings, *caged],
-            headline=headline(timings, caged, sum(not report.ok for _, report in good)),
+        told = headline(timings, caged, sum(not report.ok for _, report in good))
+        result: BenchmarkResult[Timing | Caged] = describe_result(
+            machine, Path(__file__), [*timings, *caged], told
         )
         write_json(options.out, result)
     for animal in (each for each in caged if each.found != each.expected):

@@ -9,10 +9,8 @@ documentation's table of a result.
 """
 
 import argparse
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +27,7 @@ from marloft.contract.policy import Guardrails
 from marloft.deploy.guardrails.clicks import UserClicks
 from marloft.deploy.guardrails.judge import Beside, Decision, Step, Tally, Traffic, decide, observe
 from marloft.errors import reported
-from marloft.training.provenance import describe_commit, describe_machine
+from marloft.training.provenance import describe_machine, describe_result
 
 RUNS, QUICK_RUNS = 1000, 100
 RATE = 50.0
@@ -248,14 +246,7 @@ def main() -> None:
         machine = describe_machine(("numpy",))
         runs = QUICK_RUNS if options.quick else RUNS
         rows = [simulate(world, runs) for world in WORLDS]
-        result = BenchmarkResult(
-            machine=machine,
-            date=datetime.now(UTC).isoformat(timespec="seconds"),
-            commit=describe_commit(Path(__file__).parent),
-            command=shlex.join(["python", *sys.argv]),
-            rows=rows,
-            headline=_headline(rows),
-        )
+        result = describe_result(machine, Path(__file__), rows, _headline(rows))
         files.write_json(options.out, result)
     Console().print(to_markdown(result), result.headline, highlight=False, soft_wrap=True)
 

@@ -12,8 +12,6 @@ takes that of an earlier result, whose file says when it was measured.
 """
 
 import argparse
-import shlex
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -28,7 +26,7 @@ from benchmarks.soak import Soak, soak
 from marloft.contract.benchmark import BenchmarkResult, Headline
 from marloft.errors import reported
 from marloft.files import read_json, write_json
-from marloft.training.provenance import describe_commit, describe_machine
+from marloft.training.provenance import describe_machine, describe_result
 
 REQUESTS = 3000
 QUICK_REQUESTS = 300
@@ -163,13 +161,11 @@ def main() -> None:
             folder, requests, options.rate, 0 if options.quick else options.soak
         )
         soaked = soaked or earlier
-        result: BenchmarkResult[Act | Soak] = BenchmarkResult(
-            machine=machine,
-            date=datetime.now(UTC).isoformat(timespec="seconds"),
-            commit=describe_commit(Path(__file__).parent),
-            command=shlex.join(["python", "-m", "benchmarks.lifecycle", *sys.argv[1:]]),
-            rows=[*rows, *([soaked] if soaked else [])],
-            headline=headline(rows, lost, soaked),
+        result: BenchmarkResult[Act | Soak] = describe_result(
+            machine,
+            Path(__file__),
+            [*rows, *([soaked] if soaked else [])],
+            headline(rows, lost, soaked),
         )
         write_json(options.out, result)
     for row in rows:

@@ -11,13 +11,11 @@ documentation's table of a result.
 
 import argparse
 import os
-import shlex
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +31,7 @@ from marloft.contract.records import PredictionRecord
 from marloft.errors import reported
 from marloft.serving.log import RecordLog
 from marloft.serving.log_policy import reduced
-from marloft.training.provenance import describe_commit, describe_machine
+from marloft.training.provenance import describe_machine, describe_result
 
 CANDIDATES = 50
 ROUNDS = {1: 4000, 32: 600}
@@ -185,14 +183,7 @@ def main() -> None:
             return
         machine = describe_machine(["msgspec", "xxhash"])
         rows = benchmark(QUICK_ROUNDS if options.quick else ROUNDS)
-        result = BenchmarkResult(
-            machine=machine,
-            date=datetime.now(UTC).isoformat(timespec="seconds"),
-            commit=describe_commit(Path(__file__).parent),
-            command=shlex.join(["python", *sys.argv]),
-            rows=rows,
-            headline=headline(rows),
-        )
+        result = describe_result(machine, Path(__file__), rows, headline(rows))
         files.write_json(options.out, result)
     Console().print(result.headline, highlight=False, soft_wrap=True)
 

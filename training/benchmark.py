@@ -10,9 +10,6 @@ documentation's table of a result.
 """
 
 import argparse
-import shlex
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +25,7 @@ from marloft.ranker.features import FeatureTables
 from marloft.ranker.latency import LatencyRow, Variant
 from marloft.ranker.models import load_ranker
 from marloft.runtimes import Runtime, load_runtime
-from marloft.training.provenance import describe_commit, describe_machine
+from marloft.training.provenance import describe_machine, describe_result
 from marloft.training.track import RunResult
 
 ARTIFACTS = ("model.torchscript", "model.onnx", "model.int8.onnx", "student.onnx")
@@ -63,14 +60,7 @@ def benchmark(run: Path, folder: Path, runs: dict[int, int]) -> BenchmarkResult[
         kind = files.read_json(files.sidecar_path(folder / name), Artifact).runtime
         variants.append(variant(folder / name, kind, load_runtime(kind, folder / name, threads=1)))
     measured = latency.measure(variants, inputs, runs)
-    return BenchmarkResult(
-        machine=machine,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        commit=describe_commit(Path(__file__).parent),
-        command=shlex.join(["python", *sys.argv]),
-        rows=measured,
-        headline=latency.headline(measured),
-    )
+    return describe_result(machine, Path(__file__), measured, latency.headline(measured))
 
 
 def show(result: BenchmarkResult[LatencyRow]) -> None:

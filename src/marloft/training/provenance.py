@@ -1,13 +1,16 @@
-"""On what machine and from which commit a figure was measured."""
+"""On what machine, from which commit and by which command a figure was measured."""
 
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from marloft.contract.benchmark import Machine
+from marloft.contract.benchmark import BenchmarkResult, Headline, Machine, Row
 
 _CPU_INFO = Path("/proc/cpuinfo")
 
@@ -35,6 +38,30 @@ def describe_commit(folder: Path) -> str | None:
     except FileNotFoundError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def describe_result(
+    machine: Machine, script: Path, rows: list[Row], headline: str | Headline
+) -> BenchmarkResult[Row]:
+    """Return what a benchmark measured, with the commit of `script` and this process's command.
+
+    `machine` is described before the measuring, since it holds the load at the start.
+    """
+    return BenchmarkResult(
+        machine=machine,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=describe_commit(script.parent),
+        command=describe_command(),
+        rows=rows,
+        headline=headline,
+    )
+
+
+def describe_command() -> str:
+    """Return the command that started this process, as a reader would type it."""
+    spec = sys.modules["__main__"].__spec__
+    program = [sys.argv[0]] if spec is None else ["-m", spec.name]
+    return shlex.join(["python", *program, *sys.argv[1:]])
 
 
 def _processor() -> str:

@@ -1,8 +1,11 @@
 """Where a figure comes from: this machine, this commit, or none."""
 
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
+
+import pytest
 
 from marloft.training.provenance import describe_commit, describe_machine
 
@@ -35,3 +38,25 @@ def test_commit_is_the_repositorys_and_says_when_files_were_changed(tmp_path: Pa
 
 def test_commit_outside_a_repository_is_none(tmp_path: Path) -> None:
     assert describe_commit(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("started", "described"),
+    [
+        (["script.py"], "python script.py --out 'a b'"),
+        (["-m", "script"], "python -m script --out 'a b'"),
+    ],
+)
+def test_command_is_what_a_reader_would_type(
+    tmp_path: Path, started: list[str], described: str
+) -> None:
+    code = "from marloft.training.provenance import describe_command\nprint(describe_command())\n"
+    (tmp_path / "script.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, *started, "--out", "a b"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == described

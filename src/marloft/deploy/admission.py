@@ -94,6 +94,7 @@ class Admission:
             versions: what each version may be, by the releases that are in force and to be live.
             registered: what TorchServe says it holds.
         """
+        self._give_another_try(number)
         self._drop(registered)
         self._count_restarts(registered)
         for key, pins in versions.items():
@@ -119,15 +120,19 @@ class Admission:
         stamp = self._stamp(number, key)
         self._refusals[key] = _Refusal(why=" ".join(why.split()), stamp=stamp, until=until)
 
-    def refused(self, number: int) -> dict[Key, str]:
-        """Return the refused versions with the reason; what may be tried again is none of them."""
+    @property
+    def refused(self) -> dict[Key, str]:
+        """The versions that were refused at the last look, with the reason."""
+        return {key: refusal.why for key, refusal in self._refusals.items()}
+
+    def _give_another_try(self, number: int) -> None:
+        """Let go of refusals whose release, archive or time is over."""
         now = self._clock()
         for key, refusal in list(self._refusals.items()):
             if refusal.stamp != self._stamp(number, key) or now > refusal.until:
                 del self._refusals[key]
                 self.restarts[key] = 0
                 self._since[key] = now
-        return {key: refusal.why for key, refusal in self._refusals.items()}
 
     def states(
         self, release: Release, registered: Mapping[Key, Registered]

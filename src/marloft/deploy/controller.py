@@ -102,7 +102,7 @@ class Controller:
             live_path(self._project.var).unlink(missing_ok=True)
             self.torchserve_ended(None)
             return
-        before = self._before()
+        before = self._before(self._routes())
         served = before.models.values() if before is not None else ()
         self._longest_s = max(self._longest_s, *map(longest_request_s, (release, *served)))
         # The earlier controller may have changed the routes a moment before it ended.
@@ -216,26 +216,24 @@ class Controller:
     def _look(self, release: Release) -> tuple[Observed, InForce]:
         """Return what is real, and whose routes there should be meanwhile."""
         registered = self._api.registered()
-        before = self._before()
-        number = release.release
-        self._admission.refused(number)
+        routes = self._routes()
+        before = self._before(routes)
         # What the routes lead to comes first: after a restart those are the bytes that run.
         versions: dict[Key, list[ReleasedVersion]] = {}
         for source in (before.versions() if before else {}, wanted(release)):
             for key, pinned in source.items():
                 versions.setdefault(key, []).append(pinned)
-        self._admission.look(number, versions, registered)
-        refused = self._admission.refused(number)
+        self._admission.look(release.release, versions, registered)
+        refused = self._admission.refused
         loaded = {k: sha for k, sha in self._admission.loaded.items() if k not in refused}
         retired = self._retired.of(release)
         workflows = self._workflows.registered() if release.workflows or retired else ()
-        routes = self._project.routes
         observed = Observed(
             registered=registered,
             loaded=loaded,
             held=dict(self._admission.held),
             refused=refused,
-            routes=routes.read_bytes() if routes.is_file() else None,
+            routes=routes,
             allocations={
                 path.stem: path.read_bytes() for path in self._project.allocations.glob("*.json")
             },
@@ -244,15 +242,17 @@ class Controller:
         )
         return observed, choose(release, before, loaded)
 
-    def _before(self) -> InForce | None:
-        """Return what the route file says is in force."""
-        routes = self._project.routes
-        if not routes.is_file():
+    def _routes(self) -> bytes | None:
+        path = self._project.routes
+        return path.read_bytes() if path.is_file() else None
+
+    def _before(self, routes: bytes | None) -> InForce | None:
+        """Return what a route file says is in force."""
+        if routes is None:
             return None
         folder = releases_folder(self._project.var)
         try:
-            label = routes_label(routes.read_bytes())
-            return read_label(label, lambda number: read_release(folder, number))
+            return read_label(routes_label(routes), lambda number: read_release(folder, number))
         except MarloftError:
             # An older release that cannot be read any more cannot be kept serving by its number.
             return None
@@ -263,7 +263,7 @@ class Controller:
             observed, _ = self._look(release)
         except ServingError:
             return False
-        before = self._before()
+        before = self._before(observed.routes)
         versions = wanted(release) | (before.versions() if before else {})
         return all(
             key in observed.loaded or key in observed.refused or found.state != "ready"

@@ -53,9 +53,8 @@ class Watched:
             default=True,
             workers={"9000": process},
         )
-        self.admission.refused(release)
         self.admission.look(release, {KEY: [self.pinned]}, {KEY: found})
-        return self.admission.refused(release)
+        return self.admission.refused
 
 
 @pytest.fixture
@@ -111,7 +110,7 @@ def test_workers_that_die_again_and_again_are_refused_with_growing_pauses(
             refused = watched.look("starting", process=1000 * attempt + process + 1)
         assert "its workers do not start" in refused[KEY]
         begun = watched.now
-        while watched.admission.refused(RELEASE):
+        while watched.look("starting", process=1000 * attempt + 3):
             watched.now += 10
         pauses.append(watched.now - begun)
     assert pauses == [40, 70, 130]

@@ -27,11 +27,12 @@ from marloft.contract.policy import Guardrails
 from marloft.deploy.guardrails.clicks import UserClicks
 from marloft.deploy.guardrails.judge import Beside, Decision, Step, Tally, Traffic, decide, observe
 from marloft.errors import reported
+from marloft.monitoring.live import LiveSettings
 from marloft.training.provenance import describe_machine, describe_result
 
 RUNS, QUICK_RUNS = 1000, 100
 RATE = 50.0
-TOP = 3
+TOP = LiveSettings().top
 LOOK_REQUESTS = 50
 LIMITS = Guardrails(error_ratio=0.01, p99_ms=75)
 CTR_LIMITS = Guardrails(ctr_drop=0.1)

@@ -1,7 +1,8 @@
 """Follows the prediction log and the outcomes: what each answer of an allocation showed and earned.
 
 Beside `monitoring.live`, which counts a window for dashboards: here each answer is counted once,
-when its readers have had their time, and then forgotten.
+when its readers have had their time, and then forgotten. What counts as shown, as a click and as
+time enough is said there, for both.
 """
 
 import time
@@ -14,10 +15,7 @@ from msgspec import Struct
 
 from marloft.contract.records import OUTCOMES_FOLDER, PREDICTIONS_FOLDER
 from marloft.logs.tail import LogTail
-
-SETTLE_S = 10.0
-TOP = 3
-CLICK = "click"
+from marloft.monitoring.live import Happened, LiveSettings
 
 
 class Shown(Struct, frozen=True, kw_only=True, gc=False):
@@ -35,16 +33,17 @@ class Shown(Struct, frozen=True, kw_only=True, gc=False):
 class ClickLog:
     """Joins both logs from now on; holds the answers of the last seconds and nothing else."""
 
-    def __init__(self, var: Path, *, settle_s: float = SETTLE_S) -> None:
+    def __init__(self, var: Path, settings: LiveSettings | None = None) -> None:
         """Follow the logs below `var`.
 
         Args:
             var: run-time state.
-            settle_s: the seconds that a reader has to click; later clicks do not count.
+            settings: `settle_s` are the seconds that a reader has to click; later clicks do not
+                count.
         """
-        self._settle_s, self._since_s = settle_s, time.time()
+        self._settings, self._since_s = settings or LiveSettings(), time.time()
         self._predictions = LogTail(var / PREDICTIONS_FOLDER, _Answered, history_s=0)
-        self._outcomes = LogTail(var / OUTCOMES_FOLDER, _Happened, history_s=0)
+        self._outcomes = LogTail(var / OUTCOMES_FOLDER, Happened, history_s=0)
         self._open: dict[str, _Open] = {}
 
     def read_settled(self, now_s: float | None = None) -> list[Shown]:
@@ -53,7 +52,7 @@ class ClickLog:
         outcomes = self._outcomes.read_new()
         self._add(self._predictions.read_new())
         self._mark(outcomes)
-        end_s = (time.time() if now_s is None else now_s) - self._settle_s
+        end_s = (time.time() if now_s is None else now_s) - self._settings.settle_s
         ripe = [request_id for request_id, each in self._open.items() if each.time_s <= end_s]
         return [self._open.pop(request_id).settled() for request_id in ripe]
 
@@ -66,12 +65,12 @@ class ClickLog:
             time_s = datetime.fromisoformat(record.time).timestamp()
             if time_s >= self._since_s:
                 # A retried request is logged twice; the later attempt replaces the earlier.
-                self._open[record.request_id] = _Open(time_s=time_s, record=record)
+                self._open[record.request_id] = _Open(time_s, record, self._settings.top)
 
-    def _mark(self, outcomes: "Iterable[_Happened]") -> None:
+    def _mark(self, outcomes: "Iterable[Happened]") -> None:
         for outcome in outcomes:
             answer = self._open.get(outcome.request_id)
-            if answer is not None and outcome.event == CLICK:
+            if answer is not None and outcome.event == self._settings.click:
                 answer.click(str(outcome.item_id))
 
 
@@ -90,22 +89,14 @@ class _Answered(Struct, frozen=True, kw_only=True, gc=False):
     prediction: Any
 
 
-class _Happened(Struct, frozen=True, kw_only=True, gc=False):
-    """The fields of an outcome record that are needed here."""
-
-    request_id: str
-    item_id: int | str
-    event: str
-
-
 class _Open:
     """An answer whose readers still have time."""
 
-    def __init__(self, *, time_s: float, record: _Answered) -> None:
+    def __init__(self, time_s: float, record: _Answered, top: int) -> None:
         ranked = record.prediction if isinstance(record.prediction, list) else [record.prediction]
         self.time_s = time_s
         self._record = record
-        self._items = {str(item) for item in ranked[:TOP]}
+        self._items = {str(item) for item in ranked[:top]}
         self._clicked: set[str] = set()
 
     def click(self, item: str) -> None:

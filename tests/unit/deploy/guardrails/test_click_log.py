@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from marloft.deploy.guardrails.click_log import ClickLog, Shown
+from marloft.monitoring.live import LiveSettings
 
 
 class Logs:
@@ -16,7 +17,7 @@ class Logs:
 
     def __init__(self, var: Path) -> None:
         self.var = var
-        self.log = ClickLog(var, settle_s=10)
+        self.log = ClickLog(var, LiveSettings(settle_s=10))
         self.start_s = time.time() + 0.01
 
     def answer(self, request_id: str, at_s: float = 0.0, **more: Any) -> None:

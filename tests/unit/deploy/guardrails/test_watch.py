@@ -12,6 +12,7 @@ from marloft.contract.policy import Guardrails
 from marloft.contract.release import Release
 from marloft.deploy.guardrails.judge import Traffic
 from marloft.deploy.guardrails.watch import RolloutWatch
+from marloft.monitoring.live import LiveSettings
 from tests.unit.deploy.gateway.test_counts import Admin
 from tests.unit.deploy.guardrails.test_click_log import Logs
 from tests.unit.deploy.guardrails.watching import EXPERIMENT, full_step, release, rollout
@@ -198,7 +199,7 @@ def test_fewer_clicks_in_the_log_end_a_roll_out(stage: Stage) -> None:
     assert stage.moves == [], "readers still have time"
     log = stage.watch._clicks
     assert log is not None
-    log._settle_s = time.time() - logs.start_s - 0.001
+    log._settings = LiveSettings(settle_s=time.time() - logs.start_s - 0.001)
     stage.look(current)
     ((_, _, move, reason),) = stage.moves
     assert move == "abandon"

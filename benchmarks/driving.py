@@ -1,15 +1,14 @@
 """A steady stream of requests through the gateway, every answer kept, judged against the log."""
 
-import concurrent.futures
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import httpx
 
+from benchmarks.pace import Paced
 from marloft.assignment import arm_of
 from marloft.contract.release import Release, newest_number, read_release
 from marloft.deploy.releases import releases_folder
@@ -38,48 +37,25 @@ class Sent(NamedTuple):
     detail: str
 
 
-class Driver:
-    """Sends `rate` requests per second from a few threads for as long as its block lasts.
-
-    The schedule is fixed (open loop): a slow answer does not make the next request later, unless
-    all threads wait. `live` is set by the caller whenever a release has become live.
-    """
+class Driver(Paced[Sent]):
+    """Drives the gateway's `/predict`; `live` is set whenever a release has become live."""
 
     def __init__(self, url: str, rate: float, threads: int = 16) -> None:
-        """Drive `url`, the gateway's `/predict`, at `rate` per second."""
-        self._url, self._pause_s, self._threads = url, threads / rate, threads
-        self._stop = threading.Event()
-        self._pool = concurrent.futures.ThreadPoolExecutor(threads)
+        """Drive `url` at `rate` per second."""
+        super().__init__(rate, threads, timeout_s=30)
+        self._url = url
         self.live = 0
-        self.sent: list[Sent] = []
 
-    def __enter__(self) -> Self:
-        """Start sending."""
-        self._loops = [self._pool.submit(self._loop, n) for n in range(self._threads)]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop sending and wait for the last answers; a thread's own fault is raised here."""
-        self._stop.set()
-        self._pool.shutdown()
-        for loop in self._loops:
-            loop.result()
+    @property
+    def sent(self) -> list[Sent]:
+        """Every request so far, in the order of the answers."""
+        return self._kept
 
     def wait_for(self, count: int) -> None:
         """Return when `count` more requests were answered or have failed."""
         until = len(self.sent) + count
         while len(self.sent) < until:
             time.sleep(0.05)
-
-    def _loop(self, number: int) -> None:
-        user = number
-        with httpx.Client(timeout=30) as client:
-            due = time.monotonic() + number * self._pause_s / self._threads
-            while not self._stop.is_set():
-                time.sleep(max(0.0, due - time.monotonic()))
-                due += self._pause_s
-                user += self._threads
-                self.sent.append(self._ask(client, user))
 
     def _ask(self, client: httpx.Client, user: int) -> Sent:
         live, sent_s, started = self.live, time.time(), time.perf_counter()

@@ -1,12 +1,10 @@
 """A project on disk, and `marloft serve` running on it, for tests that talk to real servers."""
 
-import concurrent.futures
 import itertools
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
@@ -14,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import httpx
 import msgspec
 
+from benchmarks.pace import Paced
 from marloft.archive.pack import pack
 from marloft.contract.records import OutcomeRecord, PredictionRecord
 from marloft.deploy.processes.ports import Ports, check_free
@@ -88,40 +87,17 @@ class Answering(Protocol):
     client: httpx.Client
 
 
-class Driver:
-    """Asks at a steady rate from a few threads, as long as its block lasts."""
+class Driver(Paced[Asked]):
+    """Asks the tiny ranker at a steady rate, as long as its block lasts."""
 
     def __init__(self, serving: Answering, rate: float, threads: int = 4) -> None:
+        super().__init__(rate, threads, timeout_s=10)
         self._url = f"{serving.client.base_url}/predict"
-        self._pause_s, self._threads = threads / rate, threads
-        self._stop = threading.Event()
-        self._pool = concurrent.futures.ThreadPoolExecutor(threads)
-        self.asked: list[Asked] = []
 
-    def __enter__(self) -> Self:
-        self._started = time.monotonic()
-        self._loops = [self._pool.submit(self._loop, n) for n in range(self._threads)]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._pool.shutdown()
-        for loop in self._loops:
-            loop.result()
-
-    def now(self) -> float:
-        """Return the seconds since the driver started."""
-        return time.monotonic() - self._started
-
-    def _loop(self, number: int) -> None:
-        user = number
-        with httpx.Client(timeout=10) as client:
-            due = time.monotonic() + number * self._pause_s / self._threads
-            while not self._stop.is_set():
-                time.sleep(max(0.0, due - time.monotonic()))
-                due += self._pause_s
-                user += self._threads
-                self.asked.append(self._ask(client, user))
+    @property
+    def asked(self) -> list[Asked]:
+        """Every request so far, in the order of the answers."""
+        return self._kept
 
     def _ask(self, client: httpx.Client, user: int) -> Asked:
         sent_s = self.now()

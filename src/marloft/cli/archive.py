@@ -15,17 +15,21 @@ from marloft.archive.replay import replay as run_replay
 from marloft.archive.sandbox import Isolation
 from marloft.archive.verify import VerifyReport
 from marloft.archive.verify import verify as inspect
-from marloft.cli.deploy import STORE, VAR, StoreOption, VarOption
+from marloft.cli.options import (
+    STORE,
+    VAR,
+    ArchiveArgument,
+    JsonOption,
+    PublicKeyOption,
+    RequireSignatureOption,
+    StoreOption,
+    VarOption,
+    trust_policy,
+)
 from marloft.contract.manifest import ArchiveSidecar
-from marloft.contract.policy import TrustPolicy
 from marloft.deploy.archives import find_archive
 from marloft.deploy.workflows import is_workflow, pack_workflow
 from marloft.files import to_json
-
-ArchiveArgument = Annotated[
-    str, typer.Argument(help="A model archive: its path, or ranker@2.0 or ranker@champion.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def pack(
@@ -40,7 +44,7 @@ def pack(
             help="Run each handler first; without, for a runtime that this machine lacks.",
         ),
     ] = True,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Build model archives, or a workflow's; same inputs give the same bytes.
 
@@ -68,12 +72,8 @@ def _packed(config: Path, out: Path, check: bool) -> ArchiveSidecar:
 
 def verify(
     archive: ArchiveArgument,
-    public_key: Annotated[
-        Path | None, typer.Option(help="Check the signature beside it with this key.")
-    ] = None,
-    require_signature: Annotated[
-        bool, typer.Option("--require-signature", help="Refuse an archive that is not signed.")
-    ] = False,
+    public_key: PublicKeyOption = None,
+    require_signature: RequireSignatureOption = False,
     replay: Annotated[
         bool, typer.Option("--replay", help="Also run its golden requests in a clean process.")
     ] = False,
@@ -82,7 +82,7 @@ def verify(
     ] = False,
     store: StoreOption = STORE,
     var: VarOption = VAR,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Check a model archive without running its code; exit status 2 when it is refused.
 
@@ -94,10 +94,7 @@ def verify(
     """
     path = find_archive(archive, store, var)
     required = require_signature or (replay and not trust)
-    policy = TrustPolicy(
-        signature="required" if required else "optional",
-        public_key=None if public_key is None else str(public_key),
-    )
+    policy = trust_policy(public_key, required=required)
     report = run_replay(path, policy) if replay else inspect(path, policy)
     if json:
         sys.stdout.buffer.write(to_json({"ok": report.ok, "report": report}))

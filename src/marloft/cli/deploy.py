@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from marloft.cli.options import STORE, VAR, JsonOption, StoreOption, VarOption
 from marloft.contract.release import Release
 from marloft.deploy import releases
 from marloft.deploy.follow import follow, next_steps
@@ -18,11 +19,6 @@ from marloft.deploy.supervisor import Project
 from marloft.deploy.supervisor import serve as run_until_stopped
 from marloft.files import to_json
 
-StoreOption = Annotated[Path, typer.Option("--store", help="The model store.")]
-VarOption = Annotated[
-    Path, typer.Option("--var", envvar="MARLOFT_VAR", help="Where releases and logs lie.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 DeploymentArgument = Annotated[Path, typer.Argument(help="What should be live.")]
 ReassignOption = Annotated[
     bool, typer.Option("--reassign", help="Let new weights move users in any way.")
@@ -40,8 +36,6 @@ TimeoutOption = Annotated[
     float, typer.Option("--timeout", min=0, help="Seconds to wait; exit status 1 after them.")
 ]
 DEPLOYMENT = Path("deployment.yaml")
-STORE = Path("model_store")
-VAR = Path("var")
 TIMEOUT_S = 120.0
 SOMETHING_TO_DO = 3
 

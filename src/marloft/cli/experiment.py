@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from marloft.assignment import arm_of_bucket, bucket, total_weight
+from marloft.cli.options import JsonOption
 from marloft.contract.predict_api import UNIT_PATTERN
 from marloft.errors import ConfigError, DataError
 from marloft.experiment.design import Experiment, allocation_of, read_experiment
@@ -30,7 +31,6 @@ File = Annotated[Path, typer.Argument(metavar="EXPERIMENT.yaml", help="The exper
 Var = Annotated[
     Path, typer.Option(envvar="MARLOFT_VAR", help="Run-time state: log/ and releases/.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 @app.command()
@@ -69,7 +69,7 @@ def size(
     effect: Annotated[
         float | None, typer.Option(help="Relative CTR difference; default: the file's margin.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say how many users per arm show the CTR margin (or find a difference of --effect).
 
@@ -133,7 +133,7 @@ def analyze(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report; default build/reports/NAME.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Analyze the logs and write report.html, report.md and report.json.
 

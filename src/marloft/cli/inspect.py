@@ -13,15 +13,13 @@ from rich.table import Table
 from marloft.archive.openapi import openapi_of
 from marloft.archive.overview import Description, Difference, compare
 from marloft.archive.overview import inspect as describe
-from marloft.cli.deploy import STORE, VAR, JsonOption, StoreOption, VarOption
+from marloft.cli.options import STORE, VAR, ArchiveArgument, JsonOption, StoreOption, VarOption
 from marloft.deploy.archives import find_archive
 from marloft.files import to_json
 
 
 def inspect(
-    archive: Annotated[
-        str, typer.Argument(help="A model archive: its path, or ranker@2.0 or ranker@champion.")
-    ],
+    archive: ArchiveArgument,
     other: Annotated[
         str | None, typer.Argument(help="A second one: show what it has differently.")
     ] = None,

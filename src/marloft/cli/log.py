@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 import typer
 
-from marloft.cli.deploy import VAR, VarOption
+from marloft.cli.options import VAR, JsonOption, VarOption
 from marloft.errors import ConfigError
 from marloft.files import to_json
 from marloft.logs.export import ExportKind, export
@@ -21,7 +21,6 @@ from marloft.logs.trace import Trace, trace
 app = typer.Typer(help="What was served: look at it, take it away, check it.", no_args_is_help=True)
 _FOLLOW_S = 0.5
 Kind = Literal["predictions", "outcomes"]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 @app.command()

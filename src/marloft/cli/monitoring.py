@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from marloft.cli.deploy import VAR, VarOption
+from marloft.cli.options import VAR, VarOption
 from marloft.deploy.processes.ports import Ports
 from marloft.monitoring.exporter import exporting
 from marloft.monitoring.live import LiveSettings

@@ -1,7 +1,6 @@
 """`marloft push` and `marloft pull`: archives to and from a shared store."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,8 +8,17 @@ import typer
 from marloft.archive.transfer import Transferred
 from marloft.archive.transfer import pull as pull_archive
 from marloft.archive.transfer import push as push_archive
-from marloft.cli.deploy import STORE, VAR, JsonOption, StoreOption, VarOption
-from marloft.contract.policy import TrustPolicy
+from marloft.cli.options import (
+    STORE,
+    VAR,
+    ArchiveArgument,
+    JsonOption,
+    PublicKeyOption,
+    RequireSignatureOption,
+    StoreOption,
+    VarOption,
+    trust_policy,
+)
 from marloft.deploy.archives import find_archive, named_version
 from marloft.files import to_json
 
@@ -21,7 +29,7 @@ UrlArgument = Annotated[
 
 
 def push(
-    archive: Annotated[str, typer.Argument(help="A model archive: its path, or ranker@2.0.")],
+    archive: ArchiveArgument,
     url: UrlArgument,
     store: StoreOption = STORE,
     var: VarOption = VAR,
@@ -39,12 +47,8 @@ def push(
 def pull(
     version: Annotated[str, typer.Argument(help="The version: ranker@2.0 or ranker@champion.")],
     url: UrlArgument,
-    public_key: Annotated[
-        Path | None, typer.Option(help="Check the signature beside it with this key.")
-    ] = None,
-    require_signature: Annotated[
-        bool, typer.Option("--require-signature", help="Refuse an archive that is not signed.")
-    ] = False,
+    public_key: PublicKeyOption = None,
+    require_signature: RequireSignatureOption = False,
     store: StoreOption = STORE,
     var: VarOption = VAR,
     json: JsonOption = False,
@@ -56,10 +60,7 @@ def pull(
     Read on: docs/archive.md.
     """
     name, number = named_version(version, var)
-    policy = TrustPolicy(
-        signature="required" if require_signature else "optional",
-        public_key=None if public_key is None else str(public_key),
-    )
+    policy = trust_policy(public_key, required=require_signature)
     _tell(pull_archive(store / f"{name}-{number}.mar", url, policy), json)
 
 

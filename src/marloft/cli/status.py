@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from marloft.cli.deploy import STORE, VAR, JsonOption, StoreOption, VarOption
+from marloft.cli.options import STORE, VAR, JsonOption, StoreOption, VarOption
 from marloft.contract.live import WatchState
 from marloft.contract.release import read_release
 from marloft.deploy.garbage import delete, find_garbage

@@ -9,13 +9,12 @@ import typer
 from marloft.archive.sign import new_keys
 from marloft.archive.sign import sign as sign_archive
 from marloft.archive.verify import verify
-from marloft.cli.deploy import STORE, VAR, StoreOption, VarOption
+from marloft.cli.options import STORE, VAR, ArchiveArgument, JsonOption, StoreOption, VarOption
 from marloft.deploy.archives import find_archive
 from marloft.errors import ArchiveError
 from marloft.files import to_json
 
 keys = typer.Typer(no_args_is_help=True, help="Make the keys that archives are signed with.")
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 @keys.callback()
@@ -26,7 +25,7 @@ def _group() -> None:
 @keys.command()
 def new(
     out: Annotated[Path, typer.Option(help="Folder of the two files.")] = Path("keys"),
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Make a key pair (EC P-256): marloft.key stays with you, marloft.pub goes to who verifies.
 
@@ -43,11 +42,11 @@ def new(
 
 
 def sign(
-    named: Annotated[str, typer.Argument(help="A model archive: its path, or ranker@2.0.")],
+    named: ArchiveArgument,
     key: Annotated[Path, typer.Option(help="The private key, marloft.key.")],
     store: StoreOption = STORE,
     var: VarOption = VAR,
-    json: Json = False,
+    json: JsonOption = False,
 ) -> None:
     """Verify an archive, then sign its bytes: the signature lies beside it, in ARCHIVE.sig.
 

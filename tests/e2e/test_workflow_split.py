@@ -20,7 +20,6 @@ from marloft.contract.manifest import WorkerSettings
 from marloft.contract.records import PredictionRecord
 from marloft.contract.release import (
     Allocation,
-    Release,
     ReleasedModel,
     ReleasedVersion,
     release_path,
@@ -31,6 +30,7 @@ from marloft.errors import ServingError
 from marloft.files import sha256_file, write_json
 from tests import factories
 from tests.e2e import running
+from tests.releases import made_release
 
 pytestmark = pytest.mark.e2e
 
@@ -93,14 +93,7 @@ class Server:
             for version in ("1.0", "2.0")
         }
         ranker = ReleasedModel(default="1.0", versions=versions, allocation=allocation)
-        release = Release(
-            release=number,
-            time="2026-01-01T00:00:00+00:00",
-            actor="test",
-            reason="test",
-            models={"ranker": ranker},
-            default_model="ranker",
-        )
+        release = made_release({"ranker": ranker}, number)
         write_json(release_path(self.var / "releases", number), release)
         write_json(allocation_path(self.var, allocation.name), allocation_file(release, "ranker"))
 

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.driving import Judge, Sent, away_s
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.release import Release, ReleasedModel, ReleasedVersion
+from tests.releases import made_release
 
 PINNED = ReleasedVersion(sha256="0" * 64, settings=WorkerSettings())
 GOOD = Sent(
@@ -25,14 +26,7 @@ GOOD = Sent(
 
 def release(number: int, default: str) -> Release:
     model = ReleasedModel(default=default, versions={"1.0": PINNED, "2.0": PINNED})
-    return Release(
-        release=number,
-        time="2026-01-01T00:00:00+00:00",
-        actor="a",
-        reason="r",
-        models={"ranker": model},
-        default_model="ranker",
-    )
+    return made_release({"ranker": model}, number)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from marloft.contract.manifest import WorkerSettings
 from marloft.contract.release import Allocation, Arm, Release, ReleasedModel, ReleasedVersion
 from marloft.errors import ConfigError
 from tests.factories import REPOSITORY
+from tests.releases import made_release
 
 EXPERIMENT = REPOSITORY / "workflows" / "feed_ab" / "experiment.yaml"
 SPLIT = Allocation(
@@ -32,14 +33,7 @@ SPLIT = Allocation(
 def release() -> Release:
     version = ReleasedVersion(sha256="0" * 64, settings=WorkerSettings())
     ranker = ReleasedModel(default="1.0", versions={"1.0": version}, allocation=SPLIT)
-    return Release(
-        release=7,
-        time="2026-01-01T00:00:00+00:00",
-        actor="test",
-        reason="test",
-        models={"ranker": ranker},
-        default_model="ranker",
-    )
+    return made_release({"ranker": ranker}, 7)
 
 
 def test_running_split_is_rendered_with_its_release(release: Release) -> None:

@@ -15,6 +15,7 @@ from marloft.deploy.in_force import Key
 from marloft.deploy.management import Registered
 from marloft.files import sha256_file
 from tests import factories
+from tests.releases import made_release
 
 KEY: Key = ("ranker", "1.0")
 RELEASE = 7
@@ -155,13 +156,8 @@ def served(tmp_path: Path, **settings: int) -> tuple[Admission, Release, Path]:
     sidecar = pack(project / "archive_configs" / "ranker_v1.yaml", store)
     own = read_manifest(store / sidecar.file).settings
     pinned = ReleasedVersion(sha256=sidecar.sha256, settings=replace(own, **settings))
-    release = Release(
-        release=RELEASE,
-        time="2026-01-01T00:00:00+00:00",
-        actor="a",
-        reason="r",
-        models={"ranker": ReleasedModel(default="1.0", versions={"1.0": pinned})},
-        default_model="ranker",
+    release = made_release(
+        {"ranker": ReleasedModel(default="1.0", versions={"1.0": pinned})}, RELEASE
     )
     admission = Admission(Asked(), store, tmp_path / "model_log.log")
     admission.loaded[KEY] = sidecar.sha256

@@ -17,6 +17,7 @@ from marloft.contract.release import (
 )
 from marloft.deploy.allocations import render_allocations
 from marloft.files import write_json
+from tests.releases import made_release
 
 SPLIT = Allocation(
     name="feed_ab",
@@ -32,14 +33,8 @@ SPLIT = Allocation(
 def released(folder: Path, number: int, default: str, split: Allocation | None) -> Release:
     pinned = ReleasedVersion(sha256="0" * 64, settings=WorkerSettings())
     versions = {"1.0": pinned, "2.0": pinned}
-    release = Release(
-        release=number,
-        time="2026-01-01T00:00:00.000+00:00",
-        actor="test",
-        reason="test",
-        models={"ranker": ReleasedModel(default=default, versions=versions, allocation=split)},
-        default_model="ranker",
-    )
+    model = ReleasedModel(default=default, versions=versions, allocation=split)
+    release = made_release({"ranker": model}, number)
     write_json(release_path(folder, number), release)
     return release
 

@@ -16,6 +16,7 @@ from marloft.deploy.rollouts import abandon, begin
 from marloft.deploy.running import exclusive
 from marloft.errors import ServingError, StepError
 from marloft.files import write_json
+from tests.releases import made_release
 
 PINNED = ReleasedVersion(sha256="a" * 64, settings=WorkerSettings())
 OLD = ReleasedModel(default="1.0", versions={"1.0": PINNED})
@@ -24,14 +25,7 @@ RAMP = begin(OLD, NEW, RolloutPlan(steps=[5, 50], hold_s=60))
 
 
 def decided(var: Path, number: int, model: ReleasedModel) -> Release:
-    release = Release(
-        release=number,
-        time="2026-01-01T00:00:00Z",
-        actor="me",
-        reason="because",
-        models={"ranker": model},
-        default_model="ranker",
-    )
+    release = made_release({"ranker": model}, number)
     write_json(release_path(releases_folder(var), number), release)
     return release
 

@@ -3,9 +3,10 @@
 import pytest
 
 from marloft.contract.manifest import WorkerSettings
-from marloft.contract.release import Release, ReleasedModel, ReleasedVersion
+from marloft.contract.release import ReleasedModel, ReleasedVersion
 from marloft.deploy.named import find_version
 from marloft.errors import ReleaseError
+from tests.releases import made_release
 
 PINNED = ReleasedVersion(sha256="a" * 64, settings=WorkerSettings())
 RANKER = ReleasedModel(
@@ -13,14 +14,7 @@ RANKER = ReleasedModel(
     versions={"1.0": PINNED, "2.0": PINNED},
     aliases={"champion": "1.0", "challenger": "2.0"},
 )
-RELEASE = Release(
-    release=7,
-    time="",
-    actor="",
-    reason="",
-    models={"ranker": RANKER, "other": RANKER},
-    default_model="ranker",
-)
+RELEASE = made_release({"ranker": RANKER, "other": RANKER}, 7)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from marloft.deploy.reconcile import (
     unavailable,
     wanted,
 )
+from tests.releases import made_release
 
 ONE: Key = ("ranker", "1.0")
 TWO: Key = ("ranker", "2.0")
@@ -57,14 +58,7 @@ def released(
         standby={version: pin(version) for version in standby},
         allocation=Allocation(name="test", salt="s", unit="user_id", arms=arms) if split else None,
     )
-    return Release(
-        release=number,
-        time="2026-01-01T00:00:00.000+00:00",
-        actor="test",
-        reason="test",
-        models={"ranker": model},
-        default_model="ranker",
-    )
+    return made_release({"ranker": model}, number)
 
 
 def rendered(in_force: InForce, observed: Observed) -> bytes:

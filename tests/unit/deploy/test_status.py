@@ -20,6 +20,7 @@ from marloft.deploy.status import Actual, compare, read_status
 from marloft.errors import ReleaseError
 from marloft.files import write_json
 from tests.e2e.running import free_ports
+from tests.releases import made_release
 
 PINNED = ReleasedVersion(sha256="a" * 64, settings=WorkerSettings())
 OLD = ReleasedModel(default="1.0", versions={"1.0": PINNED})
@@ -29,14 +30,7 @@ READY = VersionState(state="ready")
 
 
 def release(model: ReleasedModel = RAMP, number: int = 2) -> Release:
-    return Release(
-        release=number,
-        time="2026-01-01T00:00:00Z",
-        actor="me",
-        reason="because",
-        models={"ranker": model},
-        default_model="ranker",
-    )
+    return made_release({"ranker": model}, number)
 
 
 REAL = Actual(

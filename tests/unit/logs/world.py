@@ -10,7 +10,6 @@ from marloft.contract.manifest import WorkerSettings
 from marloft.contract.release import (
     Allocation,
     Arm,
-    Release,
     ReleasedModel,
     ReleasedVersion,
     release_path,
@@ -18,6 +17,7 @@ from marloft.contract.release import (
 from marloft.contract.segments import Writer, segment_name
 from marloft.files import write_json
 from marloft.serving.segments import close_segment
+from tests.releases import made_release
 
 STARTED = "20260101T000000000000"
 SHA = {"1.0": "a" * 64, "2.0": "b" * 64}
@@ -66,12 +66,5 @@ def write_release(var: Path, number: int = 1, allocation: Allocation | None = AL
         for version, sha in SHA.items()
     }
     model = ReleasedModel(default="1.0", versions=versions, allocation=allocation)
-    release = Release(
-        release=number,
-        time="2026-01-01T00:00:00+00:00",
-        actor="test",
-        reason="test",
-        models={"ranker": model},
-        default_model="ranker",
-    )
+    release = made_release({"ranker": model}, number)
     write_json(release_path(var / "releases", number), release)

@@ -13,7 +13,6 @@ from marloft.contract.manifest import WorkerSettings
 from marloft.contract.release import (
     Allocation,
     Arm,
-    Release,
     ReleasedModel,
     ReleasedVersion,
     release_path,
@@ -21,6 +20,7 @@ from marloft.contract.release import (
 from marloft.files import write_json
 from marloft.logs.read import open_log
 from marloft.monitoring.live import Counts, Group, LiveQuality, LiveSettings
+from tests.releases import made_release
 
 ARMS = (("champion", "1.0"), ("challenger", "2.0"))
 
@@ -173,12 +173,5 @@ def write_release(var: Path) -> None:
     split = Allocation(name="feed_ab", salt="feed_ab", unit="user_id", arms=arms)
     versions = {version: blank for _, version in ARMS}
     model = ReleasedModel(default="1.0", versions=versions, allocation=split)
-    release = Release(
-        release=1,
-        time=moment(60),
-        actor="a",
-        reason="b",
-        models={"ranker": model},
-        default_model="ranker",
-    )
+    release = made_release({"ranker": model}, 1)
     write_json(release_path(var / "releases", 1), release)

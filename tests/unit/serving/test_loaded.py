@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from marloft.contract.manifest import ARCHIVE_JSON, Manifest, WorkerSettings
-from marloft.contract.release import Release, ReleasedModel, ReleasedVersion, release_path
+from marloft.contract.release import ReleasedModel, ReleasedVersion, release_path
 from marloft.errors import ArchiveError
 from marloft.files import write_json
 from marloft.serving import LoadedArchive
+from tests.releases import made_release
 from tests.unit.serving.driver import Server, TinyRanker
 
 CORES = 8
@@ -58,9 +59,7 @@ def released(folder: Path, workers: int, *, version: str = "1.0", standby: bool 
         versions={} if standby else {version: pinned},
         standby={version: pinned} if standby else {},
     )
-    release = Release(
-        release=3, time="", actor="", reason="", models={"ranker": model}, default_model="ranker"
-    )
+    release = made_release({"ranker": model}, 3)
     write_json(release_path(folder, 3), release)
     return folder
 

@@ -14,9 +14,10 @@ import msgspec
 
 from marloft.contract.policy import LogPolicy
 from marloft.contract.records import OutcomeRecord, PredictionRecord
-from marloft.contract.release import Release, release_path
+from marloft.contract.release import release_path
 from marloft.files import write_json
 from tests.factories import REPOSITORY
+from tests.releases import made_release
 
 
 def outcome(item: int, time_of_day: str = "00:00:00") -> OutcomeRecord:
@@ -60,13 +61,9 @@ def prediction(
 
 def release(var: Path, number: int, **policy: Any) -> None:
     """Write a release whose log has this policy."""
-    written = Release(
-        release=number,
-        time="2026-01-01T00:00:00+00:00",
-        actor="test",
-        reason="test",
-        models={},
-        default_model="ranker",
+    written = made_release(
+        {},
+        number,
         log=LogPolicy(**policy),
     )
     write_json(release_path(var / "releases", number), written)

@@ -8,6 +8,7 @@ from marloft.contract.manifest import WorkerSettings
 from marloft.contract.release import Release, ReleasedModel, ReleasedVersion
 from marloft.deploy.gateway.retries import longest_request_s, request_limit_s, try_limit_s
 from marloft.deploy.gateway.routes import render_routes
+from tests.releases import made_release
 
 
 def released(*timeouts_s: int) -> Release:
@@ -17,14 +18,7 @@ def released(*timeouts_s: int) -> Release:
         )
         for number, timeout_s in enumerate(timeouts_s, start=1)
     }
-    return Release(
-        release=1,
-        time="2026-01-01T00:00:00.000+00:00",
-        actor="test",
-        reason="test",
-        models={"ranker": ReleasedModel(default="1.0", versions=versions)},
-        default_model="ranker",
-    )
+    return made_release({"ranker": ReleasedModel(default="1.0", versions=versions)}, 1)
 
 
 @pytest.mark.parametrize(

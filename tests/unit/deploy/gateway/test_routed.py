@@ -6,12 +6,13 @@ import pytest
 
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.policy import RolloutPlan
-from marloft.contract.release import Release, ReleasedModel, ReleasedVersion
+from marloft.contract.release import ReleasedModel, ReleasedVersion
 from marloft.deploy.gateway.routed import Routed, ask_routes, routed
 from marloft.deploy.gateway.routes import render_routes
 from marloft.deploy.rollouts import begin
 from marloft.errors import ServingError
 from tests.e2e.running import free_ports
+from tests.releases import made_release
 
 PINNED = ReleasedVersion(sha256="a" * 64, settings=WorkerSettings())
 OLD = ReleasedModel(default="1.0", versions={"1.0": PINNED})
@@ -20,14 +21,7 @@ RAMP = begin(OLD, NEW, RolloutPlan(steps=[5]))
 
 
 def read_back(model: ReleasedModel, *down: str) -> dict[str, Routed]:
-    release = Release(
-        release=7,
-        time="",
-        actor="",
-        reason="",
-        models={"ranker": model, "outcomes": OLD},
-        default_model="ranker",
-    )
+    release = made_release({"ranker": model, "outcomes": OLD}, 7)
     rendered = render_routes(release, [("ranker", version) for version in down])
     (config,) = json.loads(rendered)["resources"]
     return routed(config["virtual_hosts"][0]["routes"])

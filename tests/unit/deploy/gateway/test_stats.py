@@ -7,6 +7,7 @@ from marloft.contract.release import Allocation, Arm, Release, ReleasedModel, Re
 from marloft.deploy.gateway.bootstrap import render_bootstrap
 from marloft.deploy.gateway.routes import render_routes
 from marloft.deploy.processes.ports import Ports
+from tests.releases import made_release
 
 
 def release() -> Release:
@@ -17,9 +18,7 @@ def release() -> Release:
     ]
     split = Allocation(name="feed_ab", salt="s", unit="user_id", arms=arms)
     model = ReleasedModel(default="1.0", versions={"1.0": blank, "2.0": blank}, allocation=split)
-    return Release(
-        release=1, time="t", actor="a", reason="b", models={"ranker": model}, default_model="ranker"
-    )
+    return made_release({"ranker": model}, 1)
 
 
 def upstream_routes() -> list[Any]:

@@ -14,6 +14,7 @@ from marloft.contract.release import (
     ReleasedVersion,
     Rollout,
 )
+from tests.releases import made_release
 
 PERCENTS = (5, 20)
 PLAN = RolloutPlan(steps=list(PERCENTS), hold_s=60, min_requests=20)
@@ -49,11 +50,4 @@ def full_step() -> ReleasedModel:
 
 
 def release(model: ReleasedModel, number: int = 1, **changes: Any) -> Release:
-    return Release(
-        release=number,
-        time="2026-01-01T00:00:00+00:00",
-        actor="a",
-        reason="b",
-        models={"ranker": replace(model, **changes)},
-        default_model="ranker",
-    )
+    return made_release({"ranker": replace(model, **changes)}, number)

@@ -1,6 +1,5 @@
 """Verification: a good archive passes, and each check is proved by an archive that fails it."""
 
-import hashlib
 import io
 import json
 import stat
@@ -15,8 +14,7 @@ from marloft.archive.pack import pack
 from marloft.archive.verify import verify
 from marloft.errors import ArchiveError
 from tests import factories
-
-Members = dict[str, bytes]
+from tests.zoo.building import Members, read, rehash, write
 
 
 @pytest.fixture(scope="module")
@@ -28,26 +26,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def members(good: Path) -> Members:
-    with zipfile.ZipFile(good) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def _write(path: Path, members: Members) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return path
-
-
-def _rehash(members: Members) -> None:
-    """Make archive.json agree again, so that only the intended check can fail."""
-    described = json.loads(members["archive.json"])
-    described["members"] = {
-        name: hashlib.sha256(data).hexdigest()
-        for name, data in members.items()
-        if name != "archive.json"
-    }
-    members["archive.json"] = json.dumps(described).encode()
+    return read(good)
 
 
 def _change(members: Members, name: str, change: Callable[[Any], None]) -> None:
@@ -80,14 +59,14 @@ def test_archive_of_code_alone_passes_every_check(tmp_path: Path) -> None:
 
 def test_mrl007_model_without_a_schema(tmp_path: Path, members: Members) -> None:
     del members["schema.json"]
-    _rehash(members)
-    failing = _failing(_write(tmp_path / "a.mar", members))
+    members.update(rehash(members))
+    failing = _failing(write(tmp_path / "a.mar", members))
     assert failing[0] == ("MRL007", "schema.json")
 
 
 def test_rewritten_zip_of_the_same_members_passes(tmp_path: Path, members: Members) -> None:
-    _rehash(members)
-    assert _failing(_write(tmp_path / "a.mar", members)) == []
+    members.update(rehash(members))
+    assert _failing(write(tmp_path / "a.mar", members)) == []
 
 
 def test_missing_file_is_an_error(tmp_path: Path) -> None:
@@ -134,7 +113,7 @@ def test_mrl001_size_that_header_and_directory_tell_differently(tmp_path: Path, 
 
 
 def test_mrl001_encrypted_member(tmp_path: Path, members: Members) -> None:
-    path = _write(tmp_path / "a.mar", members)
+    path = write(tmp_path / "a.mar", members)
     data = bytearray(path.read_bytes())
     data[data.rindex(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
@@ -143,13 +122,13 @@ def test_mrl001_encrypted_member(tmp_path: Path, members: Members) -> None:
 
 @pytest.mark.parametrize("name", ["../up.txt", "/abs.txt", "a\\b.txt", "nul\0.txt"])
 def test_mrl002_unsafe_path(tmp_path: Path, members: Members, name: str) -> None:
-    path = _write(tmp_path / "a.mar", members | {"X" * len(name): b"x"})
+    path = write(tmp_path / "a.mar", members | {"X" * len(name): b"x"})
     path.write_bytes(path.read_bytes().replace(b"X" * len(name), name.encode()))
     assert _failing(path) == [("MRL002", name)]
 
 
 def test_mrl002_link(tmp_path: Path, members: Members) -> None:
-    path = _write(tmp_path / "a.mar", members)
+    path = write(tmp_path / "a.mar", members)
     link = zipfile.ZipInfo("link")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(path, "a") as archive:
@@ -159,14 +138,14 @@ def test_mrl002_link(tmp_path: Path, members: Members) -> None:
 
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
 def test_mrl003_duplicate(tmp_path: Path, members: Members) -> None:
-    path = _write(tmp_path / "a.mar", members)
+    path = write(tmp_path / "a.mar", members)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("ranker.py", "print('other code')")
     assert _failing(path) == [("MRL003", "ranker.py")]
 
 
 def test_mrl004_zip_bomb(tmp_path: Path, members: Members) -> None:
-    path = _write(tmp_path / "a.mar", members)
+    path = write(tmp_path / "a.mar", members)
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb", bytes(8 << 20))
     assert _failing(path) == [("MRL004", "bomb")]
@@ -176,12 +155,12 @@ def test_mrl004_zip_bomb(tmp_path: Path, members: Members) -> None:
 def test_mrl005_archive_json(tmp_path: Path, members: Members, content: bytes | None) -> None:
     del members["archive.json"]
     more = {} if content is None else {"archive.json": content}
-    assert _failing(_write(tmp_path / "a.mar", members | more)) == [("MRL005", "archive.json")]
+    assert _failing(write(tmp_path / "a.mar", members | more)) == [("MRL005", "archive.json")]
 
 
 def test_mrl006_changed_member(tmp_path: Path, members: Members) -> None:
     members["ranker.py"] += b"# changed\n"
-    assert _failing(_write(tmp_path / "a.mar", members)) == [("MRL006", "ranker.py")]
+    assert _failing(write(tmp_path / "a.mar", members)) == [("MRL006", "ranker.py")]
 
 
 def test_mrl006_flipped_bit_in_the_file(tmp_path: Path, good: Path) -> None:
@@ -193,19 +172,19 @@ def test_mrl006_flipped_bit_in_the_file(tmp_path: Path, good: Path) -> None:
 
 
 def test_mrl007_extra_member(tmp_path: Path, members: Members) -> None:
-    path = _write(tmp_path / "a.mar", members | {"extra.txt": b""})
+    path = write(tmp_path / "a.mar", members | {"extra.txt": b""})
     assert _failing(path) == [("MRL007", "extra.txt")]
 
 
 def test_mrl007_missing_member(tmp_path: Path, members: Members) -> None:
     del members["tables.npz"]
-    assert _failing(_write(tmp_path / "a.mar", members)) == [("MRL007", "tables.npz")]
+    assert _failing(write(tmp_path / "a.mar", members)) == [("MRL007", "tables.npz")]
 
 
 def test_mrl007_handler_that_is_not_there(tmp_path: Path, members: Members) -> None:
     members["other.py"] = members.pop("ranker.py")
-    _rehash(members)
-    assert _failing(_write(tmp_path / "a.mar", members)) == [("MRL007", "ranker.py")]
+    members.update(rehash(members))
+    assert _failing(write(tmp_path / "a.mar", members)) == [("MRL007", "ranker.py")]
 
 
 def test_archive_of_code_alone_needs_no_schema_but_one_with_an_artifact_does(
@@ -217,45 +196,45 @@ def test_archive_of_code_alone_needs_no_schema_but_one_with_an_artifact_does(
         assert verify(tmp_path / packed.file).ok
     del members["schema.json"]
     _change(members, "archive.json", lambda d: d["members"].pop("schema.json"))
-    assert ("MRL007", "schema.json") in _failing(_write(tmp_path / "x.mar", members))
+    assert ("MRL007", "schema.json") in _failing(write(tmp_path / "x.mar", members))
 
 
 def test_mrl008_schema(tmp_path: Path, members: Members) -> None:
     _change(members, "schema.json", lambda d: d["items"]["properties"]["item_id"].update(type="x"))
-    _rehash(members)
-    failing = _failing(_write(tmp_path / "a.mar", members))
+    members.update(rehash(members))
+    failing = _failing(write(tmp_path / "a.mar", members))
     assert ("MRL008", "schema.json") in failing
 
 
 def test_mrl009_golden(tmp_path: Path, members: Members) -> None:
     members["golden.jsonl"] = members["golden.jsonl"].replace(b'"item_id":50', b'"item_id":-5', 1)
-    _rehash(members)
-    assert _failing(_write(tmp_path / "a.mar", members)) == [("MRL009", "golden.jsonl")]
+    members.update(rehash(members))
+    assert _failing(write(tmp_path / "a.mar", members)) == [("MRL009", "golden.jsonl")]
 
 
 @pytest.mark.parametrize("key", ["modelName", "modelVersion", "handler", "serializedFile"])
 def test_mrl010_stock_manifest(tmp_path: Path, members: Members, key: str) -> None:
     _change(members, "MAR-INF/MANIFEST.json", lambda d: d["model"].update({key: "other"}))
-    _rehash(members)
-    failing = _failing(_write(tmp_path / "a.mar", members))
+    members.update(rehash(members))
+    failing = _failing(write(tmp_path / "a.mar", members))
     assert failing == [("MRL010", "MAR-INF/MANIFEST.json")]
 
 
 @pytest.mark.parametrize("wanted", [">=99", "", "newest"])
 def test_mrl011_requires(tmp_path: Path, members: Members, wanted: str) -> None:
     _change(members, "archive.json", lambda d: d.update(requires={"marloft": wanted}))
-    assert _failing(_write(tmp_path / "a.mar", members)) == [("MRL011", "archive.json")]
+    assert _failing(write(tmp_path / "a.mar", members)) == [("MRL011", "archive.json")]
 
 
 def test_mrl012_shadowing(tmp_path: Path, members: Members) -> None:
     members["numpy.py"] = b""
-    _rehash(members)
-    assert _failing(_write(tmp_path / "a.mar", members)) == [("MRL012", "numpy.py")]
+    members.update(rehash(members))
+    assert _failing(write(tmp_path / "a.mar", members)) == [("MRL012", "numpy.py")]
 
 
 def test_mrl013_sidecar(tmp_path: Path, members: Members, good: Path) -> None:
-    _rehash(members)
-    path = _write(tmp_path / "a.mar", members)
+    members.update(rehash(members))
+    path = write(tmp_path / "a.mar", members)
     (tmp_path / "a.mar.json").write_bytes((good.parent / "ranker-1.0.mar.json").read_bytes())
     assert _failing(path) == [("MRL013", "a.mar.json")]
 
@@ -263,8 +242,8 @@ def test_mrl013_sidecar(tmp_path: Path, members: Members, good: Path) -> None:
 def test_verify_never_runs_the_handler(tmp_path: Path, members: Members) -> None:
     proof = tmp_path / "ran"
     members["ranker.py"] = f"import pathlib; pathlib.Path({str(proof)!r}).touch()\n".encode()
-    _rehash(members)
-    assert verify(_write(tmp_path / "a.mar", members)).ok
+    members.update(rehash(members))
+    assert verify(write(tmp_path / "a.mar", members)).ok
     assert not proof.exists()
     exec(members["ranker.py"])  # the control: run, it does leave its mark
     assert proof.exists()

@@ -11,16 +11,20 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from marloft.archive.describe import read_manifest
-from marloft.archive.golden import difference
 from marloft.archive.sandbox import Limits, Outcome, run
 from marloft.archive.sending import Sent, as_sent
-from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON, GoldenAnswer, Manifest
+from marloft.contract.manifest import (
+    GOLDEN_JSONL,
+    SCHEMA_JSON,
+    GoldenAnswer,
+    Manifest,
+    decode_golden,
+)
 from marloft.contract.schema import from_json_schema
 
 LIMITS = Limits()
@@ -79,7 +83,8 @@ def unpack(path: Path, scratch: Path) -> Unpacked:
     with zipfile.ZipFile(path) as archive:
         archive.extractall(folder)
     manifest = read_manifest(path)
-    golden = _golden(folder)
+    file = folder / GOLDEN_JSONL
+    golden = decode_golden(file.read_bytes()) if file.exists() else []
     schema = None
     if golden:
         schema = from_json_schema(msgspec.json.decode((folder / SCHEMA_JSON).read_bytes()))
@@ -123,23 +128,6 @@ def stray(outcome: Outcome) -> str | None:
     if outcome.status == -signal.SIGXCPU:
         return "used up its processor time and was ended"
     return "left processes running, which were ended" if outcome.left else None
-
-
-def fault(expected: dict[str, Any], answer: Answer, tolerance: float) -> str | None:
-    """Say in words how an answer is not the golden one, None when it is."""
-    if answer.status != 200:
-        return f"status {answer.status}: {answer.body}"
-    try:
-        body = msgspec.json.decode(answer.body, type=dict[str, Any])
-    except msgspec.DecodeError:
-        return f"the answer is no JSON object: {answer.body[:80]!r}"
-    return difference(expected, body, tolerance)
-
-
-def _golden(folder: Path) -> list[GoldenAnswer]:
-    file = folder / GOLDEN_JSONL
-    lines = file.read_bytes().splitlines() if file.exists() else []
-    return [msgspec.json.decode(line, type=GoldenAnswer) for line in lines]
 
 
 def _fitted(limits: Limits, archive: Unpacked) -> Limits:

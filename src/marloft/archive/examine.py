@@ -7,8 +7,9 @@ import time
 import zipfile
 from pathlib import Path
 
-from marloft.archive.asking import Answer, Found, Unpacked, ask, fault, stray, unpack
+from marloft.archive.asking import Answer, Found, Unpacked, ask, stray, unpack
 from marloft.archive.describe import read_manifest
+from marloft.archive.golden import fault
 from marloft.archive.lint import lint
 from marloft.archive.sandbox import Outcome
 from marloft.archive.sending import as_json
@@ -116,7 +117,8 @@ def _compare(archive: Unpacked, how: str, answers: dict[int, Answer], log: str) 
     for place, wanted in enumerate(archive.golden):
         if place not in answers:
             continue
-        found = fault(wanted.expected, answers[place], archive.manifest.golden_tolerance)
+        answer, tolerance = answers[place], archive.manifest.golden_tolerance
+        found = fault(wanted.expected, answer.status, answer.body, tolerance)
         if found is not None:
             raise HandlerError(
                 f"{where}: asked {how}, {GOLDEN_JSONL}:{place + 1} gets another answer than its "

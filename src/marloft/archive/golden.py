@@ -4,11 +4,10 @@ from typing import Any
 
 import msgspec
 
-from marloft.contract.manifest import GOLDEN_JSONL, GoldenAnswer
+from marloft.contract.manifest import GOLDEN_JSONL, GoldenAnswer, decode_golden
 from marloft.contract.predict_api import RequestEnvelope
 from marloft.contract.schema import RowSchema, rows_decoder
 from marloft.errors import ConfigError
-from marloft.files import parse_json
 
 
 def parse_golden(data: bytes, schema: RowSchema) -> list[GoldenAnswer]:
@@ -19,10 +18,7 @@ def parse_golden(data: bytes, schema: RowSchema) -> list[GoldenAnswer]:
             answer, or its request is one that the schema refuses.
     """
     decoder = compiled(schema)
-    answers = [
-        parse_json(line, GoldenAnswer, f"{GOLDEN_JSONL}:{number}")
-        for number, line in enumerate(data.splitlines(), start=1)
-    ]
+    answers = decode_golden(data)
     if not answers:
         raise ConfigError(f"{GOLDEN_JSONL} is empty; record at least one answer.")
     for number, answer in enumerate(answers, start=1):
@@ -40,6 +36,17 @@ def compiled(schema: RowSchema) -> "msgspec.json.Decoder[list[Any]]":
         return rows_decoder(schema)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"schema: {error}; correct the field's bounds.") from None
+
+
+def fault(expected: dict[str, Any], status: int, body: str, tolerance: float) -> str | None:
+    """Say in words how what a request got is not the golden answer, None when it is."""
+    if status != 200:
+        return f"status {status}: {body}"
+    try:
+        answer = msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return f"the answer is no JSON object: {body[:80]!r}"
+    return difference(expected, answer, tolerance)
 
 
 def difference(expected: dict[str, Any], answer: dict[str, Any], tolerance: float) -> str | None:

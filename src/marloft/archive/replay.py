@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from marloft.archive.asking import LIMITS, Answer, Found, Unpacked, ask, fault, stray, unpack
+from marloft.archive.asking import LIMITS, Answer, Found, Unpacked, ask, stray, unpack
+from marloft.archive.golden import fault
 from marloft.archive.sandbox import Limits, Outcome
 from marloft.archive.verify import ANY_ORIGIN, VerifyReport, verify
 from marloft.contract.check import Check
@@ -71,7 +72,7 @@ def _judged(archive: Unpacked, outcome: Outcome, found: Found | None) -> list[Ch
 def _compare(code: str, how: str, archive: Unpacked, answers: list[Answer]) -> Check:
     tolerance = archive.manifest.golden_tolerance
     for number, (wanted, answer) in enumerate(zip(archive.golden, answers, strict=True), start=1):
-        found = fault(wanted.expected, answer, tolerance)
+        found = fault(wanted.expected, answer.status, answer.body, tolerance)
         if found is not None:
             return _check(code, f"{GOLDEN_JSONL}:{number}", f"asked {how}: {found}")
     return _check(code, "", f"{len(archive.golden)} golden answers repeated {how}")

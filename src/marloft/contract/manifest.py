@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from marloft.files import parse_json
+
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
 Version = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\Z")]
 Runtime = Literal["onnx", "torchscript", "tensorrt"]
@@ -107,6 +109,14 @@ class Measured(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     peak_memory_mb: float
     first_request_ms: float | None
     answers: int
+
+
+def decode_golden(data: bytes) -> list[GoldenAnswer]:
+    """Return the answers of a `golden.jsonl`; raises ConfigError with the line that is none."""
+    return [
+        parse_json(line, GoldenAnswer, f"{GOLDEN_JSONL}:{number}")
+        for number, line in enumerate(data.splitlines(), start=1)
+    ]
 
 
 class ArchiveSidecar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

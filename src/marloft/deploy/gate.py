@@ -2,15 +2,14 @@
 
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import httpx
 import msgspec
 
 from marloft.archive.describe import read_manifest
-from marloft.archive.golden import difference
+from marloft.archive.golden import fault
 from marloft.archive.sending import Sent, as_sent
-from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON, GoldenAnswer
+from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON, GoldenAnswer, decode_golden
 from marloft.contract.predict_api import ROUTE_HEADER
 from marloft.contract.schema import from_json_schema
 from marloft.errors import ServingError
@@ -65,13 +64,8 @@ class Gate:
             raise UnansweredError(f"no answer to a golden request at {path}: {error!r}") from error
         if response.status_code in _NOT_NOW:
             raise UnansweredError(f"{path} answered {response.status_code} to a golden request")
-        if response.is_error:
-            return f"status {response.status_code}: {response.text[:200]}"
-        try:
-            answer = msgspec.json.decode(response.content, type=dict[str, Any])
-        except msgspec.DecodeError:
-            return f"the answer is no JSON object: {response.text[:80]!r}"
-        return difference(golden.expected, answer, tolerance)
+        body = response.text[:200] if response.is_error else response.text
+        return fault(golden.expected, response.status_code, body, tolerance)
 
 
 def questions(archive: Path) -> list[tuple[GoldenAnswer, Sent]]:
@@ -84,7 +78,6 @@ def questions(archive: Path) -> list[tuple[GoldenAnswer, Sent]]:
     with zipfile.ZipFile(archive) as stream:
         if GOLDEN_JSONL not in stream.namelist():
             return []
-        lines = stream.read(GOLDEN_JSONL).splitlines()[:QUESTIONS]
+        golden = decode_golden(stream.read(GOLDEN_JSONL))[:QUESTIONS]
         schema = from_json_schema(msgspec.json.decode(stream.read(SCHEMA_JSON)))
-    golden = [msgspec.json.decode(line, type=GoldenAnswer) for line in lines]
     return list(zip(golden, as_sent(golden, accepts, schema), strict=True))

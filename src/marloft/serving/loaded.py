@@ -14,13 +14,14 @@ from marloft.contract.manifest import (
     GoldenAnswer,
     Manifest,
     WorkerSettings,
+    decode_golden,
 )
 from marloft.contract.manifest import Runtime as RuntimeName
 from marloft.contract.release import read_release
 from marloft.contract.schema import RowSchema, from_json_schema
 from marloft.cores import available_cores
 from marloft.errors import ArchiveError, MarloftError
-from marloft.files import parse_json, read_json, sha256_file
+from marloft.files import read_json, sha256_file
 from marloft.runtimes import Runtime, load_runtime
 
 _SUFFIXES: dict[str, RuntimeName] = {
@@ -94,13 +95,7 @@ class LoadedArchive:
     def golden(self) -> list[GoldenAnswer]:
         """Return the recorded answers, empty when the archive holds none."""
         path = self.folder / GOLDEN_JSONL
-        if not path.is_file():
-            return []
-        lines = path.read_bytes().splitlines()
-        return [
-            parse_json(line, GoldenAnswer, f"{GOLDEN_JSONL}:{i + 1}")
-            for i, line in enumerate(lines)
-        ]
+        return decode_golden(path.read_bytes()) if path.is_file() else []
 
     def _check_members(self, members: Mapping[str, str]) -> None:
         """Compare the unpacked files with the packed ones: a worker may start days later."""

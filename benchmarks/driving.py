@@ -10,8 +10,7 @@ import httpx
 
 from benchmarks.pace import Paced
 from marloft.assignment import arm_of
-from marloft.contract.release import Release, newest_number, read_release
-from marloft.deploy.releases import releases_folder
+from marloft.contract.release import Release, newest_number, read_release, releases_folder
 from marloft.errors import MarloftError
 from marloft.logs.read import open_log
 

@@ -15,9 +15,8 @@ import msgspec
 import psutil
 
 from marloft.archive.pack import pack
-from marloft.contract.release import newest_number
+from marloft.contract.release import newest_number, releases_folder
 from marloft.deploy.processes.ports import Ports, check_free
-from marloft.deploy.releases import releases_folder
 from marloft.deploy.running import read_live
 from marloft.errors import ConfigError, ServingError, StepError
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from marloft.cli.options import STORE, VAR, JsonOption, StoreOption, VarOption
-from marloft.contract.release import Release
+from marloft.contract.release import Release, releases_folder
 from marloft.deploy import releases
 from marloft.deploy.follow import follow, next_steps
 from marloft.deploy.plan import Plan, make_plan, warnings_of
@@ -130,7 +130,7 @@ def rollback(
 
 def _announce(release: Release, var: Path, wait: bool, timeout_s: float) -> None:
     typer.echo(f"release {release.release} written: {release.reason}.")
-    for text in warnings_of(releases.releases_folder(var), release.release):
+    for text in warnings_of(releases_folder(var), release.release):
         typer.echo(f"warning: {text}", err=True)
     if not wait:
         return

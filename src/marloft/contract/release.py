@@ -103,6 +103,11 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workflows: list[Name] = []
 
 
+def releases_folder(var: Path) -> Path:
+    """Return where the releases of a state folder lie."""
+    return var / "releases"
+
+
 def release_path(folder: Path, number: int) -> Path:
     """Return the file of release `number`: six digits at least, so that names sort by number."""
     return folder / f"{number:06d}.json"

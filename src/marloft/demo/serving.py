@@ -11,9 +11,8 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from marloft.contract.release import newest_number
+from marloft.contract.release import newest_number, releases_folder
 from marloft.demo.run import Demo, program
-from marloft.deploy.releases import releases_folder
 from marloft.errors import StepError
 
 READY_S = 60

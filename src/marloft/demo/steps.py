@@ -6,10 +6,9 @@ from typing import Any
 from marloft.assignment import arm_of
 from marloft.contract.audit import FairnessReport, summarize
 from marloft.contract.manifest import ArchiveSidecar
-from marloft.contract.release import read_release
+from marloft.contract.release import read_release, releases_folder
 from marloft.demo.run import Demo, Step
 from marloft.demo.serving import ask, ask_workflow, load, serving, wait_until_live
-from marloft.deploy.releases import releases_folder
 from marloft.deploy.workflows import WorkflowApi
 from marloft.errors import StepError
 from marloft.files import read_json, sidecar_path, write_atomic

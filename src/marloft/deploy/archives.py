@@ -5,9 +5,8 @@ from pathlib import Path
 import msgspec
 
 from marloft.contract.manifest import Name, Version
-from marloft.contract.release import read_release
+from marloft.contract.release import read_release, releases_folder
 from marloft.deploy.named import find_version
-from marloft.deploy.releases import releases_folder
 from marloft.errors import ArchiveError
 
 

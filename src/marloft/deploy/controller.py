@@ -7,7 +7,13 @@ from collections.abc import Callable, Mapping
 from msgspec import structs
 
 from marloft.contract.live import Live, WatchState, live_path
-from marloft.contract.release import Release, ReleasedVersion, newest_number, read_release
+from marloft.contract.release import (
+    Release,
+    ReleasedVersion,
+    newest_number,
+    read_release,
+    releases_folder,
+)
 from marloft.deploy.acting import Hands
 from marloft.deploy.admission import Admission
 from marloft.deploy.allocations import render_allocations
@@ -30,7 +36,6 @@ from marloft.deploy.reconcile import (
     unavailable,
     wanted,
 )
-from marloft.deploy.releases import releases_folder
 from marloft.deploy.retention import Retention
 from marloft.deploy.retired import RetiredWorkflows
 from marloft.deploy.telling import Announcer, drift

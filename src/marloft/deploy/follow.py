@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from marloft.contract.live import Live
-from marloft.contract.release import Release, newest_number, read_release
-from marloft.deploy.releases import CONTROLLER, releases_folder
+from marloft.contract.release import Release, newest_number, read_release, releases_folder
+from marloft.deploy.releases import CONTROLLER
 from marloft.deploy.running import is_running, read_live
 from marloft.errors import ServingError, StepError
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from marloft.archive.describe import read_manifest
-from marloft.contract.release import newest_number, read_release
-from marloft.deploy.releases import releases_folder
+from marloft.contract.release import newest_number, read_release, releases_folder
 from marloft.deploy.stored import Stored, list_store
 from marloft.errors import MarloftError
 

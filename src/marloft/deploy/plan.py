@@ -5,10 +5,9 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from marloft.contract.release import newest_number, read_release
+from marloft.contract.release import newest_number, read_release, releases_folder
 from marloft.deploy.differences import differences, warnings
 from marloft.deploy.drafts import check, draft_apply
-from marloft.deploy.releases import releases_folder
 from marloft.deploy.resolve import resolve
 from marloft.errors import ReleaseError
 

@@ -13,6 +13,7 @@ from marloft.contract.release import (
     newest_number,
     read_release,
     release_path,
+    releases_folder,
 )
 from marloft.deploy import rollouts
 from marloft.deploy.drafts import (
@@ -29,11 +30,6 @@ from marloft.deploy.resolve import check_bytes, resolve
 from marloft.files import to_json, write_new
 
 CONTROLLER = "marloft serve"
-
-
-def releases_folder(var: Path) -> Path:
-    """Return where the releases of `var` lie."""
-    return var / "releases"
 
 
 def apply(

@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from marloft.contract.release import read_release
+from marloft.contract.release import read_release, releases_folder
 from marloft.deploy.events import append_event
 from marloft.logs.retain import retain
 
@@ -29,7 +29,7 @@ class Retention:
         if time.monotonic() < self._due_s:
             return []
         self._due_s = time.monotonic() + EVERY_S
-        policy = read_release(self._var / "releases").log
+        policy = read_release(releases_folder(self._var)).log
         deleted = retain(self._var, policy, datetime.now(UTC))
         if deleted:
             names = [str(path.relative_to(self._var)) for path in deleted]

@@ -9,11 +9,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from marloft.contract.live import Live, VersionState, WatchState
-from marloft.contract.release import Release, ReleasedModel, read_release
+from marloft.contract.release import Release, ReleasedModel, read_release, releases_folder
 from marloft.deploy.gateway.routed import Routed, ask_routes
 from marloft.deploy.management import ManagementApi, Registered
 from marloft.deploy.processes.ports import Ports
-from marloft.deploy.releases import releases_folder
 from marloft.deploy.running import is_running, read_live
 from marloft.errors import ServingError
 

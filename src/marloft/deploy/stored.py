@@ -6,8 +6,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from marloft.contract.release import Release, newest_number, read_release
-from marloft.deploy.releases import releases_folder
+from marloft.contract.release import Release, newest_number, read_release, releases_folder
 from marloft.deploy.status import roles
 from marloft.files import sha256_file
 

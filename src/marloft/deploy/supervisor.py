@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from marloft.contract.release import read_release
+from marloft.contract.release import read_release, releases_folder
 from marloft.deploy.controller import DRAIN_GRACE_S, Controller
 from marloft.deploy.events import append_event
 from marloft.deploy.gateway.drain import drain
@@ -17,7 +17,7 @@ from marloft.deploy.processes.ports import Exposure, Ports, check_free
 from marloft.deploy.processes.process import ManagedProcess
 from marloft.deploy.processes.torchserve import TorchServe
 from marloft.deploy.project import Project, Report
-from marloft.deploy.releases import move, releases_folder
+from marloft.deploy.releases import move
 from marloft.deploy.running import exclusive
 
 __all__ = ["Project", "serve"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 
 from marloft.contract.check import Check
-from marloft.contract.release import Allocation
+from marloft.contract.release import Allocation, releases_folder
 from marloft.experiment import effects as fx
 from marloft.experiment import tables, trust
 from marloft.experiment.decide import decide
@@ -33,7 +33,7 @@ def analyze(experiment: Experiment, var: Path) -> Report:
         db = log.connection
         tables.make_requests(db, experiment)
         groups = trust.served_groups(db)
-        allocations, design = trust.read_allocations(var / "releases", groups, experiment)
+        allocations, design = trust.read_allocations(releases_folder(var), groups, experiment)
         checks = [trust.check_records(groups, experiment), design]
         if allocations:
             checks.append(trust.check_served_arm(groups, allocations))

@@ -19,7 +19,13 @@ from marloft.contract.records import (
     OutcomeRecord,
     PredictionRecord,
 )
-from marloft.contract.release import Release, ReleasedModel, ReleasedVersion, release_path
+from marloft.contract.release import (
+    Release,
+    ReleasedModel,
+    ReleasedVersion,
+    release_path,
+    releases_folder,
+)
 from marloft.experiment.design import Experiment, allocation_of
 from marloft.files import write_atomic, write_json
 
@@ -64,7 +70,7 @@ def write_release(experiment: Experiment, var: Path, number: int = 1) -> None:
         models={MODEL: model},
         default_model=MODEL,
     )
-    write_json(release_path(var / "releases", number), release)
+    write_json(release_path(releases_folder(var), number), release)
 
 
 def write_logs(experiment: Experiment, world: World, var: Path, release: int = 1) -> None:

@@ -16,7 +16,7 @@ from marloft.contract.records import (
     OutcomeRecord,
     PredictionRecord,
 )
-from marloft.contract.release import Release, read_release
+from marloft.contract.release import Release, read_release, releases_folder
 from marloft.contract.segments import writer_of
 from marloft.errors import MarloftError
 from marloft.logs.find import Found, find
@@ -114,7 +114,7 @@ def _release(var: Path, number: int | None) -> tuple[Release | None, list[str]]:
     if number is None:
         return None, ["no release in the record: it did not come through the gateway"]
     try:
-        return read_release(var / "releases", number), []
+        return read_release(releases_folder(var), number), []
     except MarloftError as error:
         return None, [f"release {number} cannot be read: {error}"]
 

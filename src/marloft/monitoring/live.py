@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from marloft.contract.records import OUTCOMES_FOLDER, PREDICTIONS_FOLDER
-from marloft.contract.release import read_release
+from marloft.contract.release import read_release, releases_folder
 from marloft.errors import MarloftError
 from marloft.logs.tail import LogTail
 
@@ -94,7 +94,7 @@ class LiveQuality:
     def __init__(self, var: Path, settings: LiveSettings | None = None) -> None:
         """Follow the logs under `var`; the first refresh looks back one window."""
         self.settings = settings or LiveSettings()
-        self._releases = var / "releases"
+        self._releases = releases_folder(var)
         history_s = self.settings.window_s + self.settings.settle_s
         self._predictions = LogTail(var / PREDICTIONS_FOLDER, _Answered, history_s=history_s)
         self._outcomes = LogTail(var / OUTCOMES_FOLDER, Happened, history_s=history_s)

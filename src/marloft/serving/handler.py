@@ -24,7 +24,8 @@ from marloft.contract.predict_api import (
     RequestEnvelope,
     public_version,
 )
-from marloft.contract.release import read_release
+from marloft.contract.records import PREDICTIONS_FOLDER
+from marloft.contract.release import read_release, releases_folder
 from marloft.errors import MarloftError
 from marloft.runtimes import Arrays
 from marloft.serving.exchange import (
@@ -79,14 +80,14 @@ class Handler:
         folder = Path(context.system_properties["model_dir"])
         self._var = var_folder()
         self._archive = LoadedArchive(
-            folder, context.model_name, context.manifest or {}, self._var / "releases"
+            folder, context.model_name, context.manifest or {}, releases_folder(self._var)
         )
         envelope = RequestEnvelope if self._archive.node is None else NodeEnvelope
         self._intake = Intake(
             self._archive.schema, self._archive.version, envelope, self._archive.accepts
         )
         self._recent = None if self._archive.node is None else RecentAnswers()
-        self._log = RecordLog(self._var / "log" / "predictions", FollowedPolicy(self._var))
+        self._log = RecordLog(self._var / PREDICTIONS_FOLDER, FollowedPolicy(self._var))
         self._log_failure = RepeatedFailure(_logger, "The prediction log cannot be written.")
         self._metrics = WorkerMetrics(self._archive.name, self._archive.version)
         self._encoder = msgspec.json.Encoder()
@@ -283,7 +284,7 @@ def _archive_sha256(var: Path, release: int | None, archive: LoadedArchive) -> s
     if release is None:
         return None
     try:
-        model = read_release(var / "releases", release).models.get(archive.name)
+        model = read_release(releases_folder(var), release).models.get(archive.name)
     except (MarloftError, OSError):
         _logger.exception("Release %s cannot be read.", release)
         return None

@@ -11,7 +11,7 @@ import xxhash
 
 from marloft.contract.policy import LogPolicy
 from marloft.contract.records import PredictionRecord
-from marloft.contract.release import newest_number, read_release, release_path
+from marloft.contract.release import newest_number, read_release, release_path, releases_folder
 from marloft.errors import MarloftError
 
 REDACTED = "[redacted]"
@@ -34,7 +34,7 @@ class FollowedPolicy:
 
     def __init__(self, var: Path) -> None:
         """Read the newest release there is."""
-        self._folder = var / "releases"
+        self._folder = releases_folder(var)
         self._number = 0
         self._policy = LogPolicy()
         self._next_look_s = 0.0

@@ -9,9 +9,15 @@ import pytest
 from marloft.contract.live import Live, VersionState, live_path
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.policy import RolloutPlan
-from marloft.contract.release import Release, ReleasedModel, ReleasedVersion, release_path
+from marloft.contract.release import (
+    Release,
+    ReleasedModel,
+    ReleasedVersion,
+    release_path,
+    releases_folder,
+)
 from marloft.deploy.follow import follow, next_steps
-from marloft.deploy.releases import releases_folder, write_step
+from marloft.deploy.releases import write_step
 from marloft.deploy.rollouts import abandon, begin
 from marloft.deploy.running import exclusive
 from marloft.errors import ServingError, StepError

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from marloft.contract.release import newest_number
+from marloft.contract.release import newest_number, releases_folder
 from marloft.deploy.plan import Plan, changes_of, make_plan, warnings_of
-from marloft.deploy.releases import apply, releases_folder, rollback
+from marloft.deploy.releases import apply, rollback
 from marloft.errors import ConfigError
 
 PLAIN = 'default_model: ranker\nmodels: {ranker: {versions: {"1.0": {}}, default: "1.0"}}\n'

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from marloft.contract.release import Release, newest_number, read_release
+from marloft.contract.release import Release, newest_number, read_release, releases_folder
 from marloft.deploy.drafts import draft_apply
-from marloft.deploy.releases import apply, promote, releases_folder, rollback, write_step
+from marloft.deploy.releases import apply, promote, rollback, write_step
 from marloft.deploy.rollouts import abandon, advance
 from marloft.errors import ConfigError, MarloftError, ReleaseError
 

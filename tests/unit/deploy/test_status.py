@@ -9,11 +9,16 @@ from msgspec.structs import replace
 from marloft.contract.live import Live, VersionState
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.policy import RolloutPlan
-from marloft.contract.release import Release, ReleasedModel, ReleasedVersion, release_path
+from marloft.contract.release import (
+    Release,
+    ReleasedModel,
+    ReleasedVersion,
+    release_path,
+    releases_folder,
+)
 from marloft.deploy.gateway.routed import Routed
 from marloft.deploy.management import Registered
 from marloft.deploy.processes.ports import Ports
-from marloft.deploy.releases import releases_folder
 from marloft.deploy.rollouts import advance, begin
 from marloft.deploy.running import exclusive
 from marloft.deploy.status import Actual, compare, read_status

@@ -16,7 +16,7 @@ import psutil
 
 from marloft.archive.pack import pack
 from marloft.contract.release import newest_number, releases_folder
-from marloft.deploy.processes.ports import Ports, check_free
+from marloft.deploy.ports import Ports, check_free
 from marloft.deploy.running import read_live
 from marloft.errors import ConfigError, ServingError, StepError
 

@@ -15,7 +15,7 @@ import msgspec
 from benchmarks.pace import Paced
 from marloft.archive.pack import pack
 from marloft.contract.records import OutcomeRecord, PredictionRecord
-from marloft.deploy.processes.ports import Ports, check_free
+from marloft.deploy.ports import Ports, check_free
 from marloft.errors import ServingError
 from tests.factories import REPOSITORY
 

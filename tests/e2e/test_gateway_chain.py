@@ -24,7 +24,7 @@ from marloft.contract.release import Release
 from marloft.deploy.gateway.bootstrap import envoy_command, render_bootstrap
 from marloft.deploy.gateway.route_file import write_routes
 from marloft.deploy.gateway.routes import render_routes
-from marloft.deploy.processes.ports import Ports, check_free
+from marloft.deploy.ports import Ports, check_free
 from marloft.errors import ServingError
 
 pytestmark = pytest.mark.e2e

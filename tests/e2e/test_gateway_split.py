@@ -15,7 +15,7 @@ import pytest
 from marloft.assignment import arm_of
 from marloft.contract.records import PredictionRecord
 from marloft.contract.release import read_release
-from marloft.deploy.gateway.routed import Routed
+from marloft.deploy.gateway.observed_routes import Routed
 from marloft.deploy.status import look, read_status
 from tests import factories
 from tests.e2e.running import Driver, Serving, configure, marloft, records

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from marloft.contract.live import Live, VersionState, live_path
-from marloft.deploy import releases
+from marloft.deploy.release import write as releases
 from marloft.files import read_json
 from tests import factories
 from tests.e2e.running import Driver, Serving, configure

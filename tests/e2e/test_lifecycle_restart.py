@@ -13,7 +13,7 @@ import pytest
 
 from marloft.contract.live import Live, live_path
 from marloft.deploy.processes.process import ProcessRecord
-from marloft.deploy.workflows import pack_workflow
+from marloft.deploy.torchserve.workflows import pack_workflow
 from marloft.files import read_json, write_json
 from tests import factories
 from tests.e2e.running import Driver, Serving, configure, marloft

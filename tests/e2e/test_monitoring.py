@@ -23,7 +23,7 @@ import pytest
 
 from marloft.contract import metric_names as names
 from marloft.contract.records import OUTCOMES_FOLDER
-from marloft.deploy.processes.ports import Ports
+from marloft.deploy.ports import Ports
 from tests.e2e.running import Serving, configure, marloft
 from tests.factories import REPOSITORY, write_project
 from tests.tools import tool

@@ -25,7 +25,7 @@ from marloft.contract.release import (
     release_path,
 )
 from marloft.deploy.processes.torchserve import TorchServe
-from marloft.deploy.workflows import WorkflowApi, pack_workflow
+from marloft.deploy.torchserve.workflows import WorkflowApi, pack_workflow
 from marloft.errors import ServingError
 from marloft.files import sha256_file, write_json
 from tests import factories

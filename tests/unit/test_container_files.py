@@ -9,7 +9,7 @@ import pytest
 from msgspec.yaml import decode
 from packaging.requirements import Requirement
 
-from marloft.deploy.processes.ports import Ports
+from marloft.deploy.ports import Ports
 from tests.factories import REPOSITORY
 from tests.tools import program
 

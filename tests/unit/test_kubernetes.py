@@ -20,7 +20,7 @@ from marloft.deploy.gateway.operations import (
     operations_listener,
 )
 from marloft.deploy.gateway.retries import request_limit_s
-from marloft.deploy.processes.ports import Ports
+from marloft.deploy.ports import Ports
 from marloft.deploy.processes.torchserve import TorchServe
 from tests.factories import REPOSITORY
 from tests.tools import program

@@ -12,7 +12,7 @@ from marloft.archive.pack import pack
 from marloft.archive.sign import sign
 from marloft.archive.verify import verify
 from marloft.contract.policy import TrustPolicy
-from marloft.deploy.resolve import resolve
+from marloft.deploy.release.resolve import resolve
 from marloft.errors import ReleaseError
 from tests import factories
 from tests.zoo.animals import ANY, STATIC, Animal, Keeper, keeper

@@ -11,12 +11,12 @@ import typer
 
 from marloft.cli.options import STORE, VAR, JsonOption, StoreOption, VarOption
 from marloft.contract.release import Release, releases_folder
-from marloft.deploy import releases
-from marloft.deploy.follow import follow, next_steps
-from marloft.deploy.plan import Plan, make_plan, warnings_of
-from marloft.deploy.processes.ports import LOOPBACK, Exposure, Ports
+from marloft.deploy.ports import LOOPBACK, Exposure, Ports
+from marloft.deploy.release import write as releases
+from marloft.deploy.release.plan import Plan, make_plan, warnings_of
 from marloft.deploy.supervisor import Project
 from marloft.deploy.supervisor import serve as run_until_stopped
+from marloft.deploy.wait_until_live import follow, next_steps
 from marloft.files import to_json
 
 DeploymentArgument = Annotated[Path, typer.Argument(help="What should be live.")]

@@ -14,7 +14,7 @@ from marloft.archive.openapi import openapi_of
 from marloft.archive.overview import Description, Difference, compare
 from marloft.archive.overview import inspect as describe
 from marloft.cli.options import STORE, VAR, ArchiveArgument, JsonOption, StoreOption, VarOption
-from marloft.deploy.archives import find_archive
+from marloft.deploy.release.archives import find_archive
 from marloft.files import to_json
 
 

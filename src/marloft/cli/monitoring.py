@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from marloft.cli.options import VAR, VarOption
-from marloft.deploy.processes.ports import Ports
+from marloft.deploy.ports import Ports
 from marloft.monitoring.exporter import exporting
 from marloft.monitoring.live import LiveSettings
 

@@ -19,7 +19,7 @@ from marloft.cli.options import (
     VarOption,
     trust_policy,
 )
-from marloft.deploy.archives import find_archive, named_version
+from marloft.deploy.release.archives import find_archive, named_version
 from marloft.files import to_json
 
 UrlArgument = Annotated[

@@ -13,7 +13,7 @@ import httpx
 from msgspec import Struct
 from rich.console import Console
 
-from marloft.deploy.processes.ports import Ports
+from marloft.deploy.ports import Ports
 from marloft.errors import MarloftError, StepError
 from marloft.files import write_json
 

@@ -9,7 +9,7 @@ from marloft.contract.manifest import ArchiveSidecar
 from marloft.contract.release import read_release, releases_folder
 from marloft.demo.run import Demo, Step
 from marloft.demo.serving import ask, ask_workflow, load, serving, wait_until_live
-from marloft.deploy.workflows import WorkflowApi
+from marloft.deploy.torchserve.workflows import WorkflowApi
 from marloft.errors import StepError
 from marloft.files import read_json, sidecar_path, write_atomic
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from marloft.archive.describe import read_manifest
 from marloft.contract.release import newest_number, read_release, releases_folder
-from marloft.deploy.stored import Stored, list_store
+from marloft.deploy.store import Stored, list_store
 from marloft.errors import MarloftError
 
 _NODE = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]*\.mar\b")

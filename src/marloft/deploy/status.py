@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from marloft.contract.live import Live, VersionState, WatchState
 from marloft.contract.release import Release, ReleasedModel, read_release, releases_folder
-from marloft.deploy.gateway.routed import Routed, ask_routes
-from marloft.deploy.management import ManagementApi, Registered
-from marloft.deploy.processes.ports import Ports
+from marloft.deploy.gateway.observed_routes import Routed, ask_routes
+from marloft.deploy.ports import Ports
 from marloft.deploy.running import is_running, read_live
+from marloft.deploy.torchserve.management import ManagementApi, Registered
 from marloft.errors import ServingError
 
 Key = tuple[str, str]

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from marloft.contract.release import read_release, releases_folder
-from marloft.deploy.controller import DRAIN_GRACE_S, Controller
+from marloft.deploy.control.controller import DRAIN_GRACE_S, Controller
 from marloft.deploy.events import append_event
 from marloft.deploy.gateway.drain import drain
 from marloft.deploy.guardrails.watch import RolloutWatch
+from marloft.deploy.ports import Exposure, Ports, check_free
 from marloft.deploy.processes.envoy import Envoy
 from marloft.deploy.processes.exporter import Exporter
-from marloft.deploy.processes.keeping import Keeper
-from marloft.deploy.processes.ports import Exposure, Ports, check_free
 from marloft.deploy.processes.process import ManagedProcess
+from marloft.deploy.processes.restarts import Keeper
 from marloft.deploy.processes.torchserve import TorchServe
 from marloft.deploy.project import Project, Report
-from marloft.deploy.releases import move
+from marloft.deploy.release.write import move
 from marloft.deploy.running import exclusive
 
 __all__ = ["Project", "serve"]

@@ -16,12 +16,12 @@ from marloft.contract.release import (
     release_path,
     releases_folder,
 )
-from marloft.deploy.gateway.routed import Routed
-from marloft.deploy.management import Registered
-from marloft.deploy.processes.ports import Ports
-from marloft.deploy.rollouts import advance, begin
+from marloft.deploy.gateway.observed_routes import Routed
+from marloft.deploy.ports import Ports
+from marloft.deploy.release.rollouts import advance, begin
 from marloft.deploy.running import exclusive
 from marloft.deploy.status import Actual, compare, read_status
+from marloft.deploy.torchserve.management import Registered
 from marloft.errors import ReleaseError
 from marloft.files import write_json
 from tests.e2e.running import free_ports

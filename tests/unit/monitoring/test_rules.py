@@ -116,7 +116,7 @@ def test_alertmanager_accepts_its_configuration() -> None:
 
 
 def test_prometheus_scrapes_the_ports_that_serve() -> None:
-    from marloft.deploy.processes.ports import Ports
+    from marloft.deploy.ports import Ports
 
     ports = Ports()
     jobs = load(MONITORING / "prometheus.yml")["scrape_configs"]

@@ -4,15 +4,7 @@ import sysconfig
 from pathlib import Path
 
 from marloft.contract.predict_api import REQUEST_ID_HEADER, USER_HEADER
-from marloft.deploy.gateway.operations import operations_clusters, operations_listener
-from marloft.deploy.gateway.replies import hide_server_errors, local_reply_config
-from marloft.deploy.gateway.stats import (
-    access_log,
-    stats_config,
-    strip_before_everything,
-    upstream_log,
-)
-from marloft.deploy.gateway.terms import (
+from marloft.deploy.gateway.envoy_config import (
     CUSTOM_RESPONSE,
     JSON_TYPE,
     MALFORMED,
@@ -30,7 +22,15 @@ from marloft.deploy.gateway.terms import (
     metadata_matcher,
     set_header,
 )
-from marloft.deploy.processes.ports import LOOPBACK, Exposure, Ports
+from marloft.deploy.gateway.operations import operations_clusters, operations_listener
+from marloft.deploy.gateway.replies import hide_server_errors, local_reply_config
+from marloft.deploy.gateway.stats import (
+    access_log,
+    stats_config,
+    strip_before_everything,
+    upstream_log,
+)
+from marloft.deploy.ports import LOOPBACK, Exposure, Ports
 from marloft.files import to_json
 
 MAX_BODY_BYTES = 1 << 20

@@ -25,7 +25,7 @@ from marloft.contract.predict_api import (
 )
 from marloft.contract.schema import RowSchema
 from marloft.deploy.gateway.bootstrap import MAX_BODY_BYTES
-from marloft.deploy.processes.ports import Ports
+from marloft.deploy.ports import Ports
 
 Json = dict[str, Any]
 

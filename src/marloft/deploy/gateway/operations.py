@@ -7,9 +7,9 @@ path and by GET alone.
 
 from collections.abc import Mapping
 
+from marloft.deploy.gateway.envoy_config import UPSTREAM, Json, address, cluster
 from marloft.deploy.gateway.replies import answer
-from marloft.deploy.gateway.terms import UPSTREAM, Json, address, cluster
-from marloft.deploy.processes.ports import Ports
+from marloft.deploy.ports import Ports
 
 PING = "/ping"
 METRICS_TORCHSERVE = "/metrics/torchserve"

@@ -11,7 +11,7 @@ from marloft.contract.predict_api import (
     FieldError,
     Problem,
 )
-from marloft.deploy.gateway.terms import (
+from marloft.deploy.gateway.envoy_config import (
     HAS_QUERY_REGEX,
     MALFORMED,
     PRESENT,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.release import Release
-from marloft.deploy.gateway.terms import Json
+from marloft.deploy.gateway.envoy_config import Json
 
 HEALTH_S = 1.0
 # TorchServe ends a worker that takes longer than the response timeout; its own answer comes first.

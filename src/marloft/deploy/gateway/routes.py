@@ -10,17 +10,7 @@ from marloft.contract.predict_api import (
     public_version,
 )
 from marloft.contract.release import Allocation, Release, ReleasedModel
-from marloft.deploy.gateway.guards import body_guards, method_guards
-from marloft.deploy.gateway.replies import answer, hide_all_errors
-from marloft.deploy.gateway.retries import (
-    HEALTH_S,
-    request_limit_s,
-    retry_policy,
-    seconds,
-    try_limit_s,
-)
-from marloft.deploy.gateway.stats import route_labels
-from marloft.deploy.gateway.terms import (
+from marloft.deploy.gateway.envoy_config import (
     ARM_HEADER,
     CUSTOM_RESPONSE,
     PATH_VERSION_HEADER,
@@ -33,7 +23,17 @@ from marloft.deploy.gateway.terms import (
     metadata_matcher,
     set_header,
 )
-from marloft.deploy.in_force import InForce, whole
+from marloft.deploy.gateway.replies import answer, hide_all_errors
+from marloft.deploy.gateway.request_checks import body_guards, method_guards
+from marloft.deploy.gateway.retries import (
+    HEALTH_S,
+    request_limit_s,
+    retry_policy,
+    seconds,
+    try_limit_s,
+)
+from marloft.deploy.gateway.stats import route_labels
+from marloft.deploy.release.in_force import InForce, whole
 from marloft.errors import ReleaseError
 from marloft.files import to_json
 

@@ -13,7 +13,7 @@ from marloft.contract.metric_names import (
     GATEWAY_STAT_PREFIX,
 )
 from marloft.contract.predict_api import ROUTE_HEADER
-from marloft.deploy.gateway.terms import ARM_HEADER, METADATA, PATH_VERSION_HEADER, Json
+from marloft.deploy.gateway.envoy_config import ARM_HEADER, METADATA, PATH_VERSION_HEADER, Json
 
 _EXTENSION = "type.googleapis.com/envoy.extensions."
 # An arm exists only in a weighted route, where a header is all that tells one from the other.

@@ -15,7 +15,7 @@ from marloft.deploy.gateway.counts import GatewayCounts, Series
 from marloft.deploy.guardrails.click_log import ClickLog, Shown
 from marloft.deploy.guardrails.clicks import UserClicks
 from marloft.deploy.guardrails.judge import Beside, Step, Tally, Traffic, decide, observe
-from marloft.deploy.guardrails.subjects import Subject, subjects
+from marloft.deploy.guardrails.watched import Subject, subjects
 
 Versions = Mapping[tuple[str, str], int]
 # Writes the release that moves a model on from the one given, with the reason; when a newer release

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from marloft.cores import available_cores
 from marloft.deploy.gateway.bootstrap import envoy_command, render_bootstrap
-from marloft.deploy.processes.ports import Exposure, Ports
+from marloft.deploy.ports import Exposure, Ports
 from marloft.deploy.processes.process import Launch, ManagedProcess, answers
 from marloft.files import write_atomic
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from marloft.deploy.processes.ports import Ports
+from marloft.deploy.ports import Ports
 from marloft.deploy.processes.process import Launch, ManagedProcess
 from marloft.errors import ServingError
 

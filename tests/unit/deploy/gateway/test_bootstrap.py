@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from marloft.deploy.gateway.bootstrap import envoy_command, render_bootstrap
-from marloft.deploy.processes.ports import Exposure, Ports
+from marloft.deploy.ports import Exposure, Ports
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from marloft.deploy.gateway.operations import operations_clusters, operations_listener
-from marloft.deploy.processes.ports import Ports
+from marloft.deploy.ports import Ports
 
 
 @pytest.fixture

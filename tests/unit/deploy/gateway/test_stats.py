@@ -6,7 +6,7 @@ from marloft.contract.manifest import WorkerSettings
 from marloft.contract.release import Allocation, Arm, Release, ReleasedModel, ReleasedVersion
 from marloft.deploy.gateway.bootstrap import render_bootstrap
 from marloft.deploy.gateway.routes import render_routes
-from marloft.deploy.processes.ports import Ports
+from marloft.deploy.ports import Ports
 from tests.releases import made_release
 
 

@@ -15,7 +15,7 @@ from marloft.deploy.guardrails.watch import RolloutWatch
 from marloft.monitoring.live import LiveSettings
 from tests.unit.deploy.gateway.test_counts import Admin
 from tests.unit.deploy.guardrails.test_click_log import Logs
-from tests.unit.deploy.guardrails.watching import EXPERIMENT, full_step, release, rollout
+from tests.unit.deploy.guardrails.watch_harness import EXPERIMENT, full_step, release, rollout
 
 
 class Stage:

@@ -1,0 +1,1 @@
+"""Brings what is real to the newest release: observe, decide, act."""

@@ -1,0 +1,66 @@
+"""The few terms of Envoy's configuration that the gateway's files share: names and matchers."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from marloft.contract.predict_api import ROUTE_HEADER, UNIT_PATTERN
+from marloft.deploy.ports import LOOPBACK
+
+Json = dict[str, Any]
+
+ROUTE_CONFIG = "marloft"
+UPSTREAM = "torchserve"
+CUSTOM_RESPONSE = "envoy.filters.http.custom_response"
+UNIT_HEADER = f"{ROUTE_HEADER}-unit"
+PATH_VERSION_HEADER = f"{ROUTE_HEADER}-v"
+ARM_HEADER = f"{ROUTE_HEADER}-arm"
+METADATA = "marloft"
+MALFORMED = "malformed"
+JSON_TYPE = "application/json"
+
+PRESENT: Json = {"present_match": True}
+# RE2 has no \Z; Envoy's regex matchers always match the whole value.
+UNIT_REGEX = UNIT_PATTERN.removeprefix("^").removesuffix(r"\Z")
+HAS_QUERY_REGEX = r"[^?]*\?.*"
+
+
+def has_form(regex: str) -> Json:
+    """Return a StringMatcher that wants the whole value to match `regex` (RE2)."""
+    return {"safe_regex": {"regex": regex}}
+
+
+def metadata_matcher(key: str, value: Json, *, invert: bool = False) -> Json:
+    """Return a matcher on a body field that was copied to the request's dynamic metadata."""
+    return {"filter": METADATA, "path": [{"key": key}], "value": value, "invert": invert}
+
+
+def set_header(name: str, value: str, action: str = "OVERWRITE_IF_EXISTS_OR_ADD") -> Json:
+    """Return Envoy's HeaderValueOption; an empty value adds no header."""
+    return {"header": {"key": name, "value": value}, "append_action": action}
+
+
+def content_type_regex(media_types: Sequence[str]) -> str:
+    """Return a RE2 expression for any of the types, in any case and with any parameters."""
+    # Not re.escape: RE2 refuses some of the escapes that it writes.
+    literal = (re.sub(r"([.+])", r"[\1]", kind) for kind in media_types)
+    return "|".join(rf"(?i){kind}\s*(;.*)?" for kind in literal)
+
+
+def address(host: str, port: int) -> Json:
+    """Return Envoy's Address."""
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def cluster(name: str, port: int) -> Json:
+    """Return an upstream on loopback."""
+    endpoint = {"endpoint": {"address": address(LOOPBACK, port)}}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "0.5s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [endpoint]}],
+        },
+    }

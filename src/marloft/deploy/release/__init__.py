@@ -1,0 +1,1 @@
+"""What is decided: from deployment.yaml to the next numbered release."""

@@ -1,0 +1,1 @@
+"""TorchServe's management API: models, versions and workflows."""

@@ -1,0 +1,186 @@
+"""Which versions may get traffic, and why others may not."""
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from marloft.archive.describe import read_manifest
+from marloft.archive.pack import pack
+from marloft.contract.manifest import WorkerSettings
+from marloft.contract.release import Release, ReleasedModel, ReleasedVersion
+from marloft.deploy.control.admission import Admission
+from marloft.deploy.control.golden_gate import Gate, UnansweredError
+from marloft.deploy.release.in_force import Key
+from marloft.deploy.torchserve.management import Registered
+from marloft.files import sha256_file
+from tests import factories
+from tests.releases import made_release
+
+KEY: Key = ("ranker", "1.0")
+RELEASE = 7
+
+
+class Asked(Gate):
+    """Golden answers, set by hand."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.fault: str | None = None
+        self.silent = False
+        self.times = 0
+
+    def check(self, archive: Path, model: str, version: str) -> str | None:  # noqa: ARG002
+        self.times += 1
+        if self.silent:
+            raise UnansweredError("no answer")
+        return self.fault
+
+
+class Watched:
+    def __init__(self, store: Path) -> None:
+        self.now = 0.0
+        self.gate = Asked()
+        self.archive = store / "ranker-1.0.mar"
+        self.archive.write_bytes(b"bytes")
+        self.pinned = ReleasedVersion(sha256=sha256_file(self.archive), settings=WorkerSettings())
+        self.admission = Admission(
+            self.gate, store, store / "model_log.log", clock=lambda: self.now
+        )
+
+    def look(self, state: str, release: int = RELEASE, process: int = 100) -> dict[Key, str]:
+        found = Registered(
+            state="ready" if state == "ready" else "starting",
+            default=True,
+            workers={"9000": process},
+        )
+        self.admission.look(release, {KEY: [self.pinned]}, {KEY: found})
+        return self.admission.refused
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    return Watched(tmp_path)
+
+
+def test_a_version_is_loaded_after_its_golden_answers_and_asked_once(watched: Watched) -> None:
+    assert watched.look("starting") == {}
+    assert watched.admission.loaded == {}
+    assert watched.look("ready") == {}
+    assert watched.admission.loaded == {KEY: watched.pinned.sha256}
+    watched.look("ready")
+    assert watched.gate.times == 1
+
+
+def test_a_worker_that_restarts_leaves_its_version_loaded_and_is_counted(watched: Watched) -> None:
+    watched.look("ready")
+    watched.look("starting", process=-1)
+    watched.look("ready", process=101)
+    assert watched.admission.loaded == {KEY: watched.pinned.sha256}
+    assert watched.admission.restarts == {KEY: 1}
+
+
+def test_another_golden_answer_refuses_until_release_or_archive_change(watched: Watched) -> None:
+    watched.gate.fault = "scores differ"
+    assert watched.look("ready") == {KEY: "scores differ"}
+    watched.now += 1e6
+    assert watched.look("ready") == {KEY: "scores differ"}
+    assert watched.gate.times == 1
+    watched.gate.fault = None
+    assert watched.look("ready", release=RELEASE + 1) == {}
+    assert watched.admission.loaded == {KEY: watched.pinned.sha256}
+
+
+def test_a_changed_archive_is_refused_and_tried_again_when_it_is_back(watched: Watched) -> None:
+    watched.archive.write_bytes(b"other")
+    (why,) = watched.look("ready").values()
+    assert "is not the archive of release 7" in why
+    assert watched.gate.times == 0
+    watched.archive.write_bytes(b"bytes")
+    assert watched.look("ready") == {}
+    assert watched.admission.loaded == {KEY: watched.pinned.sha256}
+
+
+def test_workers_that_die_again_and_again_are_refused_with_growing_pauses(
+    watched: Watched,
+) -> None:
+    pauses = []
+    for attempt in range(3):
+        watched.admission.registered(KEY, watched.pinned.sha256)
+        for process in range(3):
+            refused = watched.look("starting", process=1000 * attempt + process + 1)
+        assert "its workers do not start" in refused[KEY]
+        begun = watched.now
+        while watched.look("starting", process=1000 * attempt + 3):
+            watched.now += 10
+        pauses.append(watched.now - begun)
+    assert pauses == [40, 70, 130]
+
+
+def test_workers_that_never_get_ready_are_refused_after_torchserves_own_limit(
+    watched: Watched,
+) -> None:
+    watched.look("starting")
+    watched.now = 120
+    assert watched.look("starting") == {}
+    watched.now = 131
+    assert KEY in watched.look("starting")
+
+
+def test_no_answer_proves_nothing_until_it_happens_again_and_again(watched: Watched) -> None:
+    watched.gate.silent = True
+    for _ in range(4):
+        assert watched.look("ready") == {}
+    assert watched.admission.loaded == {}
+    assert watched.look("ready") == {KEY: "no answer"}
+
+
+def test_nothing_is_known_after_torchserve_has_ended(watched: Watched) -> None:
+    watched.look("ready")
+    watched.admission.forget()
+    assert watched.admission.loaded == {}
+    watched.look("starting")
+    assert watched.admission.loaded == {}
+
+
+def test_a_version_that_is_not_registered_any_more_is_not_loaded(watched: Watched) -> None:
+    watched.look("ready")
+    watched.admission.look(RELEASE, {KEY: [watched.pinned]}, {})
+    assert watched.admission.loaded == {}
+
+
+def served(tmp_path: Path, **settings: int) -> tuple[Admission, Release, Path]:
+    """Return an admission whose store holds a packed 1.0 that served, and its release."""
+    project = factories.write_project(tmp_path)
+    store = project / "model_store"
+    sidecar = pack(project / "archive_configs" / "ranker_v1.yaml", store)
+    own = read_manifest(store / sidecar.file).settings
+    pinned = ReleasedVersion(sha256=sidecar.sha256, settings=replace(own, **settings))
+    release = made_release(
+        {"ranker": ReleasedModel(default="1.0", versions={"1.0": pinned})}, RELEASE
+    )
+    admission = Admission(Asked(), store, tmp_path / "model_log.log")
+    admission.loaded[KEY] = sidecar.sha256
+    return admission, release, store / sidecar.file
+
+
+def test_defaults_that_served_may_be_loaded_at_the_next_start(tmp_path: Path) -> None:
+    admission, release, _ = served(tmp_path)
+    assert admission.defaults(release) == ["ranker-1.0.mar"]
+
+
+def test_defaults_with_other_settings_than_their_archive_have_to_be_registered(
+    tmp_path: Path,
+) -> None:
+    admission, release, _ = served(tmp_path, batch_size=3)
+    assert admission.defaults(release) == []
+
+
+def test_defaults_that_were_changed_or_never_served_are_not_loaded(tmp_path: Path) -> None:
+    admission, release, archive = served(tmp_path)
+    archive.write_bytes(archive.read_bytes() + b" ")
+    assert admission.defaults(release) == []
+    archive.write_bytes(archive.read_bytes()[:-1])
+    assert admission.defaults(release) == ["ranker-1.0.mar"]
+    admission.forget()
+    assert admission.defaults(release) == []

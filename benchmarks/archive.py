@@ -6,7 +6,7 @@
 Packs a model of 2 GB beside a plain loop of 1 MiB that reads, hashes, writes and flushes the same
 file; each runs in a process of its own, in turn. Verifies `--archive` (by default the tests' tiny
 ranker), in process after the import and as a command. Asks `verify` and its replay about every
-archive of tests/zoo. Ends with 1 when a bad archive passes or a good one is refused.
+archive of tests/hostile_archives. Ends with 1 when a bad archive passes or a good one is refused.
 """
 
 import argparse
@@ -36,9 +36,9 @@ from marloft.errors import reported
 from marloft.files import sha256_file, sidecar_path, write_json
 from marloft.training.provenance import describe_machine, describe_result
 from tests import factories
-from tests.zoo.animals import ANY, STATIC, keeper
-from tests.zoo.building import ARCHIVE
-from tests.zoo.handlers import BEASTS
+from tests.hostile_archives.archives import ANY, STATIC, keeper
+from tests.hostile_archives.building import ARCHIVE
+from tests.hostile_archives.handlers import BEASTS
 
 SIZE, QUICK_SIZE = 2_000_000_000, 128 << 20
 _BLOCK = 1 << 20

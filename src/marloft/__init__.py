@@ -8,21 +8,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from marloft.archive.adopt import adopt
     from marloft.archive.build import build as pack
     from marloft.archive.export import describe_export
-    from marloft.archive.overview import inspect
-    from marloft.archive.record import record_golden
+    from marloft.archive.inspection import inspect
+    from marloft.archive.project.adopt import adopt
+    from marloft.archive.record_golden import record_golden
     from marloft.archive.verify import verify
 
 __version__ = "0.1.0"
 __all__ = ["adopt", "describe_export", "inspect", "pack", "record_golden", "verify"]
 
 _HOMES = {
-    "adopt": ("marloft.archive.adopt", "adopt"),
+    "adopt": ("marloft.archive.project.adopt", "adopt"),
     "describe_export": ("marloft.archive.export", "describe_export"),
-    "inspect": ("marloft.archive.overview", "inspect"),
-    "record_golden": ("marloft.archive.record", "record_golden"),
+    "inspect": ("marloft.archive.inspection", "inspect"),
+    "record_golden": ("marloft.archive.record_golden", "record_golden"),
     "pack": ("marloft.archive.build", "build"),
     "verify": ("marloft.archive.verify", "verify"),
 }

@@ -1,6 +1,6 @@
 """Replay: TorchServe's own loader answers the golden requests, in a clean process.
 
-What a replay refuses is in tests/zoo/test_beasts.py.
+What a replay refuses is in tests/hostile_archives/test_hostile_handlers.py.
 """
 
 import zipfile

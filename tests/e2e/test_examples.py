@@ -25,8 +25,8 @@ from marloft.deploy.processes.torchserve import serving_properties
 from tests.doc_commands import read
 from tests.e2e.running import Serving, free_ports, records
 from tests.factories import REPOSITORY
-from tests.zoo.building import read as read_members
-from tests.zoo.building import write as write_members
+from tests.hostile_archives.building import read as read_members
+from tests.hostile_archives.building import write as write_members
 
 pytestmark = pytest.mark.e2e
 

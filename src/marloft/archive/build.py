@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from marloft.archive.examine import examine
 from marloft.archive.pack import pack
+from marloft.archive.sandbox.handler_trial import examine
 from marloft.contract.manifest import ArchiveSidecar
 
 

@@ -14,7 +14,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from msgspec import Meta, Struct
 
 from marloft.archive.card_fairness import fairness_blocks
-from marloft.archive.documents import PLACEHOLDER
+from marloft.archive.checks.documents import PLACEHOLDER
 from marloft.contract.audit import FairnessReport
 from marloft.contract.manifest import Artifact
 from marloft.errors import ConfigError, nearest

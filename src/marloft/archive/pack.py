@@ -10,14 +10,14 @@ from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging_utils import ModelExportUtils
 
 import marloft
-from marloft.archive.documents import MODEL_CARD, check_card, check_fairness
+from marloft.archive.checks.documents import MODEL_CARD, check_card, check_fairness
+from marloft.archive.checks.lint import handler_class
+from marloft.archive.checks.members import RESERVED, STOCK_MANIFEST, colliding, shadowed, unsafe
+from marloft.archive.checks.requirements import read_requirements, unmet
+from marloft.archive.checks.screening import screen
 from marloft.archive.golden import compiled, parse_golden
-from marloft.archive.lint import handler_class
-from marloft.archive.members import RESERVED, STOCK_MANIFEST, colliding, shadowed, unsafe
-from marloft.archive.requirements import read_requirements, unmet
-from marloft.archive.screening import screen
 from marloft.archive.spec import ArchiveSpec, artifact_sidecar, read_spec, refuse_changed
-from marloft.archive.writing import Source, ZipWriter
+from marloft.archive.zip_writer import Source, ZipWriter
 from marloft.contract.allocation import ALLOCATION_JSON, packed_allocation
 from marloft.contract.audit import FAIRNESS_JSON
 from marloft.contract.manifest import (
@@ -50,7 +50,7 @@ def pack(
         config: a file of `archive_configs/`.
         out: the model store.
         examination: runs on the built archive before the store gets it, and refuses it by an
-            ArchiveError; `marloft.archive.examine.examine` is the one of `marloft pack`. Not run
+            ArchiveError; `sandbox.handler_trial.examine` is the one of `marloft pack`. Not run
             again for bytes that the store holds examined.
 
     Raises:

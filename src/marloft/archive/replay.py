@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from marloft.archive.asking import LIMITS, Answer, Found, Unpacked, ask, stray, unpack
 from marloft.archive.golden import fault
-from marloft.archive.sandbox import Limits, Outcome
+from marloft.archive.sandbox.confinement import Limits, Outcome
+from marloft.archive.sandbox.handler_run import LIMITS, Answer, Found, Unpacked, ask, stray, unpack
 from marloft.archive.verify import ANY_ORIGIN, VerifyReport, verify
 from marloft.contract.check import Check
 from marloft.contract.manifest import GOLDEN_JSONL

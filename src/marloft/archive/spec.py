@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from marloft.archive.sending import raw_type
+from marloft.archive.golden_requests import raw_type
 from marloft.archive.sources import expand, located, plain_file
 from marloft.contract.manifest import Artifact, Name, Runtime, Version, WorkerSettings
 from marloft.contract.schema import RowSchema

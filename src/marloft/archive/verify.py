@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
 
-from marloft.archive.contents import (
+from marloft.archive.checks.contents import (
     UNUSABLE,
     Content,
     check_golden,
@@ -23,11 +23,11 @@ from marloft.archive.contents import (
     passed,
     reason,
 )
-from marloft.archive.documents import MODEL_CARD, document_checks
-from marloft.archive.layout import UNREADABLE, layout_fault
-from marloft.archive.members import STOCK_MANIFEST, colliding, unsafe
-from marloft.archive.policy import check_policy
-from marloft.archive.sandbox import Isolation
+from marloft.archive.checks.documents import MODEL_CARD, document_checks
+from marloft.archive.checks.layout import UNREADABLE, layout_fault
+from marloft.archive.checks.members import STOCK_MANIFEST, colliding, unsafe
+from marloft.archive.checks.policy import check_policy
+from marloft.archive.sandbox.confinement import Isolation
 from marloft.contract.audit import FAIRNESS_JSON
 from marloft.contract.check import Check
 from marloft.contract.manifest import (

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from marloft.archive.build import build
-from marloft.archive.examine import HandlerError
 from marloft.archive.replay import replay as run_replay
-from marloft.archive.sandbox import Isolation
+from marloft.archive.sandbox.confinement import Isolation
+from marloft.archive.sandbox.handler_trial import HandlerError
 from marloft.archive.verify import VerifyReport
 from marloft.archive.verify import verify as inspect
 from marloft.cli.options import (

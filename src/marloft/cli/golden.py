@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from marloft.archive.record import record_golden
+from marloft.archive.record_golden import record_golden
 
 app = typer.Typer(help="Golden answers: recorded from the source model.", no_args_is_help=True)
 

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from marloft.archive.inspection import Description, Difference, compare
+from marloft.archive.inspection import inspect as describe
 from marloft.archive.openapi import openapi_of
-from marloft.archive.overview import Description, Difference, compare
-from marloft.archive.overview import inspect as describe
 from marloft.cli.options import STORE, VAR, ArchiveArgument, JsonOption, StoreOption, VarOption
 from marloft.deploy.release.archives import find_archive
 from marloft.files import to_json

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from marloft.archive.adopt import adopt as take_over
-from marloft.archive.scaffold import new_project
+from marloft.archive.project.adopt import adopt as take_over
+from marloft.archive.project.scaffold import new_project
 
 
 def new(

@@ -22,7 +22,7 @@ from marloft.contract.predict_api import (
 from marloft.contract.records import PredictionRecord
 from marloft.runtimes import Arrays
 from marloft.serving.intake import Rejected, Request, refused, request_id_of
-from marloft.serving.loaded import LoadedArchive
+from marloft.serving.loaded_archive import LoadedArchive
 from marloft.serving.prediction import Sealed
 
 _NODE_BODY = msgspec.json.Decoder(NodeBody)

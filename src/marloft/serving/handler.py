@@ -35,13 +35,13 @@ from marloft.serving.exchange import (
     open_node_exchange,
 )
 from marloft.serving.intake import Intake, Rejected, Request
-from marloft.serving.loaded import LoadedArchive
+from marloft.serving.loaded_archive import LoadedArchive
 from marloft.serving.log import RecordLog, var_folder
 from marloft.serving.log_policy import FollowedPolicy, reduced
+from marloft.serving.log_throttle import RepeatedFailure
 from marloft.serving.metrics import WorkerMetrics
 from marloft.serving.prediction import Prediction, sealed
-from marloft.serving.recent import RecentAnswers
-from marloft.serving.repeated import RepeatedFailure
+from marloft.serving.recent_answers import RecentAnswers
 from marloft.serving.rows import check_inputs, check_outputs, concatenate, cut
 
 _logger = logging.getLogger(__name__)

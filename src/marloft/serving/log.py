@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from marloft.contract.policy import LogPolicy
-from marloft.serving.repeated import RepeatedFailure
+from marloft.serving.log_throttle import RepeatedFailure
 from marloft.serving.segments import close_dead_segments, close_segment, create_segment
 
 VAR_ENV = "MARLOFT_VAR"

@@ -14,8 +14,8 @@ from marloft.serving.exchange import Exchange, answer_problem, open_exchange
 from marloft.serving.intake import Rejected, decode_json, json_body
 from marloft.serving.log import RecordLog, var_folder
 from marloft.serving.log_policy import FollowedPolicy
+from marloft.serving.log_throttle import RepeatedFailure
 from marloft.serving.metrics import LogMetrics
-from marloft.serving.repeated import RepeatedFailure
 
 _logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from marloft.archive.card import Card, model_card, read_card
-from marloft.archive.documents import PLACEHOLDER, check_card
+from marloft.archive.checks.documents import PLACEHOLDER, check_card
 from marloft.errors import ConfigError
 from marloft.files import write_json
 from tests import factories

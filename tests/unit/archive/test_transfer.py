@@ -14,7 +14,7 @@ from marloft.cli import app
 from marloft.contract.policy import TrustPolicy
 from marloft.errors import ArchiveError, ConfigError
 from tests import factories
-from tests.zoo.building import read, rehash, write
+from tests.hostile_archives.building import read, rehash, write
 
 ARCHIVE = "ranker-1.0.mar"
 ALL = [f"{ARCHIVE}.json", f"{ARCHIVE}.sig", ARCHIVE]

@@ -14,7 +14,7 @@ from marloft.archive.pack import pack
 from marloft.archive.verify import verify
 from marloft.errors import ArchiveError
 from tests import factories
-from tests.zoo.building import Members, read, rehash, write
+from tests.hostile_archives.building import Members, read, rehash, write
 
 
 @pytest.fixture(scope="module")

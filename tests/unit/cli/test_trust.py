@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from marloft.archive.openapi import openapi_of
 from marloft.archive.pack import pack
-from marloft.archive.sandbox import Isolation
+from marloft.archive.sandbox.confinement import Isolation
 from marloft.cli import app
 from marloft.cli.archive import confined
 from marloft.files import to_json

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 from workflow_archiver.workflow_packaging_utils import WorkflowExportUtils
 
-from marloft.archive.writing import write_zip
+from marloft.archive.zip_writer import write_zip
 from marloft.contract.manifest import Name
 from marloft.deploy.torchserve.management import ManagementClient
 from marloft.errors import ConfigError

@@ -1,0 +1,1 @@
+"""What makes an archive acceptable: its form, its contents, its origin."""

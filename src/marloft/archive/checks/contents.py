@@ -1,0 +1,198 @@
+"""Checks of what an archive holds, once its form is known to be good: hashes, documents, names."""
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+import marloft
+from marloft.archive.checks.layout import UNREADABLE
+from marloft.archive.checks.members import STOCK_MANIFEST, shadowed
+from marloft.archive.checks.requirements import unmet
+from marloft.archive.checks.screening import pickle_kind, secret_in, secret_name
+from marloft.archive.golden import compiled, parse_golden
+from marloft.archive.golden_requests import raw_type
+from marloft.contract.check import Check
+from marloft.contract.manifest import ARCHIVE_JSON, GOLDEN_JSONL, SCHEMA_JSON, Manifest
+from marloft.contract.schema import RowSchema, from_json_schema, to_json_schema
+from marloft.errors import ConfigError
+
+_BLOCK = 1 << 20
+# What a document of an archive that was written by hand, or in malice, raises on reading.
+UNUSABLE = (ConfigError, KeyError, msgspec.DecodeError, RecursionError, *UNREADABLE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """The members of an open archive."""
+
+    archive: zipfile.ZipFile
+
+    @property
+    def names(self) -> list[str]:
+        """Every member's path."""
+        return self.archive.namelist()
+
+    def bytes_of(self, member: str) -> bytes:
+        """Return a member's bytes; raises KeyError or one of UNREADABLE."""
+        return self.archive.read(member)
+
+    def sha256_of(self, member: str) -> str:
+        """Return a member's SHA-256, reading 1 MiB at a time."""
+        digest = hashlib.sha256()
+        with self.archive.open(member) as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+        return digest.hexdigest()
+
+    def schema(self) -> RowSchema:
+        """Return the row schema; raises one of UNUSABLE."""
+        return from_json_schema(msgspec.json.decode(self.bytes_of(SCHEMA_JSON)))
+
+
+def check_hashes(content: Content, manifest: Manifest) -> Check:
+    """MRL006: every member's bytes are those that `archive.json` names."""
+    for member, expected in sorted(manifest.members.items()):
+        if member not in content.names:
+            continue
+        try:
+            actual = content.sha256_of(member)
+        except UNREADABLE as error:
+            return failed("MRL006", member, f"cannot be read: {reason(error)}")
+        if actual != expected:
+            return failed(
+                "MRL006", member, f"has sha256 {actual[:12]}…, archive.json says {expected[:12]}…"
+            )
+    return passed("MRL006", "every member has the hash in archive.json")
+
+
+def check_members(content: Content, manifest: Manifest) -> Check:
+    """MRL007: nothing is missing, nothing is there that `archive.json` does not list."""
+    held, listed = set(content.names) - {ARCHIVE_JSON}, set(manifest.members)
+    needed = {manifest.handler, STOCK_MANIFEST}
+    if manifest.artifact is not None:
+        # Code alone may read its bodies by itself; a model's rows are always described.
+        needed |= {manifest.artifact, SCHEMA_JSON}
+    for member in sorted(held - listed):
+        return failed("MRL007", member, "is not listed in archive.json")
+    for member in sorted((listed | needed) - held):
+        return failed("MRL007", member, "is missing")
+    return passed("MRL007", "archive.json lists what is there and nothing else")
+
+
+def check_schema(content: Content, manifest: Manifest) -> Check:
+    """MRL008: `schema.json` is a row schema, says no more, and can carry what is accepted."""
+    if SCHEMA_JSON not in content.names:
+        return passed("MRL008", "no row schema to check")
+    try:
+        schema = content.schema()
+        compiled(schema)
+        raw_type(manifest.accepts, schema)
+        document = msgspec.json.decode(content.bytes_of(SCHEMA_JSON))
+    except UNUSABLE as error:
+        return failed("MRL008", SCHEMA_JSON, reason(error))
+    if document != to_json_schema(schema):
+        return failed("MRL008", SCHEMA_JSON, "says more or other than the rows it is read as")
+    return passed("MRL008", f"rows of {', '.join(schema.row)}, at most {schema.max_rows}")
+
+
+def check_golden(content: Content) -> Check:
+    """MRL009: every golden request is one that the schema admits."""
+    if GOLDEN_JSONL not in content.names:
+        return passed("MRL009", "no golden answers to check")
+    try:
+        answers = parse_golden(content.bytes_of(GOLDEN_JSONL), content.schema())
+    except UNUSABLE as error:
+        return failed("MRL009", GOLDEN_JSONL, reason(error))
+    return passed("MRL009", f"{len(answers)} golden answers fit the schema")
+
+
+def check_stock_manifest(content: Content, manifest: Manifest) -> Check:
+    """MRL010: TorchServe's manifest names the same model, version, handler, artifact."""
+    try:
+        stock: Any = msgspec.json.decode(content.bytes_of(STOCK_MANIFEST))
+        model = stock["model"]
+        pairs = {
+            "modelName": manifest.name,
+            "modelVersion": manifest.version,
+            "handler": manifest.handler,
+            "serializedFile": manifest.artifact,
+        }
+        wrong = {key: model.get(key) for key, value in pairs.items() if model.get(key) != value}
+    except (TypeError, AttributeError, *UNUSABLE) as error:
+        return failed("MRL010", STOCK_MANIFEST, reason(error))
+    for key, value in wrong.items():
+        return failed("MRL010", STOCK_MANIFEST, f"{key} is {value!r}, not {pairs[key]!r}")
+    return passed("MRL010", "TorchServe's manifest says the same")
+
+
+def check_requires(manifest: Manifest) -> Check:
+    """MRL011: this version of the library and the packages installed are those it needs."""
+    wanted = manifest.requires.get("marloft", "")
+    try:
+        fits = SpecifierSet(wanted).contains(marloft.__version__, prereleases=True)
+    except InvalidSpecifier:
+        return failed("MRL011", ARCHIVE_JSON, f"requires.marloft {wanted!r} is no version range")
+    if not wanted or not fits:
+        return failed(
+            "MRL011", ARCHIVE_JSON, f"needs marloft {wanted!r}; this is {marloft.__version__}"
+        )
+    missing = unmet(manifest.requires)
+    if missing is not None:
+        return failed("MRL011", ARCHIVE_JSON, missing)
+    return passed("MRL011", f"needs marloft {wanted} and has all else it requires")
+
+
+def check_shadowing(content: Content) -> Check:
+    """MRL012: no member hides a module from the worker."""
+    for member in content.names:
+        module = shadowed(member)
+        if module is not None:
+            return failed("MRL012", member, f"would hide the module {module!r} from the worker")
+    return passed("MRL012", "no member hides a module")
+
+
+def check_pickles(content: Content) -> Check:
+    """MRL018: no member is a pickle."""
+    for member in content.names:
+        try:
+            with content.archive.open(member) as stream:
+                found = pickle_kind([member], stream)
+        except UNREADABLE as error:
+            found = f"a file that cannot be read: {reason(error)}"
+        if found is not None:
+            return failed("MRL018", member, f"is {found}; reading a pickle runs code")
+    return passed("MRL018", "no member is a pickle")
+
+
+def check_secrets(content: Content, artifact: str | None) -> Check:
+    """MRL019: no member looks like a secret; an artifact's bytes are an export's, not searched."""
+    for member in content.names:
+        if secret_name(member):
+            return failed("MRL019", member, "has the name of a file with secrets")
+        try:
+            with content.archive.open(member) as stream:
+                found = None if member == artifact else secret_in(stream)
+        except UNREADABLE as error:
+            found = f"what cannot be read: {reason(error)}"
+        if found is not None:
+            return failed("MRL019", member, f"holds {found}")
+    return passed("MRL019", "no member looks like a secret")
+
+
+def passed(code: str, message: str) -> Check:
+    """Return a check that found nothing wrong."""
+    return Check(code=code, ok=True, culprit="", message=message)
+
+
+def failed(code: str, culprit: str, message: str) -> Check:
+    """Return a check that failed because of `culprit`."""
+    return Check(code=code, ok=False, culprit=culprit, message=message)
+
+
+def reason(error: BaseException) -> str:
+    """Return an error's text as one line."""
+    return str(error).strip("'\"").splitlines()[0] if str(error) else type(error).__name__

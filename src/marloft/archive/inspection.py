@@ -1,0 +1,207 @@
+"""What an archive says about itself, and how two archives differ. Runs no code from either."""
+
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from marloft.archive.checks.documents import MODEL_CARD, front_matter
+from marloft.archive.checks.members import RESERVED
+from marloft.archive.describe import read_manifest
+from marloft.archive.verify import verify
+from marloft.contract.allocation import ALLOCATION_JSON
+from marloft.contract.audit import FAIRNESS_JSON, FairnessReport
+from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON, Manifest, WorkerSettings
+from marloft.contract.schema import RowSchema, from_json_schema
+from marloft.errors import ArchiveError
+from marloft.files import parse_json
+
+Category = Literal["weights", "code", "schema", "settings", "card", "metrics", "golden", "members"]
+_SIGNATURE = ".sig"
+
+
+class Member(Struct, frozen=True, kw_only=True):
+    """One member: its size in the archive, unpacked, and its SHA-256."""
+
+    size_bytes: int
+    sha256: str
+
+
+class Description(Struct, frozen=True, kw_only=True):
+    """An archive that passed every static check, in its own words.
+
+    `metrics` are those of the card's metadata; `audit` is the worst verdict of the audit inside,
+    None without one; `signed` says that a signature lies beside the archive, not that it is good:
+    `marloft verify` tells that.
+    """
+
+    file: str
+    name: str
+    version: str
+    sha256: str
+    size_bytes: int
+    runtime: str | None
+    artifact: str | None
+    handler: str
+    members: dict[str, Member]
+    schema: RowSchema | None
+    settings: WorkerSettings
+    accepts: list[str]
+    golden_answers: int
+    golden_tolerance: float
+    requires: dict[str, str]
+    parents: dict[str, str]
+    sensitive_features_at_serving: list[str]
+    metrics: dict[str, float]
+    audit: str | None
+    signed: bool
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """One thing that two archives have differently; None where one of them has it not."""
+
+    category: Category
+    what: str
+    before: Any
+    after: Any
+
+
+def inspect(path: Path) -> Description:
+    """Describe an archive.
+
+    Raises:
+        ArchiveError: there is no such file, or it fails a static check.
+    """
+    report = verify(path)
+    failed = next((check for check in report.checks if not check.ok), None)
+    if failed is not None:
+        raise ArchiveError(
+            f"{path}: {failed.code} {failed.culprit}: {failed.message}; `marloft verify {path}` "
+            "has all checks. An archive of torch-model-archiver is taken over by `marloft adopt`."
+        )
+    manifest = read_manifest(path)
+    with zipfile.ZipFile(path) as archive:
+        return _described(path, report.sha256, manifest, archive)
+
+
+def _described(
+    path: Path, sha256: str, manifest: Manifest, archive: zipfile.ZipFile
+) -> Description:
+    held = {info.filename: info.file_size for info in archive.infolist()}
+    schema = None
+    if SCHEMA_JSON in held:
+        schema = from_json_schema(msgspec.json.decode(archive.read(SCHEMA_JSON)))
+    audit = None
+    if FAIRNESS_JSON in held:
+        audit = parse_json(archive.read(FAIRNESS_JSON), FairnessReport, FAIRNESS_JSON).verdict
+    golden = archive.read(GOLDEN_JSONL).splitlines() if GOLDEN_JSONL in held else []
+    return Description(
+        file=path.name,
+        name=manifest.name,
+        version=manifest.version,
+        sha256=sha256,
+        size_bytes=path.stat().st_size,
+        runtime=manifest.runtime,
+        artifact=manifest.artifact,
+        handler=manifest.handler,
+        members={
+            name: Member(size_bytes=held[name], sha256=digest)
+            for name, digest in sorted(manifest.members.items())
+        },
+        schema=schema,
+        settings=manifest.settings,
+        accepts=manifest.accepts,
+        golden_answers=len(golden),
+        golden_tolerance=manifest.golden_tolerance,
+        requires=manifest.requires,
+        parents=manifest.parents,
+        sensitive_features_at_serving=manifest.sensitive_features_at_serving,
+        metrics=_card_metrics(archive.read(MODEL_CARD)) if MODEL_CARD in held else {},
+        audit=audit,
+        signed=path.with_name(path.name + _SIGNATURE).exists(),
+    )
+
+
+def _card_metrics(card: bytes) -> dict[str, float]:
+    """Return the metrics of a card's `model-index`, the form that huggingface_hub writes."""
+    found: dict[str, float] = {}
+    for model in _listed(front_matter(card.decode()), "model-index"):
+        for result in _listed(model, "results"):
+            for metric in _listed(result, "metrics"):
+                if isinstance(metric, dict) and isinstance(metric.get("value"), int | float):
+                    found[str(metric.get("type"))] = metric["value"]
+    return found
+
+
+def _listed(holder: Any, key: str) -> list[Any]:
+    value = holder.get(key) if isinstance(holder, dict) else None
+    return value if isinstance(value, list) else []
+
+
+def compare(before: Description, after: Description) -> list[Difference]:
+    """Return what differs, by category; name, version and the archives' own hashes left out."""
+    pairs: list[tuple[Category, dict[str, Any], dict[str, Any]]] = [
+        ("weights", _weights(before), _weights(after)),
+        ("code", _members(before, "code"), _members(after, "code")),
+        ("schema", _schema(before), _schema(after)),
+        ("settings", _settings(before), _settings(after)),
+        ("card", _members(before, "card"), _members(after, "card")),
+        ("metrics", _metrics(before), _metrics(after)),
+        ("golden", _members(before, "golden"), _members(after, "golden")),
+        ("members", _members(before, "members"), _members(after, "members")),
+    ]
+    return [
+        Difference(category=category, what=what, before=old.get(what), after=new.get(what))
+        for category, old, new in pairs
+        for what in sorted({*old, *new})
+        if old.get(what) != new.get(what)
+    ]
+
+
+def _weights(archive: Description) -> dict[str, Any]:
+    artifact = archive.artifact and archive.members[archive.artifact].sha256
+    parents = {f"parent {name}": sha256 for name, sha256 in archive.parents.items()}
+    return {"runtime": archive.runtime, "artifact": artifact, **parents}
+
+
+def _schema(archive: Description) -> dict[str, Any]:
+    if archive.schema is None:
+        return {}
+    rows = {name: msgspec.to_builtins(field) for name, field in archive.schema.row.items()}
+    return {"max_rows": archive.schema.max_rows, **rows}
+
+
+def _settings(archive: Description) -> dict[str, Any]:
+    return {
+        **msgspec.to_builtins(archive.settings),
+        "accepts": archive.accepts,
+        "golden_tolerance": archive.golden_tolerance,
+        "sensitive_features_at_serving": archive.sensitive_features_at_serving,
+        **{f"requires {name}": wanted for name, wanted in archive.requires.items()},
+    }
+
+
+def _metrics(archive: Description) -> dict[str, Any]:
+    return {**archive.metrics, "audit": archive.audit}
+
+
+def _members(archive: Description, category: Category) -> dict[str, str]:
+    return {
+        name: member.sha256
+        for name, member in archive.members.items()
+        if _category(archive, name) == category
+    }
+
+
+def _category(archive: Description, member: str) -> Category | None:
+    """Return where a member's bytes are told apart, None for what other categories read."""
+    if PurePosixPath(member).suffix == ".py":
+        return "code"
+    if member in (MODEL_CARD, FAIRNESS_JSON):
+        return "card"
+    if member == GOLDEN_JSONL:
+        return "golden"
+    told = RESERVED - {ALLOCATION_JSON} | {archive.artifact}
+    return None if member in told else "members"

@@ -1,0 +1,1 @@
+"""Begins a project of your own, or takes over a stock archive."""

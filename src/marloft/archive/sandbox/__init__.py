@@ -1,0 +1,1 @@
+"""Runs an archive's handler in a confined process."""

@@ -1,0 +1,107 @@
+"""Runs as a program of its own: answers batches of requests as a TorchServe worker would.
+
+`python -I -B handler_worker.py FOLDER NAME ANSWERS QUESTIONS` loads the unpacked archive through
+TorchServe's own model loader, asks it the batches of QUESTIONS (written by `asking.ask`) and writes
+to ANSWERS, as JSON: what each request of each batch got, how long each batch took, when the archive
+was loaded, and the largest resident size. It imports nothing of marloft's: what the archive needs,
+it has to import by itself.
+"""
+
+import base64
+import importlib
+import json
+import logging
+import resource
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import ts
+from ts.metrics.metric_cache_yaml_impl import MetricsCacheYamlImpl
+from ts.model_loader import ModelLoaderFactory
+
+Json = dict[str, Any]
+
+
+def main(folder: Path, name: str, answers: Path, questions: Json) -> None:
+    """Load the handler of the archive in `folder` and ask it each batch, in order."""
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    sys.path.insert(0, str(folder))
+    requests, batches = questions["requests"], questions["batches"]
+    service = _load(folder, name, max([1, *map(len, batches)]))
+    found: Json = {"loaded_at": time.time(), "batches": [], "batch_ms": []}
+    for batch in batches:
+        asked = [_request(place, requests[place]) for place in batch]
+        started = time.perf_counter()
+        reply = service.predict(asked)
+        found["batch_ms"].append((time.perf_counter() - started) * 1e3)
+        found["batches"].append(_Reply(reply).answers())
+    found["peak_kib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    answers.write_text(json.dumps(found))
+
+
+def _load(folder: Path, name: str, batch_size: int) -> Any:
+    manifest = json.loads((folder / "MAR-INF" / "MANIFEST.json").read_text())
+    # TorchServe's loader would answer an import error with one about a module of its own.
+    importlib.import_module(Path(manifest["model"]["handler"]).stem)
+    metrics = MetricsCacheYamlImpl(str(Path(ts.__file__).parent / "configs" / "metrics.yaml"))
+    metrics.initialize_cache()
+    metrics.model_name = name
+    service = ModelLoaderFactory.get_model_loader().load(
+        name, str(folder), manifest["model"]["handler"], None, batch_size, metrics_cache=metrics
+    )
+    service.set_cl_socket(None)
+    return service
+
+
+def _request(place: int, request: Json) -> Json:
+    headers, kind = request["headers"], request["headers"]["content-type"]
+    body = bytearray(base64.b64decode(request["body"]))
+    return {
+        "requestId": f"asked-{place}".encode(),
+        "headers": [{"name": k.encode(), "value": v.encode()} for k, v in headers.items()],
+        "parameters": [{"name": "body", "contentType": kind, "value": body}],
+    }
+
+
+class _Reply:
+    """Reads the worker's reply in TorchServe's wire format (ts/protocol/otf_message_handler.py)."""
+
+    def __init__(self, data: bytearray) -> None:
+        self._data = bytes(data)
+        self._at = 0
+
+    def answers(self) -> list[Json]:
+        self._int()
+        self._field()
+        answers: list[Json] = []
+        while (length := self._int()) != -1:
+            self._at += length
+            self._field()
+            status = self._int()
+            self._field()
+            for _ in range(2 * self._int()):
+                self._field()
+            answers.append({"status": status, "body": self._field().decode(errors="replace")})
+        return answers
+
+    def _int(self) -> int:
+        (value,) = struct.unpack_from("!i", self._data, self._at)
+        self._at += 4
+        return int(value)
+
+    def _field(self) -> bytes:
+        length = self._int()
+        self._at += length
+        return self._data[self._at - length : self._at]
+
+
+if __name__ == "__main__":
+    main(
+        Path(sys.argv[1]),
+        sys.argv[2],
+        Path(sys.argv[3]),
+        json.loads(Path(sys.argv[4]).read_bytes()),
+    )

@@ -1,0 +1,75 @@
+"""Golden requests are sent in every form that their archive accepts."""
+
+import base64
+from typing import Any
+
+import pytest
+
+from marloft.archive.golden_requests import as_sent, raw_type
+from marloft.contract.manifest import GoldenAnswer
+from marloft.contract.schema import Property, RowSchema
+from marloft.errors import ConfigError
+
+PNG, JSON = "image/png", "application/json"
+IMAGE = Property(type="string", content_encoding="base64", content_media_type=PNG)
+ROWS = RowSchema(row={"image": IMAGE, "zoom": Property(type="number", default=1.0)})
+BODY = b"\x89PNG and more"
+
+
+def _row(data: bytes = BODY, **more: Any) -> dict[str, Any]:
+    return {"image": base64.b64encode(data).decode(), **more}
+
+
+def _golden(*requests: dict[str, Any]) -> list[GoldenAnswer]:
+    return [GoldenAnswer(request=request, expected={}) for request in requests]
+
+
+def _kinds(accepts: list[str], *requests: dict[str, Any]) -> list[str]:
+    sent = as_sent(_golden(*requests), accepts, ROWS)
+    return [each.headers["content-type"] for each in sent]
+
+
+def test_raw_body_is_the_bytes_with_the_rest_in_headers() -> None:
+    golden = _golden({"features": [_row()], "user_id": 7, "request_id": "a", "model_version": None})
+    (sent,) = as_sent(golden, [JSON, PNG], ROWS)
+    assert sent.body == BODY
+    assert sent.headers == {"content-type": PNG, "x-user-id": "7", "x-request-id": "a"}
+
+
+def test_both_forms_take_turns_the_raw_one_first() -> None:
+    one: dict[str, Any] = {"features": [_row()]}
+    assert _kinds([JSON, PNG], one, one, one) == [PNG, JSON, PNG]
+    assert _kinds([PNG], one, one) == [PNG, PNG]
+    assert _kinds([JSON], one, one) == [JSON, JSON]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"features": [_row(), _row()]},
+        {"features": [_row(zoom=2.0)]},
+        {"features": [_row(b"")]},
+        {"features": [_row()], "note": "x"},
+    ],
+)
+def test_request_that_bytes_cannot_say_stays_json(request_: dict[str, Any]) -> None:
+    assert _kinds([JSON, PNG], request_, {"features": [_row(zoom=1.0)]}) == [JSON, PNG]
+
+
+def test_code_that_reads_its_bodies_itself_gets_json() -> None:
+    assert as_sent([], [JSON, PNG], None) == []
+
+
+@pytest.mark.parametrize(
+    ("accepts", "kind"),
+    [([JSON], None), ([JSON, "image/gif", "Image/PNG"], PNG), (["image/gif"], "image/gif")],
+)
+def test_raw_type_is_the_fields_own_where_it_is_accepted(
+    accepts: list[str], kind: str | None
+) -> None:
+    assert raw_type(accepts, ROWS) == kind
+
+
+def test_type_that_no_field_takes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="0 fields have `contentEncoding: base64`"):
+        raw_type([JSON, PNG], RowSchema(row={"n": Property(type="integer")}))

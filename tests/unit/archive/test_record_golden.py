@@ -1,0 +1,114 @@
+"""Golden answers come from the source model; what could not be compared later is refused."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from marloft.archive.record_golden import record_golden
+from marloft.contract.manifest import GoldenAnswer
+from marloft.errors import ConfigError
+from tests import factories
+
+# It answers by NumPy alone, as a source model outside every runtime does.
+SOURCE = """
+import itertools
+import numpy as np
+from tests.factories import score
+
+def answer(body):
+    items = [row["item_id"] for row in body["features"]]
+    scores = np.array(score(body.get("user_id"), items))
+    return {"scores": scores, "prediction": np.array(items)[np.argsort(-scores)]}
+
+calls = itertools.count()
+
+def dropout(body):
+    return {"scores": [float(next(calls)) for _ in body["features"]]}
+
+def typo(body):
+    return {"score": 1.0}
+
+def nothing(body):
+    return None
+
+def infinite(body):
+    return {"scores": [float("inf") for _ in body["features"]]}
+
+def short(body):
+    return {"scores": []}
+
+def strange(body):
+    return {"prediction": object}
+
+variable = 3
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    project = factories.write_project(tmp_path)
+    (project / "source.py").write_text(SOURCE)
+    requests = [answer.request for answer in factories.golden()]
+    (project / "requests.jsonl").write_bytes(msgspec.json.Encoder().encode_lines(requests))
+    monkeypatch.syspath_prepend(str(factories.REPOSITORY))
+    monkeypatch.chdir(project)
+    return project
+
+
+CONFIG, REQUESTS = Path("archive_configs/ranker_v1.yaml"), Path("requests.jsonl")
+
+
+def test_answers_are_the_sources(project: Path) -> None:
+    golden = project / "build" / "export" / "golden.jsonl"
+    golden.unlink()
+    recorded = record_golden(CONFIG, REQUESTS, "source.py:answer")
+    assert recorded == factories.golden()
+    lines = golden.read_bytes().splitlines()
+    assert [msgspec.json.decode(line, type=GoldenAnswer) for line in lines] == recorded
+
+
+def test_neither_artifact_nor_handler_is_needed(project: Path) -> None:
+    for name in ("build/export/model.onnx", "handlers/ranker.py"):
+        (project / name).unlink()
+    record_golden(CONFIG, REQUESTS, "source:answer", Path("elsewhere/golden.jsonl"))
+    assert (project / "elsewhere" / "golden.jsonl").is_file()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("source.py:dropout", "asked twice, the source answers differently"),
+        ("source.py:typo", "unknown field 'score'. Did you mean 'scores'"),
+        ("source.py:nothing", "returned NoneType, not a dict with prediction"),
+        ("source.py:infinite", "NaN or infinity"),
+        ("source.py:short", r"requests\.jsonl:1: 0 scores for 1 rows"),
+        ("source.py:strange", "answered with a type; give plain values"),
+        ("source.py:variable", "no callable 'variable'"),
+        ("source.py:anwser", "no callable 'anwser'. Did you mean 'answer'"),
+        ("gone.py:answer", r"gone\.py does not exist"),
+        ("gone:answer", "No module named 'gone'"),
+        ("source.py", r"is not FILE\.py:CALLABLE"),
+        ("handlers/ranker.py:rank", "is the archive's own handler"),
+    ],
+)
+def test_source_that_is_none_is_refused(project: Path, source: str, message: str) -> None:
+    golden = project / "build" / "export" / "golden.jsonl"
+    before = golden.read_bytes()
+    with pytest.raises(ConfigError, match=message):
+        record_golden(CONFIG, REQUESTS, source)
+    assert golden.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"features": [{"item_id": "x"}]}\n', "requests.jsonl: as golden.jsonl:1: the schema"),
+        ("[]\n", "requests.jsonl:1: no JSON object"),
+        ("", "is empty"),
+    ],
+)
+def test_request_that_is_none_is_refused(project: Path, text: str, message: str) -> None:
+    REQUESTS.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        record_golden(CONFIG, REQUESTS, "source.py:answer")

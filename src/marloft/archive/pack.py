@@ -30,6 +30,7 @@ from marloft.contract.manifest import (
     Manifest,
     Measured,
     WorkerSettings,
+    archive_path,
 )
 from marloft.contract.schema import to_json_schema
 from marloft.errors import ArchiveError, ConfigError
@@ -63,7 +64,7 @@ def pack(
     artifact = _artifact(spec)
     members = _collect(spec, artifact)
     requires = _requires(spec)
-    path = out / f"{spec.name}-{spec.version}.mar"
+    path = archive_path(out, spec.name, spec.version)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".pack-") as staging:
         built = Path(staging) / path.name

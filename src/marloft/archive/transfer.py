@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from marloft.archive.sign import signature_path
 from marloft.archive.verify import ANY_ORIGIN, VerifyReport, verify
+from marloft.contract.manifest import parse_archive_file
 from marloft.contract.policy import TrustPolicy
 from marloft.errors import ArchiveError, ConfigError
 from marloft.files import sha256_file, sidecar_path
@@ -134,7 +135,7 @@ def pull(archive: Path, url: str, policy: TrustPolicy = ANY_ORIGIN) -> Transferr
             raise ArchiveError(f"{url} holds no {archive.name}; push it there, or correct the URL.")
         beside = [file for file in _beside(fetched) if shared.get(file)]
         report = _accepted(verify(fetched, policy), f"from {url} is refused", fetched)
-        if f"{report.name}-{report.version}.mar" != archive.name:
+        if parse_archive_file(archive.name) != (report.name, report.version):
             raise ArchiveError(
                 f"{url}/{archive.name} says that it is {report.name} {report.version}; push it "
                 "again under its own name."

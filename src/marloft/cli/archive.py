@@ -27,7 +27,7 @@ from marloft.cli.options import (
     trust_policy,
 )
 from marloft.contract.manifest import ArchiveSidecar
-from marloft.deploy.release.archives import find_archive
+from marloft.deploy.release.names import find_archive
 from marloft.deploy.torchserve.workflows import is_workflow, pack_workflow
 from marloft.files import to_json
 

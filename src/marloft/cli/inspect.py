@@ -14,7 +14,7 @@ from marloft.archive.inspection import Description, Difference, compare
 from marloft.archive.inspection import inspect as describe
 from marloft.archive.openapi import openapi_of
 from marloft.cli.options import STORE, VAR, ArchiveArgument, JsonOption, StoreOption, VarOption
-from marloft.deploy.release.archives import find_archive
+from marloft.deploy.release.names import find_archive
 from marloft.files import to_json
 
 

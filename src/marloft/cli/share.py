@@ -19,7 +19,8 @@ from marloft.cli.options import (
     VarOption,
     trust_policy,
 )
-from marloft.deploy.release.archives import find_archive, named_version
+from marloft.contract.manifest import archive_path
+from marloft.deploy.release.names import find_archive, named_version
 from marloft.files import to_json
 
 UrlArgument = Annotated[
@@ -61,7 +62,7 @@ def pull(
     """
     name, number = named_version(version, var)
     policy = trust_policy(public_key, required=require_signature)
-    _tell(pull_archive(store / f"{name}-{number}.mar", url, policy), json)
+    _tell(pull_archive(archive_path(store, name, number), url, policy), json)
 
 
 def _tell(found: Transferred, json: bool) -> None:

@@ -11,11 +11,10 @@ from rich.table import Table
 from marloft.cli.options import STORE, VAR, JsonOption, StoreOption, VarOption
 from marloft.contract.live import WatchState
 from marloft.contract.release import read_release, releases_folder
-from marloft.deploy.garbage import delete, find_garbage
 from marloft.deploy.ports import Ports
 from marloft.deploy.release.plan import changes_of
 from marloft.deploy.status import Status, read_status
-from marloft.deploy.store import list_store
+from marloft.deploy.store import delete, find_garbage, list_store
 from marloft.files import to_json
 
 PIPE_WIDTH = 250

@@ -10,7 +10,7 @@ from marloft.archive.sign import new_keys
 from marloft.archive.sign import sign as sign_archive
 from marloft.archive.verify import verify
 from marloft.cli.options import STORE, VAR, ArchiveArgument, JsonOption, StoreOption, VarOption
-from marloft.deploy.release.archives import find_archive
+from marloft.deploy.release.names import find_archive
 from marloft.errors import ArchiveError
 from marloft.files import to_json
 

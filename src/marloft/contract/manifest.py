@@ -1,5 +1,7 @@
 """What is inside a model archive (`archive.json`) and beside an artifact or archive (sidecars)."""
 
+import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -15,6 +17,38 @@ ARCHIVE_JSON = "archive.json"
 SCHEMA_JSON = "schema.json"
 GOLDEN_JSONL = "golden.jsonl"
 MODEL_CONFIG = "model-config.yaml"
+_NODE_SEPARATOR = "__"
+_ARCHIVE_FILE = re.compile(r"(?P<name>[a-z][a-z0-9_]*)-(?P<version>\d+\.\d+)\.mar\Z")
+
+
+def archive_file(name: str, version: str) -> str:
+    """Return the file name of an archive: its identity in a model store."""
+    return f"{name}-{version}.mar"
+
+
+def archive_path(store: Path, name: str, version: str) -> Path:
+    """Return where the archive of one version lies in a model store."""
+    return store / archive_file(name, version)
+
+
+def parse_archive_file(file: str) -> tuple[str, str] | None:
+    """Return the model and version that a file name stands for, None when it is not one of ours."""
+    found = _ARCHIVE_FILE.match(file)
+    return (found["name"], found["version"]) if found else None
+
+
+def workflow_node(registered: str) -> str | None:
+    """Return which node a registered model is, None when it belongs to no workflow.
+
+    TorchServe registers the nodes of a workflow as `<workflow>__<node>`.
+    """
+    _, separator, node = registered.partition(_NODE_SEPARATOR)
+    return node if separator else None
+
+
+def version_order(version: str) -> tuple[int, ...]:
+    """Return what versions are sorted by: 10.0 comes after 9.0."""
+    return tuple(int(part) for part in version.split("."))
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,8 +11,12 @@ from marloft.contract.policy import Guardrails, LogPolicy, RolloutPlan
 from marloft.errors import ReleaseError
 from marloft.files import read_json
 
+# A model's name and a version of it.
+Key = tuple[str, str]
+ROLLOUT_PREFIX = "rollout-"
 AllocationName = Annotated[
-    str, Meta(pattern=r"^([a-z][a-z0-9_]{0,62}|rollout-(0|[1-9][0-9]*)\.(0|[1-9][0-9]*))\Z")
+    str,
+    Meta(pattern=rf"^([a-z][a-z0-9_]{{0,62}}|{ROLLOUT_PREFIX}(0|[1-9][0-9]*)\.(0|[1-9][0-9]*))\Z"),
 ]
 Verb = Literal["apply", "promote", "ramp", "rollback"]
 _FILE = re.compile(r"(\d{6,})\.json\Z")
@@ -83,6 +87,11 @@ class ReleasedModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     standby: dict[Version, ReleasedVersion] = {}
     aliases: dict[Name, Version] = {}
 
+    @property
+    def loaded(self) -> dict[Version, ReleasedVersion]:
+        """Every version that should be loaded: those that routes lead to, then those on standby."""
+        return self.versions | self.standby
+
 
 class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that should be live, as decided at `time` (UTC ISO 8601) by `actor`.
@@ -101,6 +110,24 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     default_model: Name
     log: LogPolicy = LogPolicy()
     workflows: list[Name] = []
+
+    @property
+    def routed(self) -> dict[Key, ReleasedVersion]:
+        """Every version that a route leads to."""
+        return {
+            (name, version): pinned
+            for name, model in self.models.items()
+            for version, pinned in model.versions.items()
+        }
+
+    @property
+    def loaded(self) -> dict[Key, ReleasedVersion]:
+        """Every version that should be loaded: those that routes lead to, then those on standby."""
+        return self.routed | {
+            (name, version): pinned
+            for name, model in self.models.items()
+            for version, pinned in model.standby.items()
+        }
 
 
 def releases_folder(var: Path) -> Path:

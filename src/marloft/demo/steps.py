@@ -5,7 +5,7 @@ from typing import Any
 
 from marloft.assignment import arm_of
 from marloft.contract.audit import FairnessReport, summarize
-from marloft.contract.manifest import ArchiveSidecar
+from marloft.contract.manifest import ArchiveSidecar, archive_path
 from marloft.contract.release import read_release, releases_folder
 from marloft.demo.run import Demo, Step
 from marloft.demo.serving import ask, ask_workflow, load, serving, wait_until_live
@@ -84,7 +84,7 @@ def pack(demo: Demo) -> None:
     configs = [f"archive_configs/{name}.yaml" for name in ARCHIVES]
     demo.run("marloft", "pack", *configs, WORKFLOW, "--out", demo.store)
     for version in ("1.0", "2.0"):
-        archive = demo.store / f"ranker-{version}.mar"
+        archive = archive_path(demo.store, "ranker", version)
         demo.run("marloft", "verify", archive, "--replay", "--trust", quiet=True)
     demo.summary["archives"] = [describe(archive) for archive in sorted(demo.store.glob("*.mar"))]
 

@@ -9,14 +9,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from marloft.contract.live import Live, VersionState, WatchState
-from marloft.contract.release import Release, ReleasedModel, read_release, releases_folder
+from marloft.contract.manifest import workflow_node
+from marloft.contract.release import Key, Release, ReleasedModel, read_release, releases_folder
 from marloft.deploy.gateway.observed_routes import Routed, ask_routes
 from marloft.deploy.ports import Ports
 from marloft.deploy.running import is_running, read_live
 from marloft.deploy.torchserve.management import ManagementApi, Registered
 from marloft.errors import ServingError
-
-Key = tuple[str, str]
 
 
 class Actual(Struct, frozen=True, kw_only=True):
@@ -129,7 +128,7 @@ def roles(model: ReleasedModel, version: str) -> str:
 
 
 def _roles(model: ReleasedModel) -> Iterator[tuple[str, str, str]]:
-    for version, pinned in (model.versions | model.standby).items():
+    for version, pinned in model.loaded.items():
         yield version, roles(model, version), pinned.sha256
 
 
@@ -171,11 +170,7 @@ def _drift(release: Release, actual: Actual) -> Iterator[str]:
 
 
 def _registry_drift(release: Release, registered: Mapping[Key, Registered]) -> Iterator[str]:
-    wanted = {
-        (name, version)
-        for name, model in release.models.items()
-        for version in {**model.versions, **model.standby}
-    }
+    wanted = release.loaded
     for name, version in sorted(wanted):
         found = registered.get((name, version))
         if found is None:
@@ -183,8 +178,7 @@ def _registry_drift(release: Release, registered: Mapping[Key, Registered]) -> I
         elif found.state != "ready":
             yield f"the workers of {name} {version} are not ready"
     for (name, version), found in sorted(registered.items()):
-        # A workflow's nodes are named <workflow>__<node>.
-        if "__" in name:
+        if workflow_node(name) is not None:
             continue
         if (name, version) not in wanted:
             yield f"{name} {version} is registered, and release {release.release} does not name it"

@@ -133,7 +133,7 @@ def _released_sha256(release: Release | None, record: dict[str, Any]) -> str | N
     model = release.models.get(record["model"]) if release else None
     if model is None:
         return None
-    released = {**model.standby, **model.versions}.get(record["version"])
+    released = model.loaded.get(record["version"])
     return released.sha256 if released else None
 
 

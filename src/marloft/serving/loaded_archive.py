@@ -15,6 +15,7 @@ from marloft.contract.manifest import (
     Manifest,
     WorkerSettings,
     decode_golden,
+    workflow_node,
 )
 from marloft.contract.manifest import Runtime as RuntimeName
 from marloft.contract.release import read_release
@@ -117,7 +118,7 @@ class LoadedArchive:
         except (MarloftError, OSError) as error:
             _logger.info("No release says how many workers run (%s); the archive does.", error)
             return self.settings.workers
-        pinned = (model.versions | model.standby).get(self.version) if model else None
+        pinned = model.loaded.get(self.version) if model else None
         return (pinned.settings if pinned else self.settings).workers
 
     def _read_manifest(self) -> Manifest | None:
@@ -141,7 +142,7 @@ def _identity(
 ) -> tuple[str, str | None]:
     """Return the archive's own name, and the workflow's node it runs as (None outside one)."""
     own = manifest.name if manifest else str(stock.get("modelName", registered))
-    _, separator, node = registered.partition("__")
-    if separator and registered != own:
+    node = workflow_node(registered)
+    if node is not None and registered != own:
         return own, node
     return registered, None

@@ -1,6 +1,7 @@
 """Does what `reconcile` decided: the only place that changes TorchServe, routes or allocations."""
 
 from marloft.contract.allocation import allocation_path
+from marloft.contract.manifest import archive_path
 from marloft.contract.release import ReleasedVersion
 from marloft.deploy.control.admission import Admission, other_bytes
 from marloft.deploy.control.reconcile import (
@@ -18,7 +19,7 @@ from marloft.deploy.events import append_event
 from marloft.deploy.gateway.in_flight import InFlight
 from marloft.deploy.gateway.route_file import write_routes
 from marloft.deploy.project import Project, Report
-from marloft.deploy.release.resolve import archive_path, holds
+from marloft.deploy.release.resolve import holds
 from marloft.deploy.torchserve.management import ManagementApi, RefusedError
 from marloft.deploy.torchserve.workflows import WorkflowApi
 from marloft.files import write_atomic

@@ -9,11 +9,11 @@ from msgspec import Struct
 
 from marloft.archive.describe import read_manifest
 from marloft.contract.live import VersionState
-from marloft.contract.release import Release, ReleasedVersion
+from marloft.contract.manifest import archive_path
+from marloft.contract.release import Key, Release, ReleasedVersion
 from marloft.deploy.control.golden_gate import Gate, UnansweredError
 from marloft.deploy.processes.worker_log import last_traceback
-from marloft.deploy.release.in_force import Key
-from marloft.deploy.release.resolve import archive_path, holds
+from marloft.deploy.release.resolve import holds
 from marloft.deploy.torchserve.management import Registered
 from marloft.errors import MarloftError
 
@@ -141,7 +141,7 @@ class Admission:
         return {
             name: {
                 version: self._state((name, version), pinned, registered.get((name, version)))
-                for version, pinned in (model.versions | model.standby).items()
+                for version, pinned in model.loaded.items()
             }
             for name, model in release.models.items()
         }

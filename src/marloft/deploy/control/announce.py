@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from marloft.contract.release import Release, ReleasedModel
+from marloft.contract.release import Key, Release, ReleasedModel
 from marloft.deploy.events import append_event
 from marloft.deploy.project import Report
-from marloft.deploy.release.in_force import Key
 from marloft.deploy.torchserve.management import Registered
 
 
@@ -41,7 +40,7 @@ def drift(release: Release, registered: Mapping[Key, Registered]) -> str | None:
     found = [
         f"{name} {version} runs with {setting} {runs}, release {release.release} says {says}"
         for name, model in release.models.items()
-        for version, pinned in (model.versions | model.standby).items()
+        for version, pinned in model.loaded.items()
         if (is_now := registered.get((name, version))) is not None
         for setting, runs, says in (
             ("batch_size", is_now.batch_size, pinned.settings.batch_size),

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from marloft.contract.live import Live, WatchState, live_path
 from marloft.contract.release import (
+    Key,
     Release,
     ReleasedVersion,
     newest_number,
@@ -38,7 +39,7 @@ from marloft.deploy.gateway.routes import render_routes
 from marloft.deploy.guardrails.watching import Watch
 from marloft.deploy.ports import Ports
 from marloft.deploy.project import Project, Report
-from marloft.deploy.release.in_force import InForce, Key, choose, read_label, whole
+from marloft.deploy.release.in_force import InForce, choose, read_label, whole
 from marloft.deploy.torchserve.management import ManagementApi
 from marloft.deploy.torchserve.workflows import WorkflowApi
 from marloft.errors import MarloftError, ServingError

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Set
 
 from msgspec import Struct
 
-from marloft.contract.release import Release, ReleasedVersion
-from marloft.deploy.release.in_force import InForce, Key
+from marloft.contract.release import Key, Release, ReleasedVersion
+from marloft.deploy.release.in_force import InForce
 from marloft.deploy.torchserve.management import Registered
 
 

@@ -7,7 +7,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from marloft.contract.metric_names import GATEWAY_IN_FLIGHT
-from marloft.deploy.release.in_force import Key
+from marloft.contract.release import Key
 
 # Longer than a request is between two tries (back-off of 2 s at most) or waits for a connection:
 # only then it is counted nowhere.

@@ -2,14 +2,14 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from marloft.contract.manifest import WorkerSettings
+from marloft.contract.manifest import WorkerSettings, version_order
 from marloft.contract.predict_api import (
     DO_NOT_RETRY_HEADER,
     ROUTE_HEADER,
     VERSION_HEADER,
     public_version,
 )
-from marloft.contract.release import Allocation, Release, ReleasedModel
+from marloft.contract.release import ROLLOUT_PREFIX, Allocation, Release, ReleasedModel
 from marloft.deploy.gateway.envoy_config import (
     ARM_HEADER,
     CUSTOM_RESPONSE,
@@ -38,7 +38,6 @@ from marloft.errors import ReleaseError
 from marloft.files import to_json
 
 OUTCOMES_MODEL = "outcomes"
-ROLLOUT_PREFIX = "rollout-"
 
 _ARRIVAL = "%START_TIME(%s.%6f)%"
 
@@ -111,7 +110,7 @@ class _ModelRouter:
         # Guards stand before the choice of a version; a worker refuses what only others take.
         pinned = self._model.versions.values()
         self._types = sorted({kind for each in pinned for kind in each.accepts})
-        self._versions = sorted(self._model.versions, key=_numeric)
+        self._versions = sorted(self._model.versions, key=version_order)
 
     def routes(self, path: str) -> list[Json]:
         return [
@@ -207,10 +206,6 @@ class _ModelRouter:
 def _times(limit_s: float) -> dict[str, str]:
     """Return when the request came and how long the gateway waits, so that late work is dropped."""
     return {"t": _ARRIVAL, "d": f"{limit_s:g}"}
-
-
-def _numeric(version: str) -> list[int]:
-    return [int(part) for part in version.split(".")]
 
 
 def _told(version: str, facts: Mapping[str, str]) -> list[Json]:

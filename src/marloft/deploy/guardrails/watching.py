@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from marloft.contract.live import WatchState
-from marloft.contract.release import Release
-from marloft.deploy.release.in_force import Key
+from marloft.contract.release import Key, Release
 
 
 class Watch(Protocol):

@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from marloft.contract.release import Release, ReleasedVersion
-
-Key = tuple[str, str]
+from marloft.contract.release import Key, Release, ReleasedVersion
 
 
 class InForce(Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from marloft.archive.describe import read_manifest
 from marloft.archive.verify import verify
-from marloft.contract.manifest import Name, Version
+from marloft.contract.manifest import Name, archive_path, version_order
 from marloft.contract.policy import LogPolicy, RolloutPlan, TrustPolicy
 from marloft.contract.release import Allocation, ReleasedModel, ReleasedVersion
 from marloft.deploy.release.deployment import ModelPlan, SettingsOverride, read_deployment
@@ -26,11 +26,6 @@ class Wanted(Struct, frozen=True, kw_only=True):
     workflows: list[Name]
 
 
-def archive_path(store: Path, name: str, version: str) -> Path:
-    """Return the archive of one version: its file name is its identity in the store."""
-    return store / f"{name}-{version}.mar"
-
-
 def resolve(deployment_file: Path, store: Path) -> Wanted:
     """Return what `deployment_file` asks for, every version pinned by the bytes in `store`.
 
@@ -46,7 +41,9 @@ def resolve(deployment_file: Path, store: Path) -> Wanted:
             default=plan.default,
             versions={
                 version: _pin(store, name, version, override, _policy(deployment_file, plan))
-                for version, override in sorted(plan.versions.items(), key=_number)
+                for version, override in sorted(
+                    plan.versions.items(), key=lambda item: version_order(item[0])
+                )
             },
             allocation=_allocation(deployment_file, name, plan),
             guardrails=plan.guardrails,
@@ -135,7 +132,3 @@ def _allocation(deployment_file: Path, name: str, plan: ModelPlan) -> Allocation
             f"{plan.default}; it serves {control.version}."
         )
     return allocation
-
-
-def _number(item: tuple[Version, SettingsOverride]) -> tuple[int, ...]:
-    return tuple(int(part) for part in item[0].split("."))

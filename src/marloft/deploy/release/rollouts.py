@@ -9,10 +9,16 @@ from collections.abc import Collection
 from msgspec import Struct
 from msgspec.structs import replace
 
-from marloft.contract.manifest import Version
+from marloft.contract.manifest import Version, version_order
 from marloft.contract.policy import RolloutPlan
-from marloft.contract.release import Allocation, Arm, ReleasedModel, ReleasedVersion, Rollout
-from marloft.deploy.gateway.routes import ROLLOUT_PREFIX
+from marloft.contract.release import (
+    ROLLOUT_PREFIX,
+    Allocation,
+    Arm,
+    ReleasedModel,
+    ReleasedVersion,
+    Rollout,
+)
 from marloft.errors import ConfigError
 
 TOTAL = 100
@@ -236,8 +242,4 @@ def _without(
 
 
 def _by_number(versions: dict[Version, ReleasedVersion]) -> dict[Version, ReleasedVersion]:
-    return dict(sorted(versions.items(), key=lambda item: _number(item[0])))
-
-
-def _number(version: Version) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+    return dict(sorted(versions.items(), key=lambda item: version_order(item[0])))

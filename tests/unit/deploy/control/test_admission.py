@@ -8,10 +8,9 @@ from msgspec.structs import replace
 from marloft.archive.describe import read_manifest
 from marloft.archive.pack import pack
 from marloft.contract.manifest import WorkerSettings
-from marloft.contract.release import Release, ReleasedModel, ReleasedVersion
+from marloft.contract.release import Key, Release, ReleasedModel, ReleasedVersion
 from marloft.deploy.control.admission import Admission
 from marloft.deploy.control.golden_gate import Gate, UnansweredError
-from marloft.deploy.release.in_force import Key
 from marloft.deploy.torchserve.management import Registered
 from marloft.files import sha256_file
 from tests import factories

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marloft.contract.manifest import WorkerSettings
-from marloft.contract.release import Allocation, Arm, Release, ReleasedModel, ReleasedVersion
+from marloft.contract.release import Allocation, Arm, Key, Release, ReleasedModel, ReleasedVersion
 from marloft.deploy.control.reconcile import (
     Action,
     Observed,
@@ -26,7 +26,7 @@ from marloft.deploy.control.reconcile import (
     unavailable,
     wanted,
 )
-from marloft.deploy.release.in_force import InForce, Key, choose, read_label, whole
+from marloft.deploy.release.in_force import InForce, choose, read_label, whole
 from marloft.deploy.torchserve.management import Registered, State
 from tests.releases import made_release
 

@@ -1,7 +1,7 @@
 """When the gateway has no request on its way to a version."""
 
+from marloft.contract.release import Key
 from marloft.deploy.gateway.in_flight import SETTLE_S, InFlight
-from marloft.deploy.release.in_force import Key
 
 OLD: Key = ("ranker", "1.0")
 LONGEST_S = 20.0

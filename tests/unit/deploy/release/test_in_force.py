@@ -1,9 +1,9 @@
 """Whose routes are in force while the newest release's versions are loading."""
 
-from marloft.contract.release import Release
+from marloft.contract.release import Key, Release
 from marloft.deploy.gateway.route_file import routes_label
 from marloft.deploy.gateway.routes import render_routes
-from marloft.deploy.release.in_force import InForce, Key, choose, read_label, whole
+from marloft.deploy.release.in_force import InForce, choose, read_label, whole
 from tests.unit.deploy.control.test_reconcile import pin, released, sha
 
 OLD = released("1.0", number=6)

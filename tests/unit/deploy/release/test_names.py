@@ -1,11 +1,14 @@
-"""A version is found by each of its names; a name that means nothing is refused."""
+"""A version and its archive are found by each of their names; a name of nothing is refused."""
+
+from pathlib import Path
 
 import pytest
 
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.release import ReleasedModel, ReleasedVersion
-from marloft.deploy.release.names import find_version
-from marloft.errors import ReleaseError
+from marloft.deploy.release.names import find_archive, find_version
+from marloft.errors import MarloftError, ReleaseError
+from marloft.files import write_json
 from tests.releases import made_release
 
 PINNED = ReleasedVersion(sha256="a" * 64, settings=WorkerSettings())
@@ -48,3 +51,34 @@ def test_name_that_means_nothing_is_refused(model: str, version: str | None, sai
     with pytest.raises(ReleaseError) as caught:
         find_version(RELEASE, model, version)
     assert said in str(caught.value)
+
+
+@pytest.fixture
+def var(tmp_path: Path) -> Path:
+    write_json(tmp_path / "var" / "releases" / "000007.json", RELEASE)
+    return tmp_path / "var"
+
+
+def test_archive_is_found_by_path_by_version_and_by_alias(tmp_path: Path, var: Path) -> None:
+    held = tmp_path / "ranker-2.0.mar"
+    held.touch()
+    assert find_archive("some/file.mar", tmp_path, var) == Path("some/file.mar")
+    assert find_archive("ranker@2.0", tmp_path, tmp_path / "no_releases") == held
+    assert find_archive("ranker@challenger", tmp_path, var) == held
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("ranker@3.0", "holds no ranker-3.0.mar"),
+        ("ranker@3", "names no version"),
+        ("../ranker@2.0", "names no version"),
+        ("ranker@", "names no version"),
+        ("ranker@chalenger", "no alias 'chalenger' in release 7"),
+    ],
+)
+def test_archive_that_is_not_there_is_refused(
+    tmp_path: Path, var: Path, named: str, message: str
+) -> None:
+    with pytest.raises(MarloftError, match=message):
+        find_archive(named, tmp_path, var)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from marloft.archive.pack import pack
-from marloft.deploy.garbage import delete, find_garbage
 from marloft.deploy.release.write import apply
+from marloft.deploy.store import delete, find_garbage
 from marloft.files import sidecar_path
 from tests import factories
 

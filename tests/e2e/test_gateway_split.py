@@ -16,7 +16,7 @@ from marloft.assignment import arm_of
 from marloft.contract.records import PredictionRecord
 from marloft.contract.release import read_release
 from marloft.deploy.gateway.observed_routes import Routed
-from marloft.deploy.status import look, read_status
+from marloft.deploy.status import observe_status, read_status
 from tests import factories
 from tests.e2e.running import Driver, Serving, configure, marloft, records
 
@@ -115,7 +115,7 @@ def test_arms_in_answers_and_log_are_the_assigned_ones(serving: Serving, name: s
 def test_status_reads_back_what_torchserve_and_the_gateway_run(serving: Serving) -> None:
     write_split(serving.project, "read_back", (90, 10))
     release = go_live(serving, "apply")
-    found = look(serving.project / "var", serving.ports)
+    found = observe_status(serving.project / "var", serving.ports)
     assert found.routed is not None
     ranker = Routed(
         release=release, default="1.0", arms={"1.0": 90, "1.1": 10}, pinned=["1.0", "1.1"]

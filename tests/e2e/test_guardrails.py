@@ -8,8 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from marloft.deploy.gateway.counts import GatewayCounts, Series
-from marloft.deploy.guardrails.judge import Traffic
+from marloft.deploy.gateway.counts import GatewayCounts, Series, Traffic
 from tests.e2e.running import Asked, Driver, Serving, configure, marloft, records
 from tests.factories import write_project
 from tests.planted.planting import plant

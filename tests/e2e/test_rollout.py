@@ -91,7 +91,7 @@ def test_good_version_takes_over_by_steps_without_a_failed_request(tmp_path: Pat
         wait(project, lambda r: (m := r.models["ranker"]).default == "1.1" and not m.rollout, 60)
         serving.wait_for(f"release {newest(project).release} is live")
         time.sleep(1)
-        assert "reality is the release" in marloft(
+        assert "what runs is what the release says" in marloft(
             project, "status", "--port-offset", str(serving.ports.offset)
         )
     assert [each for each in driver.asked if each.status != 200] == []

@@ -16,7 +16,7 @@ from marloft.deploy.release import write as releases
 from marloft.deploy.release.plan import Plan, make_plan, warnings_of
 from marloft.deploy.supervisor import Project
 from marloft.deploy.supervisor import serve as run_until_stopped
-from marloft.deploy.wait_until_live import follow, next_steps
+from marloft.deploy.wait_until_live import next_steps, wait_until_live
 from marloft.files import to_json
 
 DeploymentArgument = Annotated[Path, typer.Argument(help="What should be live.")]
@@ -134,7 +134,7 @@ def _announce(release: Release, var: Path, wait: bool, timeout_s: float) -> None
         typer.echo(f"warning: {text}", err=True)
     if not wait:
         return
-    if not follow(var, release, lambda text: typer.echo(f"  {text}"), timeout_s=timeout_s):
+    if not wait_until_live(var, release, lambda text: typer.echo(f"  {text}"), timeout_s=timeout_s):
         typer.echo(f"No `marloft serve` runs on {var}; one that reads it brings it live.")
         return
     typer.echo(f"release {release.release} is live.")

@@ -29,7 +29,7 @@ def status(
 
     Example: marloft status --json
 
-    Exit status 0: reality is the release, 1: it is not or not yet, 2: nothing runs.
+    Exit status 0: what runs is what the release says, 1: it is not or not yet, 2: nothing runs.
     Read on: docs/serving.md.
     """
     found = read_status(var, Ports(offset=port_offset))
@@ -157,7 +157,7 @@ def _show(found: Status) -> None:
     if not found.serving:
         typer.echo("no `marloft serve` runs here: nothing is live.")
     elif not found.drift:
-        typer.echo("live: reality is the release.")
+        typer.echo("live: what runs is what the release says.")
 
 
 def _show_watch(name: str, watch: WatchState) -> None:

@@ -49,10 +49,10 @@ class WatchState(Struct, frozen=True, kw_only=True):
 
 
 class Live(Struct, frozen=True, kw_only=True):
-    """One look at reality.
+    """What was found at one look.
 
-    `live` says that reality is the release. `serving` names, per model, the release whose routes
-    are in force: an earlier one while the versions of the newest are not ready.
+    `live` says that what is real is what the release says. `serving` names, per model, the release
+    whose routes are in force: an earlier one while the versions of the newest are not ready.
     """
 
     time: str

@@ -43,7 +43,7 @@ class VersionStatus(Struct, frozen=True, kw_only=True):
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """The newest release beside reality; `drift` is every difference in words."""
+    """The newest release and what is real; `drift` is every difference in words."""
 
     release: int
     reason: str
@@ -55,7 +55,7 @@ class Status(Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0: reality is the release; 1: it is not, or not yet; 2: nothing runs."""
+        """0: what is real is what the release says; 1: it is not, or not yet; 2: nothing runs."""
         if not self.serving:
             return 2
         return 1 if self.drift else 0
@@ -68,10 +68,10 @@ def read_status(var: Path, ports: Ports) -> Status:
         ReleaseError: there is no release yet.
     """
     release = read_release(releases_folder(var))
-    return compare(release, look(var, ports))
+    return compare(release, observe_status(var, ports))
 
 
-def look(var: Path, ports: Ports) -> Actual:
+def observe_status(var: Path, ports: Ports) -> Actual:
     """Ask TorchServe and the gateway what runs; read what the supervisor reported."""
     serving = is_running(var)
     api = ManagementApi(ports.management)

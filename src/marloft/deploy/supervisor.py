@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from marloft.contract.release import read_release, releases_folder
-from marloft.deploy.control.controller import DRAIN_GRACE_S, Controller
+from marloft.deploy.control.controller import DRAIN_GRACE_S, Connections, Controller
+from marloft.deploy.control.retention import LogRetention
 from marloft.deploy.events import append_event
 from marloft.deploy.gateway.drain import drain
 from marloft.deploy.guardrails.watch import RolloutWatch
@@ -14,7 +15,7 @@ from marloft.deploy.ports import Exposure, Ports, check_free
 from marloft.deploy.processes.envoy import Envoy
 from marloft.deploy.processes.exporter import Exporter
 from marloft.deploy.processes.process import ManagedProcess
-from marloft.deploy.processes.restarts import Keeper
+from marloft.deploy.processes.restarts import Restarter
 from marloft.deploy.processes.torchserve import TorchServe
 from marloft.deploy.project import Project, Report
 from marloft.deploy.release.write import move
@@ -61,14 +62,15 @@ def serve(
         check_free(ports, exposure, held=_held(ports, adopted))
         watch = RolloutWatch(project.var, ports.envoy_admin, functools.partial(move, project.var))
         stack.callback(watch.close)
-        controller = Controller(project, ports, report, watch=watch)
-        stack.callback(controller.close)
+        servers = Connections.at(ports)
+        stack.callback(servers.close)
+        controller = Controller(project, servers, report, watch=watch)
         # Before TorchServe starts: an adopted gateway would lead to models that it lacks.
         controller.start(release, running=server in adopted)
         _start([each for each in (server, gateway) if each not in adopted], report)
         exporter.start()
         append_event(project.var, "serving", release=release.release)
-        _keep(project, controller, (server, gateway, exporter), stop, report)
+        _run(project, controller, (server, gateway, exporter), stop, report)
         report("stopping: finishing what is under way")
         limit_s = controller.longest_request_s + DRAIN_GRACE_S
         left = 0
@@ -78,7 +80,7 @@ def serve(
         report(f"stopped, {left} requests without an answer")
 
 
-def _keep(
+def _run(
     project: Project,
     controller: Controller,
     processes: tuple[TorchServe, Envoy, Exporter],
@@ -95,13 +97,18 @@ def _keep(
     def gateway_ended(why: str) -> None:
         append_event(project.var, "ended", process=gateway.name, why=why)
 
-    keepers = [Keeper(server, report, server_ended), Keeper(gateway, report, gateway_ended)]
+    restarters = [
+        Restarter(server, report, server_ended),
+        Restarter(gateway, report, gateway_ended),
+    ]
+    retention = LogRetention(project.var, report)
     while not stop.is_set():
-        serving, _ = [keeper.look() for keeper in keepers]
+        serving, _ = [each.restart_if_due() for each in restarters]
         exporter.revive(report)
+        retention.delete_if_due()
         if serving:
             controller.step()
-        controller.wait(stop, lambda: not all(keeper.is_steady for keeper in keepers))
+        controller.wait(stop, lambda: not all(each.is_steady for each in restarters))
 
 
 def _adopt(process: ManagedProcess, report: Report) -> bool:

@@ -13,7 +13,7 @@ from marloft.errors import ServingError, StepError
 _LOOK_EVERY_S = 0.1
 
 
-def follow(
+def wait_until_live(
     var: Path, release: Release, report: Callable[[str], None], *, timeout_s: float = 120.0
 ) -> bool:
     """Return whether `release`, or a later one, is live; tell how far its versions are meanwhile.

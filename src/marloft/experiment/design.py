@@ -75,7 +75,7 @@ class DecisionRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             )
 
 
-class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SampleSizePlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long to run: all arms' users together, and a duration such as `14d`, `6h`, `60s`."""
 
     users: Annotated[int, Meta(ge=2)]
@@ -93,7 +93,7 @@ class Experiment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     hypothesis: Text
     arms: Annotated[list[Arm], Meta(min_length=2)]
     decision: DecisionRule
-    plan: Plan
+    plan: SampleSizePlan
     salt: Salt = ""
     unit: Literal["user_id"] = "user_id"
     metrics: Metrics = Metrics()

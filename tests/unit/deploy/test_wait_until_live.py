@@ -19,7 +19,7 @@ from marloft.contract.release import (
 from marloft.deploy.release.rollouts import abandon, begin
 from marloft.deploy.release.write import write_step
 from marloft.deploy.running import exclusive
-from marloft.deploy.wait_until_live import follow, next_steps
+from marloft.deploy.wait_until_live import next_steps, wait_until_live
 from marloft.errors import ServingError, StepError
 from marloft.files import write_json
 from tests.releases import made_release
@@ -50,26 +50,26 @@ def var(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_nothing_to_follow_when_no_server_runs(tmp_path: Path) -> None:
-    assert not follow(tmp_path, decided(tmp_path, 1, OLD), print)
+    assert not wait_until_live(tmp_path, decided(tmp_path, 1, OLD), print)
 
 
 def test_release_that_is_live_ends_the_wait(var: Path) -> None:
     reported(var, 2, live=True)
-    assert follow(var, decided(var, 2, OLD), print, timeout_s=0)
-    assert follow(var, decided(var, 1, OLD), print, timeout_s=0), "a later one is live"
+    assert wait_until_live(var, decided(var, 2, OLD), print, timeout_s=0)
+    assert wait_until_live(var, decided(var, 1, OLD), print, timeout_s=0), "a later one is live"
 
 
 def test_report_of_before_is_no_end(var: Path) -> None:
     reported(var, 1, live=True)
     with pytest.raises(StepError, match="release 2 is not live after 0 s; `marloft status`"):
-        follow(var, decided(var, 2, OLD), print, timeout_s=0)
+        wait_until_live(var, decided(var, 2, OLD), print, timeout_s=0)
 
 
 def test_missing_report_is_waited_for(var: Path) -> None:
     release = decided(var, 1, OLD)
     late = threading.Timer(0.3, reported, (var, 1, True))
     late.start()
-    assert follow(var, release, print, timeout_s=10)
+    assert wait_until_live(var, release, print, timeout_s=10)
     late.join()
 
 
@@ -78,7 +78,7 @@ def test_states_on_the_way_are_told_once(var: Path) -> None:
     reported(var, 1, live=False, v1_0=VersionState(state="loading"))
     late = threading.Timer(0.4, reported, (var, 1, True))
     late.start()
-    assert follow(var, decided(var, 1, OLD), told.append, timeout_s=10)
+    assert wait_until_live(var, decided(var, 1, OLD), told.append, timeout_s=10)
     late.join()
     assert told == ["ranker 1.0 is loading"]
 
@@ -87,7 +87,7 @@ def test_refused_version_ends_the_wait_with_its_reason(var: Path) -> None:
     why = "golden answer 3 differs by 0.2"
     reported(var, 1, live=False, v1_0=VersionState(state="refused", why=why))
     with pytest.raises(ServingError, match=r"ranker 1\.0 gets no traffic: golden answer 3"):
-        follow(var, decided(var, 1, OLD), print)
+        wait_until_live(var, decided(var, 1, OLD), print)
 
 
 def test_release_that_was_taken_back_is_no_success(var: Path) -> None:
@@ -96,7 +96,7 @@ def test_release_that_was_taken_back_is_no_success(var: Path) -> None:
     assert write_step(var, 2, "ranker", abandon(RAMP), "rollback", "2.0 cannot start")
     reported(var, 3, live=True)
     with pytest.raises(ServingError, match=r"taken back by release 3: 2\.0 cannot start"):
-        follow(var, release, print)
+        wait_until_live(var, release, print)
 
 
 def test_server_that_ends_ends_the_wait(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_server_that_ends_ends_the_wait(tmp_path: Path) -> None:
     end = threading.Timer(0.3, server.__exit__, (None, None, None))
     end.start()
     with pytest.raises(StepError, match="ended before release 1 was live"):
-        follow(tmp_path, release, print, timeout_s=10)
+        wait_until_live(tmp_path, release, print, timeout_s=10)
     end.join()
 
 

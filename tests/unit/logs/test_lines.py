@@ -17,7 +17,7 @@ def at(second: int, **changes: Any) -> dict[str, Any]:
     return prediction(f"r{second}", time=f"2026-01-01T00:00:{second:02d}.000Z", **changes)
 
 
-def follow(var: Path, keep: lines.Keep = lambda _: True) -> LastLines:
+def wait_until_live(var: Path, keep: lines.Keep = lambda _: True) -> LastLines:
     return LastLines(var / "log" / "predictions", keep)
 
 
@@ -28,9 +28,9 @@ def ids(found: list[lines.Line]) -> list[str]:
 def test_last_are_the_newest_of_all_segments(tmp_path: Path) -> None:
     write_segment(tmp_path, "predictions", [at(1), at(4), at(5)], pid=1)
     write_segment(tmp_path, "predictions", [at(2), at(3), at(6)], pid=2, tail='{"torn')
-    assert ids(follow(tmp_path).last(4)) == ["r3", "r4", "r5", "r6"]
-    assert ids(follow(tmp_path).last(99)) == [f"r{n}" for n in range(1, 7)]
-    assert follow(tmp_path).last(0) == []
+    assert ids(wait_until_live(tmp_path).last(4)) == ["r3", "r4", "r5", "r6"]
+    assert ids(wait_until_live(tmp_path).last(99)) == [f"r{n}" for n in range(1, 7)]
+    assert wait_until_live(tmp_path).last(0) == []
 
 
 def test_filter_reaches_back_as_far_as_it_must(
@@ -39,9 +39,9 @@ def test_filter_reaches_back_as_far_as_it_must(
     monkeypatch.setattr(lines, "_BLOCK", 700)
     records = [at(n, status=500 if n in (2, 11) else 200) for n in range(40)]
     path = write_segment(tmp_path, "predictions", records)
-    failed = follow(tmp_path, lambda record: record["status"] == 500)
+    failed = wait_until_live(tmp_path, lambda record: record["status"] == 500)
     assert ids(failed.last(5)) == ["r2", "r11"]
-    everything = follow(tmp_path).last(40)
+    everything = wait_until_live(tmp_path).last(40)
     assert [line.raw for line in everything] == path.read_bytes().splitlines()
 
 
@@ -50,13 +50,13 @@ def test_segments_that_ended_before_are_not_read(tmp_path: Path) -> None:
     old = write_segment(tmp_path, "predictions", [at(9)], pid=1)
     os.utime(old, (0, 0))
     write_segment(tmp_path, "predictions", [at(2), at(3)], pid=2)
-    assert ids(follow(tmp_path).last(2)) == ["r2", "r3"]
-    assert ids(follow(tmp_path).last(3)) == ["r2", "r3", "r9"]
+    assert ids(wait_until_live(tmp_path).last(2)) == ["r2", "r3"]
+    assert ids(wait_until_live(tmp_path).last(3)) == ["r2", "r3", "r9"]
 
 
 def test_new_are_those_added_since_whatever_last_showed(tmp_path: Path) -> None:
     path = write_segment(tmp_path, "predictions", [at(1)])
-    found = follow(tmp_path)
+    found = wait_until_live(tmp_path)
     with path.open("a") as stream:
         stream.write(json.dumps(at(2)) + "\nnot json\n" + json.dumps(at(3)) + "\n")
     assert ids(found.last(10)) == ["r1"]
@@ -67,5 +67,5 @@ def test_new_are_those_added_since_whatever_last_showed(tmp_path: Path) -> None:
 
 
 def test_missing_folder_is_empty(tmp_path: Path) -> None:
-    assert follow(tmp_path).last(3) == []
-    assert follow(tmp_path).new() == []
+    assert wait_until_live(tmp_path).last(3) == []
+    assert wait_until_live(tmp_path).new() == []

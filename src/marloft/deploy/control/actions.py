@@ -1,20 +1,11 @@
-"""Does what `reconcile` decided: the only place that changes TorchServe, routes or allocations."""
+"""The actions, and the only place that performs them on TorchServe, routes and allocations."""
+
+from msgspec import Struct
 
 from marloft.contract.allocation import allocation_path
 from marloft.contract.manifest import archive_path
 from marloft.contract.release import ReleasedVersion
 from marloft.deploy.control.admission import Admission, other_bytes
-from marloft.deploy.control.reconcile import (
-    Action,
-    Register,
-    RegisterWorkflow,
-    Scale,
-    SetDefault,
-    Unregister,
-    UnregisterWorkflow,
-    WriteAllocation,
-    WriteRoutes,
-)
 from marloft.deploy.events import append_event
 from marloft.deploy.gateway.in_flight import InFlight
 from marloft.deploy.gateway.route_file import write_routes
@@ -25,7 +16,74 @@ from marloft.deploy.torchserve.workflows import WorkflowApi
 from marloft.files import write_atomic
 
 
-class Hands:
+class Register(Struct, frozen=True, kw_only=True):
+    """Register a version and start its workers."""
+
+    model: str
+    version: str
+    pinned: ReleasedVersion
+
+
+class Scale(Struct, frozen=True, kw_only=True):
+    """Change how many workers a version has."""
+
+    model: str
+    version: str
+    workers: int
+
+
+class SetDefault(Struct, frozen=True, kw_only=True):
+    """Make a version TorchServe's own default (used without the gateway)."""
+
+    model: str
+    version: str
+
+
+class WriteRoutes(Struct, frozen=True, kw_only=True):
+    """Replace the gateway's route file."""
+
+    content: bytes
+
+
+class WriteAllocation(Struct, frozen=True, kw_only=True):
+    """Replace one experiment's allocation file."""
+
+    experiment: str
+    content: bytes
+
+
+class RegisterWorkflow(Struct, frozen=True, kw_only=True):
+    """Register a workflow of the model store."""
+
+    name: str
+
+
+class UnregisterWorkflow(Struct, frozen=True, kw_only=True):
+    """Remove a workflow that a release named once and none in force does."""
+
+    name: str
+
+
+class Unregister(Struct, frozen=True, kw_only=True):
+    """Remove a version that no route leads to any more."""
+
+    model: str
+    version: str
+
+
+Action = (
+    Register
+    | Scale
+    | SetDefault
+    | WriteRoutes
+    | WriteAllocation
+    | RegisterWorkflow
+    | UnregisterWorkflow
+    | Unregister
+)
+
+
+class ActionRunner:
     """Performs actions one by one and tells people of each; raises ServingError, OSError."""
 
     def __init__(
@@ -41,7 +99,7 @@ class Hands:
         self._project, self._api, self._workflows = project, api, workflows
         self._admission, self._in_flight, self._report = admission, in_flight, report
 
-    def do(self, action: Action, number: int, longest_s: float) -> None:
+    def run(self, action: Action, number: int, longest_s: float) -> None:
         """Perform one action.
 
         Args:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -11,7 +11,7 @@ from marloft.archive.describe import read_manifest
 from marloft.contract.live import VersionState
 from marloft.contract.manifest import archive_path
 from marloft.contract.release import Key, Release, ReleasedVersion
-from marloft.deploy.control.golden_gate import Gate, UnansweredError
+from marloft.deploy.control.golden_gate import GoldenGate, UnansweredError
 from marloft.deploy.processes.worker_log import last_traceback
 from marloft.deploy.release.resolve import holds
 from marloft.deploy.torchserve.management import Registered
@@ -35,7 +35,7 @@ class Admission:
     """What is known of each version since it was registered; nothing of it survives TorchServe."""
 
     def __init__(
-        self, gate: Gate, store: Path, log: Path, clock: Callable[[], float] = time.monotonic
+        self, gate: GoldenGate, store: Path, log: Path, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Know nothing yet.
 
@@ -51,7 +51,7 @@ class Admission:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew: TorchServe has ended, and with it all that it had loaded."""
+        """Know nothing again: TorchServe has ended, and with it all that it had loaded."""
         self.loaded: dict[Key, str] = {}
         self.held: dict[Key, str] = {}
         self.restarts: dict[Key, int] = {}
@@ -81,34 +81,50 @@ class Admission:
         self.restarts[key] = 0
         self._hashed[key] = self._stamp(0, key)
 
-    def look(
+    def track(
         self,
         number: int,
-        versions: Mapping[Key, Collection[ReleasedVersion]],
+        pins: Sequence[Mapping[Key, ReleasedVersion]],
         registered: Mapping[Key, Registered],
     ) -> None:
-        """Admit what is READY and answers, refuse what cannot start or answers wrongly.
+        """Take in what TorchServe holds: count restarts, refuse what cannot start.
 
         Args:
             number: the release that is to be live.
-            versions: what each version may be, by the releases that are in force and to be live.
+            pins: what the versions are, by the releases in force first, then by the one to be live.
             registered: what TorchServe says it holds.
         """
         self._give_another_try(number)
         self._drop(registered)
         self._count_restarts(registered)
-        for key, pins in versions.items():
-            found = registered.get(key)
-            if found is None or key in self.loaded or key in self._refusals:
-                continue
-            held = self.held.setdefault(key, next(iter(pins)).sha256)
-            pinned = next((pin for pin in pins if pin.sha256 == held), None)
-            if pinned is None:
-                continue
-            if found.state == "starting":
+        for each in pins:
+            for key in each.keys() & registered.keys():
+                # Registered by an earlier controller: what the routes lead to is what runs.
+                self.held.setdefault(key, each[key].sha256)
+        for key, found in registered.items():
+            waits = key not in self.loaded and key not in self._refusals
+            if waits and found.state == "starting" and self._is_pinned(key, pins):
                 self._check_start(number, key, found)
-            elif not self._admit(number, key, pinned):
-                return
+
+    def _is_pinned(self, key: Key, pins: Sequence[Mapping[Key, ReleasedVersion]]) -> bool:
+        return any(key in each and each[key].sha256 == self.held[key] for each in pins)
+
+    def admit_ready(self, number: int, unchecked: Mapping[Key, ReleasedVersion]) -> bool:
+        """Ask versions whose workers are READY for their golden answers; admit or refuse each.
+
+        Args:
+            number: the release that is to be live.
+            unchecked: the versions to ask. Once one does not answer in time, the others wait for
+                the next look: busy workers would keep all of them waiting.
+
+        Returns:
+            Whether one was admitted.
+        """
+        before = len(self.loaded)
+        for key, pinned in unchecked.items():
+            if not self._admit(number, key, pinned):
+                break
+        return len(self.loaded) > before
 
     def refuse(self, number: int, key: Key, why: str, *, again: bool) -> None:
         """Keep a version out until release or archive change; `again`: or some time has passed."""

@@ -18,8 +18,10 @@ class Announcer:
         self._live = 0
         self._refused: dict[Key, str] = {}
 
-    def look(self, release: Release, *, is_live: bool, refused: Mapping[Key, str]) -> None:
-        """Tell what is new since the last look."""
+    def announce_changes(
+        self, release: Release, *, is_live: bool, refused: Mapping[Key, str]
+    ) -> None:
+        """Say what is new since the last call."""
         if is_live and self._live != release.release:
             self._live = release.release
             self._report(f"release {release.release} is live: {summary(release)}")
@@ -50,7 +52,7 @@ def drift(release: Release, registered: Mapping[Key, Registered]) -> str | None:
     ]
     if not found:
         return None
-    return f"{'; '.join(found)}; TorchServe takes it when the version is loaded anew."
+    return f"{'; '.join(found)}; TorchServe takes it when the version is loaded again."
 
 
 def _describe(name: str, model: ReleasedModel) -> str:

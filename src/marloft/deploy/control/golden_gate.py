@@ -26,7 +26,7 @@ class UnansweredError(ServingError):
     """A golden request got no answer in time: busy or restarting workers, nothing is proved."""
 
 
-class Gate:
+class GoldenGate:
     """Asks one TorchServe's versions for their golden answers."""
 
     def __init__(self, inference_port: int) -> None:

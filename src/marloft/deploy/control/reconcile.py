@@ -1,279 +1,219 @@
-"""The pure heart of deployment: what to do next so that reality matches the release."""
+"""The pure decision of deployment: everything that one observation leads to."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from functools import cached_property
 
 from msgspec import Struct
 
+from marloft.contract.manifest import workflow_node
 from marloft.contract.release import Key, Release, ReleasedVersion
-from marloft.deploy.release.in_force import InForce
-from marloft.deploy.torchserve.management import Registered
+from marloft.deploy.control.actions import (
+    Action,
+    Register,
+    RegisterWorkflow,
+    Scale,
+    SetDefault,
+    Unregister,
+    UnregisterWorkflow,
+    WriteAllocation,
+    WriteRoutes,
+)
+from marloft.deploy.control.allocations import render_allocations
+from marloft.deploy.control.observe import Observed
+from marloft.deploy.gateway.routes import render_routes
+from marloft.deploy.release.in_force import InForce, choose
 
 
-class Observed(Struct, frozen=True, kw_only=True):
-    """What is real now.
+class Reconciliation(Struct, frozen=True, kw_only=True):
+    """What one look decides.
 
     Attributes:
-        registered: what TorchServe says it holds.
-        loaded: the SHA-256 of each version that was READY and gave its golden answers since it
-            was registered: only these get traffic. A worker that restarts does not take its
-            version out of the routes, since the gateway retries meanwhile.
-        held: the SHA-256 of each registered version, as far as it is known.
-        refused: versions of the release that may not be loaded, with the reason.
-        routes: the gateway's route file.
-        drained: versions to which the gateway has no request under way, and none can come.
-        allocations: the assign nodes' files by experiment.
-        workflows: the registered workflows.
-        retired: workflows that an earlier release named and the newest does not.
+        actions: what to do next, in order.
+        in_force: whose routes there should be meanwhile.
+        missing: versions that the release wants loaded, that are not yet and still can be.
+        unchecked: registered versions whose workers are READY and whose golden answers nobody has
+            asked for; with what they are, by the release that pinned them.
+        leaving: registered versions that go once no request is on its way to them.
+        refused: versions of the release that get no traffic, with the reason.
     """
 
-    registered: Mapping[Key, Registered]
-    loaded: Mapping[Key, str] = {}
-    held: Mapping[Key, str] = {}
-    refused: Mapping[Key, str] = {}
-    routes: bytes | None = None
-    drained: Set[Key] = frozenset()
-    allocations: Mapping[str, bytes] = {}
-    workflows: Set[str] = frozenset()
-    retired: Set[str] = frozenset()
+    actions: list[Action]
+    in_force: InForce
+    missing: list[Key]
+    unchecked: Mapping[Key, ReleasedVersion]
+    leaving: list[Key]
+    refused: Mapping[Key, str]
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether the next look will see something else."""
+        return bool(self.actions or self.missing or self.leaving)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether what is real is what the release says."""
+        return not (self.actions or self.missing or self.refused)
 
 
-class Projections(Struct, frozen=True, kw_only=True):
-    """What the releases in force look like to the gateway, the release to assign nodes."""
-
-    routes: bytes
-    allocations: Mapping[str, bytes] = {}
-
-
-class Register(Struct, frozen=True, kw_only=True):
-    """Register a version and start its workers."""
-
-    model: str
-    version: str
-    pinned: ReleasedVersion
-
-
-class Scale(Struct, frozen=True, kw_only=True):
-    """Change how many workers a version has."""
-
-    model: str
-    version: str
-    workers: int
-
-
-class SetDefault(Struct, frozen=True, kw_only=True):
-    """Make a version TorchServe's own default (used without the gateway)."""
-
-    model: str
-    version: str
-
-
-class WriteRoutes(Struct, frozen=True, kw_only=True):
-    """Replace the gateway's route file."""
-
-    content: bytes
-
-
-class WriteAllocation(Struct, frozen=True, kw_only=True):
-    """Replace one experiment's allocation file."""
-
-    experiment: str
-    content: bytes
-
-
-class RegisterWorkflow(Struct, frozen=True, kw_only=True):
-    """Register a workflow of the model store."""
-
-    name: str
-
-
-class UnregisterWorkflow(Struct, frozen=True, kw_only=True):
-    """Remove a workflow that a release named once and none in force does."""
-
-    name: str
-
-
-class Unregister(Struct, frozen=True, kw_only=True):
-    """Remove a version that no route leads to any more."""
-
-    model: str
-    version: str
-
-
-Action = (
-    Register
-    | Scale
-    | SetDefault
-    | WriteRoutes
-    | WriteAllocation
-    | RegisterWorkflow
-    | UnregisterWorkflow
-    | Unregister
-)
-
-
-def wanted(release: Release) -> dict[Key, ReleasedVersion]:
-    """Return every version that the release wants loaded: those with traffic, then those ready."""
-    return active(release) | {
-        (name, version): pinned
-        for name, model in release.models.items()
-        for version, pinned in model.standby.items()
-    }
-
-
-def active(release: Release) -> dict[Key, ReleasedVersion]:
-    """Return every version of the release that a route leads to."""
-    return {
-        (name, version): pinned
-        for name, model in release.models.items()
-        for version, pinned in model.versions.items()
-    }
-
-
-def defaults(release: Release) -> dict[Key, ReleasedVersion]:
-    """Return the default version of each model of the release."""
-    return {
-        (name, model.default): model.versions[model.default]
-        for name, model in release.models.items()
-    }
-
-
-def unavailable(in_force: InForce, observed: Observed) -> list[Key]:
-    """Return the versions of the releases in force that may get no traffic."""
-    return [
-        key
-        for key, pinned in in_force.versions().items()
-        if observed.loaded.get(key) != pinned.sha256
-    ]
-
-
-def missing(release: Release, observed: Observed) -> list[Key]:
-    """Return what the release wants loaded, and can still be, and is not yet."""
-    return [
-        key
-        for key, pinned in wanted(release).items()
-        if observed.loaded.get(key) != pinned.sha256 and key not in observed.refused
-    ]
-
-
-def reconcile(
-    release: Release, observed: Observed, in_force: InForce, projections: Projections
-) -> list[Action]:
-    """Return the next actions in order.
-
-    Args:
-        release: what should be live.
-        observed: what is live.
-        in_force: `choose(release, …)`: whose routes there should be meanwhile.
-        projections: the routes of `in_force` without its unavailable versions; allocation files.
+def reconcile(release: Release, observed: Observed) -> Reconciliation:
+    """Return the next actions, and what else the comparison shows.
 
     A version gets routes only when it is loaded, and is removed only after the last request of
     the routes that led to it: TorchServe lets the queued requests of a removed version hang.
+
+    Args:
+        release: what should be live.
+        observed: what is real.
+
+    Raises:
+        ReleaseError: a default or an arm of the release names something that it does not hold.
     """
-    actions = _registrations(release, observed)
-    if observed.routes != projections.routes:
-        actions.append(WriteRoutes(content=projections.routes))
-    actions += [
-        WriteAllocation(experiment=name, content=content)
-        for name, content in projections.allocations.items()
-        if observed.allocations.get(name) != content
-    ]
-    actions += _scaled(release, observed)
-    actions += _defaults(release, observed, in_force)
-    if observed.routes == projections.routes:
-        actions += [
-            Unregister(model=key[0], version=key[1])
-            for key in leftovers(release, observed, in_force)
-            if key in observed.drained
+    compared = _Comparison(release, observed)
+    return Reconciliation(
+        actions=compared.actions(),
+        in_force=compared.in_force,
+        missing=compared.missing,
+        unchecked=compared.unchecked(),
+        leaving=compared.leaving,
+        refused={key: why for key, why in observed.refused.items() if key in compared.wanted},
+    )
+
+
+class _Comparison:
+    """One release compared with one observation; each conclusion is drawn once."""
+
+    def __init__(self, release: Release, observed: Observed) -> None:
+        self.release, self.observed = release, observed
+        self.wanted = release.loaded
+        self.in_force = choose(release, observed.before, observed.loaded)
+        self.served = self.in_force.versions()
+
+    @cached_property
+    def missing(self) -> list[Key]:
+        loaded, refused = self.observed.loaded, self.observed.refused
+        return [
+            key
+            for key, pinned in self.wanted.items()
+            if loaded.get(key) != pinned.sha256 and key not in refused
         ]
-    actions += [UnregisterWorkflow(name=n) for n in sorted(observed.workflows & observed.retired)]
-    if not missing(release, observed):
-        actions += [
-            RegisterWorkflow(name=name)
-            for name in release.workflows
-            if name not in observed.workflows
+
+    @cached_property
+    def leaving(self) -> list[Key]:
+        """What nobody wants, what is refused, and what holds other bytes than the release pins.
+
+        Nodes of workflows are their workflow's.
+        """
+        return [
+            key
+            for key in self.observed.registered
+            if workflow_node(key[0]) is None and not self._is_needed(key) and self._may_go(key)
         ]
-    return actions
 
+    def unchecked(self) -> dict[Key, ReleasedVersion]:
+        seen = self.observed
+        found: dict[Key, ReleasedVersion] = {}
+        for pins in (seen.pins, self.wanted):
+            for key, pinned in pins.items():
+                known = key in seen.loaded or key in seen.refused
+                registered = seen.registered.get(key)
+                ready = registered is not None and registered.state == "ready"
+                if ready and not known and seen.held.get(key) == pinned.sha256:
+                    found.setdefault(key, pinned)
+        return found
 
-def _registrations(release: Release, observed: Observed) -> list[Action]:
-    """Starting workers compete for the cores: defaults first, they alone can answer everybody."""
-    lacking = missing(release, observed)
-    stages = (defaults(release), active(release))
-    stage = next((each for each in stages if any(key in each for key in lacking)), wanted(release))
-    return [
-        Register(model=key[0], version=key[1], pinned=pinned)
-        for key, pinned in stage.items()
-        if key not in observed.registered and key not in observed.refused
-    ]
+    def actions(self) -> list[Action]:
+        unavailable = [
+            key
+            for key, pinned in self.served.items()
+            if self.observed.loaded.get(key) != pinned.sha256
+        ]
+        routes = render_routes(self.in_force.front, unavailable, in_force=self.in_force)
+        in_place = self.observed.routes == routes
+        actions = self._registrations()
+        if not in_place:
+            actions.append(WriteRoutes(content=routes))
+        actions += [*self._allocations(), *self._scaled(), *self._defaults()]
+        if in_place:
+            gone = [key for key in self.leaving if key in self.observed.drained]
+            actions += [Unregister(model=name, version=version) for name, version in gone]
+        return actions + self._workflows()
 
+    def _registrations(self) -> list[Action]:
+        """Starting workers compete for the cores: defaults first, they alone can answer all."""
+        defaults = {(name, model.default) for name, model in self.release.models.items()}
+        stages = (defaults, set(self.release.routed))
+        lacking = set(self.missing)
+        stage = next((each for each in stages if each & lacking), set(self.wanted))
+        return [
+            Register(model=key[0], version=key[1], pinned=pinned)
+            for key, pinned in self.wanted.items()
+            if key in stage
+            and key not in self.observed.registered
+            and key not in self.observed.refused
+        ]
 
-def _scaled(release: Release, observed: Observed) -> list[Action]:
-    return [
-        Scale(model=key[0], version=key[1], workers=pinned.settings.workers)
-        for key, pinned in wanted(release).items()
-        if key in observed.loaded
-        and observed.registered[key].min_workers != pinned.settings.workers
-    ]
+    def _allocations(self) -> list[Action]:
+        rendered = render_allocations(self.release, self.observed.ended)
+        return [
+            WriteAllocation(experiment=name, content=content)
+            for name, content in rendered.items()
+            if self.observed.allocations.get(name) != content
+        ]
 
+    def _scaled(self) -> list[Action]:
+        registered = self.observed.registered
+        return [
+            Scale(model=key[0], version=key[1], workers=pinned.settings.workers)
+            for key, pinned in self.wanted.items()
+            if key in self.observed.loaded
+            and registered[key].min_workers != pinned.settings.workers
+        ]
 
-def _defaults(release: Release, observed: Observed, in_force: InForce) -> list[Action]:
-    actions: list[Action] = []
-    for name, served in in_force.models.items():
-        key = (name, served.models[name].default)
-        current = observed.registered.get(key)
-        if key in observed.loaded and current is not None and not current.default:
-            actions.append(SetDefault(model=name, version=key[1]))
-    moved = {
-        name for name, served in in_force.models.items() if _default_runs(name, served, observed)
-    }
-    return actions + [
-        SetDefault(model=name, version=version)
-        for name, version in _stand_ins(release, observed, in_force)
-        if name not in moved
-    ]
+    def _defaults(self) -> list[Action]:
+        """Give TorchServe the defaults in force, and stand-ins for defaults that should go."""
+        seen = self.observed
+        in_force = self.in_force.models
+        defaults = [(name, release.models[name].default) for name, release in in_force.items()]
+        running = [key for key in defaults if key in seen.loaded]
+        moved = [
+            key for key in running if key in seen.registered and not seen.registered[key].default
+        ]
+        answered = {name for name, _ in running}
+        moved += [key for key in self._stand_ins() if key[0] not in answered]
+        return [SetDefault(model=name, version=version) for name, version in moved]
 
+    def _stand_ins(self) -> list[Key]:
+        """Return who takes over from a default that should go: TorchServe keeps a default."""
+        seen = self.observed
+        found: list[Key] = []
+        for key, registered in seen.registered.items():
+            if registered.default and not self._is_needed(key):
+                others = (each for each in seen.loaded if each[0] == key[0] and each != key)
+                needed = (each for each in others if self._is_needed(each))
+                found += [each for each in needed if each in seen.registered][:1]
+        return found
 
-def _default_runs(name: str, served: Release, observed: Observed) -> bool:
-    return (name, served.models[name].default) in observed.loaded
+    def _workflows(self) -> list[Action]:
+        seen = self.observed
+        actions: list[Action] = [
+            UnregisterWorkflow(name=name) for name in sorted(seen.workflows & seen.retired)
+        ]
+        if not self.missing:
+            absent = [name for name in self.release.workflows if name not in seen.workflows]
+            actions += [RegisterWorkflow(name=name) for name in absent]
+        return actions
 
+    def _is_needed(self, key: Key) -> bool:
+        served = self.served.get(key)
+        if served is not None and self.observed.loaded.get(key) == served.sha256:
+            return True
+        pinned = self.wanted.get(key)
+        if pinned is None or key in self.observed.refused:
+            return False
+        return self.observed.held.get(key, pinned.sha256) == pinned.sha256
 
-def _stand_ins(release: Release, observed: Observed, in_force: InForce) -> list[Key]:
-    """Return who takes over from a default that should go: TorchServe keeps a default."""
-    found: list[Key] = []
-    for key, registered in observed.registered.items():
-        if registered.default and not _is_needed(key, release, observed, in_force):
-            ready = (other for other in observed.loaded if other[0] == key[0] and other != key)
-            needed = (other for other in ready if _is_needed(other, release, observed, in_force))
-            found += [other for other in needed if other in observed.registered][:1]
-    return found
-
-
-def leftovers(release: Release, observed: Observed, in_force: InForce) -> list[Key]:
-    """Return the registered versions that may be removed once no request is on its way to them.
-
-    These are what nobody wants, what is refused, and what holds other bytes than the release pins.
-    Nodes of workflows are their workflow's.
-    """
-    return [
-        key
-        for key in observed.registered
-        if "__" not in key[0]
-        and not _is_needed(key, release, observed, in_force)
-        and _may_go(key, observed)
-    ]
-
-
-def _is_needed(key: Key, release: Release, observed: Observed, in_force: InForce) -> bool:
-    served = in_force.versions().get(key)
-    if served is not None and observed.loaded.get(key) == served.sha256:
-        return True
-    pinned = wanted(release).get(key)
-    if pinned is None or key in observed.refused:
-        return False
-    return observed.held.get(key, pinned.sha256) == pinned.sha256
-
-
-def _may_go(key: Key, observed: Observed) -> bool:
-    """TorchServe keeps the default version of a model until it is the only one."""
-    others = [other for other in observed.registered if other[0] == key[0] and other != key]
-    return not (observed.registered[key].default and others)
+    def _may_go(self, key: Key) -> bool:
+        """TorchServe keeps the default version of a model until it is the only one."""
+        registered = self.observed.registered
+        others = [other for other in registered if other[0] == key[0] and other != key]
+        return not (registered[key].default and others)

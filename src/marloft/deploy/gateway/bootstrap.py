@@ -173,7 +173,7 @@ def _http_filters(max_body_bytes: int) -> list[Json]:
         _read_body(),
         _check_forms(),
         _set_headers(),
-        # Routes are matched anew: the first match saw neither the body nor the clean headers.
+        # Routes are matched once more: the first match saw neither the body nor the clean headers.
         _filter(
             "envoy.filters.http.set_filter_state",
             "filters.http.set_filter_state.v3.Config",

@@ -1,5 +1,7 @@
 """Reads what the gateway counted since the last look, by model, version, experiment and arm."""
 
+import bisect
+import operator
 from collections.abc import Mapping
 
 import httpx
@@ -12,13 +14,57 @@ from marloft.contract.metric_names import (
     GATEWAY_REQUESTS,
     GATEWAY_STAT_PREFIX,
 )
-from marloft.deploy.guardrails.judge import Traffic
 from marloft.errors import ServingError
 
 _PATH = f"/stats/prometheus?filter=^{GATEWAY_STAT_PREFIX}"
 # Envoy's code of a request whose client left before the answer.
 _NO_ANSWER = "0"
 _BOUNDS = (*map(str, GATEWAY_LATENCY_BUCKETS_US), "+Inf")
+# A p99 above a limit means that more than this share of requests was slower.
+SLOW_SHARE = 0.01
+
+
+class Traffic(Struct, frozen=True, kw_only=True):
+    """What the gateway counted for one version in some span of time.
+
+    `answered` counts answers of any status, `errors` those with a 5xx; `latency` the requests in
+    each bucket of the gateway's histogram, the last one beyond all bounds.
+    """
+
+    answered: int = 0
+    errors: int = 0
+    latency: tuple[int, ...] = (0,) * len(_BOUNDS)
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        return Traffic(
+            answered=self.answered + other.answered,
+            errors=self.errors + other.errors,
+            latency=tuple(map(operator.add, self.latency, other.latency)),
+        )
+
+    @property
+    def timed(self) -> int:
+        """Requests in the histogram, which the gateway may refresh later than its counters."""
+        return sum(self.latency)
+
+    def slower(self, limit_ms: float) -> int:
+        """Return how many requests took longer than `limit_ms`, a bound of the histogram."""
+        return sum(self.latency[bisect.bisect_right(GATEWAY_LATENCY_BUCKETS_US, limit_ms * 1e3) :])
+
+    @property
+    def p99_ms(self) -> float | None:
+        """The 99th percentile, interpolated within its bucket as Prometheus does it.
+
+        None without requests. Beyond the last bound it is that bound.
+        """
+        rank, below = (1 - SLOW_SHARE) * self.timed, 0
+        for place, count in enumerate(self.latency[:-1]):
+            if count and below + count >= rank:
+                low = GATEWAY_LATENCY_BUCKETS_US[place - 1] if place else 0
+                width = GATEWAY_LATENCY_BUCKETS_US[place] - low
+                return (low + width * (rank - below) / count) / 1e3
+            below += count
+        return GATEWAY_LATENCY_BUCKETS_US[-1] / 1e3 if self.timed else None
 
 
 class Series(Struct, frozen=True, kw_only=True):
@@ -42,14 +88,14 @@ class GatewayCounts:
         """Close the connection."""
         self._admin.close()
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Leave out what is counted until the next `read_new`."""
         self._before = None
 
     def read_new(self) -> dict[Series, Traffic]:
         """Return the additions; the first call only notes where they stand.
 
-        A counter below its last value has begun anew with Envoy: all of it is new.
+        A counter below its last value has begun from 0 again with Envoy: all of it is new.
 
         Raises:
             ServingError: Envoy does not answer.

@@ -5,15 +5,13 @@ worse reaches `1 / ALPHA`. Either alone would not do: a limit alone is crossed b
 sample, evidence alone finds differences that nobody minds.
 """
 
-import bisect
-import operator
 from typing import Literal
 
 from msgspec import Struct
 
 from marloft.contract.live import Reading, WatchState
-from marloft.contract.metric_names import GATEWAY_LATENCY_BUCKETS_US
 from marloft.contract.policy import Guardrails, RolloutPlan
+from marloft.deploy.gateway.counts import SLOW_SHARE, Traffic
 from marloft.deploy.guardrails.clicks import Clicks, variance_of_loss
 from marloft.deploy.guardrails.evidence import (
     NO_EVIDENCE,
@@ -27,55 +25,9 @@ from marloft.deploy.guardrails.evidence import (
 # Per test. A roll-out has five: errors and latency against control, both again against the limit
 # at its full step, and CTR; so a version that is not worse is rolled back in 1 % at most.
 ALPHA = 0.002
-SLOW_SHARE = 0.01
 # The normal approximation of CTR and its variance needs users; below this many effective ones in
 # either arm a few heavy readers decide.
 LEAST_USERS = 50
-
-_BUCKETS = len(GATEWAY_LATENCY_BUCKETS_US) + 1
-
-
-class Traffic(Struct, frozen=True, kw_only=True):
-    """What the gateway counted for one version in some span of time.
-
-    `answered` counts answers of any status, `errors` those with a 5xx; `latency` the requests in
-    each bucket of the gateway's histogram, the last one beyond all bounds.
-    """
-
-    answered: int = 0
-    errors: int = 0
-    latency: tuple[int, ...] = (0,) * _BUCKETS
-
-    def __add__(self, other: "Traffic") -> "Traffic":
-        return Traffic(
-            answered=self.answered + other.answered,
-            errors=self.errors + other.errors,
-            latency=tuple(map(operator.add, self.latency, other.latency)),
-        )
-
-    @property
-    def timed(self) -> int:
-        """Requests in the histogram, which the gateway may refresh later than its counters."""
-        return sum(self.latency)
-
-    def slower(self, limit_ms: float) -> int:
-        """Return how many requests took longer than `limit_ms`, a bound of the histogram."""
-        return sum(self.latency[bisect.bisect_right(GATEWAY_LATENCY_BUCKETS_US, limit_ms * 1e3) :])
-
-    @property
-    def p99_ms(self) -> float | None:
-        """The 99th percentile, interpolated within its bucket as Prometheus does it.
-
-        None without requests. Beyond the last bound it is that bound.
-        """
-        rank, below = (1 - SLOW_SHARE) * self.timed, 0
-        for place, count in enumerate(self.latency[:-1]):
-            if count and below + count >= rank:
-                low = GATEWAY_LATENCY_BUCKETS_US[place - 1] if place else 0
-                width = GATEWAY_LATENCY_BUCKETS_US[place] - low
-                return (low + width * (rank - below) / count) / 1e3
-            below += count
-        return GATEWAY_LATENCY_BUCKETS_US[-1] / 1e3 if self.timed else None
 
 
 class Tally(Struct, frozen=True, kw_only=True):
@@ -87,19 +39,19 @@ class Tally(Struct, frozen=True, kw_only=True):
     slow: LogWealth = NO_EVIDENCE
 
 
-class Beside(Struct, frozen=True, kw_only=True):
+class SideCounts(Struct, frozen=True, kw_only=True):
     """What is not counted at the gateway: restarts of workers and the clicks, since the start."""
 
     restarts: int = 0
     clicks: Clicks = Clicks()
 
 
-class Step(Struct, frozen=True, kw_only=True):
+class StepProgress(Struct, frozen=True, kw_only=True):
     """Where a version under watch stands.
 
-    `control` names the version beside it, None at the full step of a roll-out; `answered` counts
-    its answers without a 5xx in this step; `plan` is None for an experiment, which never advances
-    by itself.
+    `control` names the version it is compared with, None at the full step of a roll-out;
+    `answered` counts its answers without a 5xx in this step; `plan` is None for an experiment,
+    which never advances by itself.
     """
 
     version: str
@@ -110,7 +62,7 @@ class Step(Struct, frozen=True, kw_only=True):
     plan: RolloutPlan | None
 
 
-class Decision(Struct, frozen=True, kw_only=True):
+class Verdict(Struct, frozen=True, kw_only=True):
     """What to do now; `reason` is empty while holding."""
 
     move: Literal["hold", "advance", "abandon"]
@@ -118,7 +70,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     state: WatchState
 
 
-def observe(tally: Tally, limits: Guardrails, new: Traffic, control: Traffic | None) -> Tally:
+def add_counts(tally: Tally, limits: Guardrails, new: Traffic, control: Traffic | None) -> Tally:
     """Add what was counted since the last look; without a control the limits are the measure."""
     errors, slow = tally.errors, tally.slow
     ratio, p99_ms = limits.error_ratio, limits.p99_ms
@@ -132,12 +84,12 @@ def observe(tally: Tally, limits: Guardrails, new: Traffic, control: Traffic | N
             *(slow, SLOW_SHARE, new.timed, new.slower(p99_ms)),
             None if control is None else (control.timed, control.slower(p99_ms)),
         )
-    beside = None if control is None else (tally.control or Traffic()) + control
-    return Tally(new=tally.new + new, control=beside, errors=errors, slow=slow)
+    both = None if control is None else (tally.control or Traffic()) + control
+    return Tally(new=tally.new + new, control=both, errors=errors, slow=slow)
 
 
-def judge(
-    limits: Guardrails, tally: Tally, new: Beside, control: Beside | None = None
+def read_guardrails(
+    limits: Guardrails, tally: Tally, new: SideCounts, control: SideCounts | None = None
 ) -> list[Reading]:
     """Return the reading of each guardrail that has a limit."""
     found = []
@@ -153,10 +105,14 @@ def judge(
 
 
 def decide(
-    step: Step, limits: Guardrails, tally: Tally, new: Beside, control: Beside | None = None
-) -> Decision:
+    step: StepProgress,
+    limits: Guardrails,
+    tally: Tally,
+    new: SideCounts,
+    control: SideCounts | None = None,
+) -> Verdict:
     """Decide about a version at one look, from everything counted since its watch began."""
-    readings = judge(limits, tally, new, control)
+    readings = read_guardrails(limits, tally, new, control)
     state = WatchState(
         version=step.version,
         percent=step.percent,
@@ -170,18 +126,18 @@ def decide(
     if broken:
         why = "; ".join(in_words(reading, step.control) for reading in broken)
         reason = f"{step.version} rolled back at {step.percent} %: {why}"
-        return Decision(move="abandon", reason=reason, state=state)
+        return Verdict(move="abandon", reason=reason, state=state)
     if step.plan and step.held_s >= state.hold_s and step.answered >= state.min_requests:
         reason = (
             f"{step.version} held {step.percent} % for {step.held_s:.0f} s and {step.answered} "
             "answers"
         )
-        return Decision(move="advance", reason=reason, state=state)
-    return Decision(move="hold", reason="", state=state)
+        return Verdict(move="advance", reason=reason, state=state)
+    return Verdict(move="hold", reason="", state=state)
 
 
 def in_words(reading: Reading, control: str | None) -> str:
-    """Return a reading's figures as a person would say them; `control` is the version beside."""
+    """Return a reading's figures in words; `control` is the version that it is compared with."""
     form = {"p99_ms": "{:.3g} ms", "worker_restarts": "{:.0f}"}.get(reading.guardrail, "{:.1%}")
 
     def say(value: float | None) -> str:
@@ -260,14 +216,14 @@ def _users(*arms: Clicks) -> float:
     return min(arm.effective_users for arm in arms)
 
 
-def _restarts(limit: int, new: Beside, control: Beside | None) -> Reading:
+def _restarts(limit: int, new: SideCounts, control: SideCounts | None) -> Reading:
     """A rule without a test: restarts are too few to weigh; the evidence stays 1."""
-    beside = None if control is None else control.restarts
+    others = None if control is None else control.restarts
     return Reading(
         guardrail="worker_restarts",
         value=new.restarts,
-        control=beside,
+        control=others,
         limit=limit,
         evidence=1.0,
-        broken=new.restarts >= limit and new.restarts > (beside or 0),
+        broken=new.restarts >= limit and new.restarts > (others or 0),
     )

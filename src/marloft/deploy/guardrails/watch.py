@@ -1,30 +1,41 @@
 """Watches versions that are new to traffic and moves their roll-out on, or back.
 
 It holds no truth: what is live is the newest release, and each move is a new one. Counts and
-evidence live in memory; after a restart of the process the watch of the current step begins anew.
+evidence live in memory; after a restart of the process the current step is watched from its
+beginning.
 """
 
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from marloft.contract.live import WatchState
-from marloft.contract.release import Release
-from marloft.deploy.gateway.counts import GatewayCounts, Series
+from marloft.contract.release import Key, Release
+from marloft.deploy.gateway.counts import GatewayCounts, Series, Traffic
 from marloft.deploy.guardrails.click_log import ClickLog, Shown
 from marloft.deploy.guardrails.clicks import UserClicks
-from marloft.deploy.guardrails.judge import Beside, Step, Tally, Traffic, decide, observe
-from marloft.deploy.guardrails.watched import Subject, subjects
+from marloft.deploy.guardrails.judge import SideCounts, StepProgress, Tally, add_counts, decide
+from marloft.deploy.guardrails.watched import WatchedVersion, watched_versions
 
-Versions = Mapping[tuple[str, str], int]
+Versions = Mapping[Key, int]
 # Writes the release that moves a model on from the one given, with the reason; when a newer release
 # is there already it does nothing.
 Move = Callable[[Release, str, Literal["advance", "abandon"], str], None]
 
 
+class Watch(Protocol):
+    """Judges versions that are new to traffic, and writes the next release when one is due."""
+
+    def judge(
+        self, release: Release, restarts: Mapping[Key, int], refused: Mapping[Key, str]
+    ) -> dict[str, WatchState]:
+        """Judge what was counted since the last call; return each watched model's figures."""
+        ...
+
+
 class RolloutWatch:
-    """Reads, judges and moves; `step` is called about every second by whoever runs the gateway."""
+    """Reads, judges and moves; `judge` is called about every second by the controller."""
 
     def __init__(
         self,
@@ -45,10 +56,10 @@ class RolloutWatch:
         """Close the connection to Envoy."""
         self._counts.close()
 
-    def step(
-        self, release: Release, restarts: Versions, refused: Mapping[tuple[str, str], str]
+    def judge(
+        self, release: Release, restarts: Versions, refused: Mapping[Key, str]
     ) -> dict[str, WatchState]:
-        """Look once; return what is under watch by `Subject.key`.
+        """Judge what was counted since the last call; return what is watched by `Watched.key`.
 
         Args:
             release: the newest one; it is live, or one of its versions is refused.
@@ -58,25 +69,25 @@ class RolloutWatch:
         Raises:
             ServingError: Envoy does not answer.
         """
-        watched = [each for each in subjects(release) if not self._has_moved(release, each)]
+        watched = [each for each in watched_versions(release) if not self._has_moved(release, each)]
         for each in watched:
             why = refused.get((each.model, each.version))
             if why is not None and not self._has_moved(release, each):
                 reason = f"{each.version} rolled back at {each.percent} %: {why}"
                 self._write(release, each, "abandon", reason)
         watched = [each for each in watched if not self._has_moved(release, each)]
-        self._follow(watched, restarts, release)
+        self._take_up(watched, restarts, release)
         return self._judge(watched, restarts, release)
 
-    def _has_moved(self, release: Release, subject: Subject) -> bool:
+    def _has_moved(self, release: Release, watched: WatchedVersion) -> bool:
         """Whether a move away from this release is written already and not yet live."""
-        return release.release <= self._moved.get(subject.model, 0)
+        return release.release <= self._moved.get(watched.model, 0)
 
-    def _follow(self, watched: list[Subject], restarts: Versions, release: Release) -> None:
-        """Take up new subjects and let go of those that have left."""
+    def _take_up(self, watched: list[WatchedVersion], restarts: Versions, release: Release) -> None:
+        """Take up new versions and let go of those that have left."""
         if not watched:
             # What is counted while nothing is watched must not fall on the next one.
-            self._counts.begin_anew()
+            self._counts.reset()
         if not any(each.limits.ctr_drop is not None and each.arm for each in watched):
             self._clicks = None
         elif self._clicks is None:
@@ -86,12 +97,12 @@ class RolloutWatch:
             watch = self._watches.get(each.key)
             if watch is None or not watch.continues(each):
                 watch = _Watch(each, self._clock(), restarts)
-            watch.go_on(each, release.release, self._clock())
+            watch.continue_with(each, release.release, self._clock())
             kept[each.key] = watch
         self._watches = kept
 
     def _judge(
-        self, watched: list[Subject], restarts: Versions, release: Release
+        self, watched: list[WatchedVersion], restarts: Versions, release: Release
     ) -> dict[str, WatchState]:
         counted = self._counts.read_new() if watched else {}
         shown = self._clicks.read_settled() if self._clicks else []
@@ -101,10 +112,10 @@ class RolloutWatch:
             watch.count(counted)
             watch.add_clicks(shown)
             decision = decide(
-                watch.where(self._clock()),
+                watch.progress(self._clock()),
                 each.limits,
                 watch.tally,
-                *watch.beside(restarts),
+                *watch.side_counts(restarts),
             )
             states[each.key] = decision.state
             if decision.move != "hold" and not self._has_moved(release, each):
@@ -112,49 +123,53 @@ class RolloutWatch:
         return states
 
     def _write(
-        self, release: Release, subject: Subject, move: Literal["advance", "abandon"], reason: str
+        self,
+        release: Release,
+        watched: WatchedVersion,
+        move: Literal["advance", "abandon"],
+        reason: str,
     ) -> None:
-        self._move(release, subject.model, move, reason)
-        self._moved[subject.model] = release.release
+        self._move(release, watched.model, move, reason)
+        self._moved[watched.model] = release.release
 
 
 class _Watch:
-    """What has been counted for one subject since it was taken up."""
+    """What has been counted for one watched since it was taken up."""
 
-    def __init__(self, subject: Subject, now_s: float, restarts: Versions) -> None:
-        self.subject = subject
-        self.tally = Tally(control=None if subject.control is None else Traffic())
+    def __init__(self, watched: WatchedVersion, now_s: float, restarts: Versions) -> None:
+        self.watched = watched
+        self.tally = Tally(control=None if watched.control is None else Traffic())
         self._restarts = dict(restarts)
         self._new_clicks, self._control_clicks = UserClicks(), UserClicks()
         # Control's weight in the click rate, by the release that decided an answer's arm.
         self._weights: dict[int, float] = {}
         self._step_since_s, self._answered_before = now_s, 0
 
-    def continues(self, subject: Subject) -> bool:
-        """Whether `subject` is a later moment of the same roll-out or experiment."""
-        mine = self.subject
-        same = (mine.version, mine.experiment) == (subject.version, subject.experiment)
-        return same and (subject.step or 0) >= (mine.step or 0)
+    def continues(self, watched: WatchedVersion) -> bool:
+        """Whether `watched` is a later moment of the same roll-out or experiment."""
+        mine = self.watched
+        same = (mine.version, mine.experiment) == (watched.version, watched.experiment)
+        return same and (watched.step or 0) >= (mine.step or 0)
 
-    def go_on(self, subject: Subject, release: int, now_s: float) -> None:
-        """Take over the subject as the newest release has it; a new step's hold begins."""
-        if subject.step != self.subject.step:
+    def continue_with(self, watched: WatchedVersion, release: int, now_s: float) -> None:
+        """Take over the watched as the newest release has it; a new step's hold begins."""
+        if watched.step != self.watched.step:
             self._step_since_s, self._answered_before = now_s, self._answered
-        self.subject = subject
-        if subject.arm is not None and subject.control is not None:
-            self._weights[release] = subject.arm.weight / subject.control.weight
+        self.watched = watched
+        if watched.arm is not None and watched.control is not None:
+            self._weights[release] = watched.arm.weight / watched.control.weight
 
     def count(self, counted: Mapping[Series, Traffic]) -> None:
         """Add what the gateway counted since the last look."""
-        mine, control = self.subject, None
+        mine, control = self.watched, None
         if mine.control is not None:
             control = _of_arm(counted, mine, mine.control.name)
         new = _of_arm(counted, mine, mine.arm.name if mine.arm else "")
-        self.tally = observe(self.tally, mine.limits, new, control)
+        self.tally = add_counts(self.tally, mine.limits, new, control)
 
     def add_clicks(self, settled: list[Shown]) -> None:
-        """Add answers that have settled; those of other subjects are passed over."""
-        mine = self.subject
+        """Add answers that have settled; those of other versions are passed over."""
+        mine = self.watched
         if mine.arm is None or mine.control is None or mine.limits.ctr_drop is None:
             return
         for each in settled:
@@ -167,10 +182,10 @@ class _Watch:
             elif each.arm == mine.control.name:
                 self._control_clicks.add(each.user, **facts, weight=weight)
 
-    def where(self, now_s: float) -> Step:
+    def progress(self, now_s: float) -> StepProgress:
         """Return how far the step is."""
-        mine = self.subject
-        return Step(
+        mine = self.watched
+        return StepProgress(
             version=mine.version,
             control=mine.control.version if mine.control else None,
             percent=mine.percent,
@@ -179,15 +194,15 @@ class _Watch:
             plan=mine.plan,
         )
 
-    def beside(self, restarts: Versions) -> tuple[Beside, Beside | None]:
+    def side_counts(self, restarts: Versions) -> tuple[SideCounts, SideCounts | None]:
         """Return restarts and clicks of the new version, and of control if there is one."""
-        mine = self.subject
-        new = Beside(
+        mine = self.watched
+        new = SideCounts(
             restarts=self._restarted(restarts, mine.version), clicks=self._new_clicks.moments()
         )
         if mine.control is None:
             return new, None
-        control = Beside(
+        control = SideCounts(
             restarts=self._restarted(restarts, mine.control.version),
             clicks=self._control_clicks.moments(),
         )
@@ -198,20 +213,20 @@ class _Watch:
         return self.tally.new.answered - self.tally.new.errors
 
     def _restarted(self, restarts: Versions, version: str) -> int:
-        key = (self.subject.model, version)
+        key = (self.watched.model, version)
         return restarts.get(key, 0) - self._restarts.get(key, 0)
 
 
-def _of_arm(counted: Mapping[Series, Traffic], subject: Subject, arm: str) -> Traffic:
+def _of_arm(counted: Mapping[Series, Traffic], watched: WatchedVersion, arm: str) -> Traffic:
     """Sum one arm's series; without an allocation, all requests of the version outside of one."""
     found = Traffic()
     for series, traffic in counted.items():
         if (series.model, series.experiment, series.arm) != (
-            subject.model,
-            subject.experiment,
+            watched.model,
+            watched.experiment,
             arm,
         ):
             continue
-        if subject.arm is not None or series.version == subject.version:
+        if watched.arm is not None or series.version == watched.version:
             found += traffic
     return found

@@ -6,7 +6,7 @@ from marloft.contract.policy import Guardrails, RolloutPlan
 from marloft.contract.release import Allocation, Arm, Release, ReleasedModel
 
 
-class Subject(Struct, frozen=True, kw_only=True):
+class WatchedVersion(Struct, frozen=True, kw_only=True):
     """A version that is new to traffic: the canary of a roll-out, or an experiment's treatment.
 
     `arm` and `control` are its arm and the first one; without an allocation (the full step of a
@@ -25,7 +25,7 @@ class Subject(Struct, frozen=True, kw_only=True):
     plan: RolloutPlan | None = None
 
 
-def subjects(release: Release) -> list[Subject]:
+def watched_versions(release: Release) -> list[WatchedVersion]:
     """Return everything to watch.
 
     The key is the model's name; of an experiment's further treatments `model@version`. A treatment
@@ -37,7 +37,7 @@ def subjects(release: Release) -> list[Subject]:
             found += _in_allocation(name, model, model.allocation)
         elif model.rollout is not None:
             found.append(
-                Subject(
+                WatchedVersion(
                     key=name,
                     model=name,
                     version=model.rollout.version,
@@ -49,14 +49,14 @@ def subjects(release: Release) -> list[Subject]:
     return found
 
 
-def _in_allocation(name: str, model: ReleasedModel, allocation: Allocation) -> list[Subject]:
+def _in_allocation(name: str, model: ReleasedModel, allocation: Allocation) -> list[WatchedVersion]:
     rollout = model.rollout
     if rollout is None and model.guardrails == Guardrails():
         return []
     total = sum(arm.weight for arm in allocation.arms)
     control, *others = allocation.arms
     return [
-        Subject(
+        WatchedVersion(
             key=f"{name}@{arm.version}" if place else name,
             model=name,
             version=arm.version,

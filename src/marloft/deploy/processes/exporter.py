@@ -1,4 +1,4 @@
-"""Runs the metrics exporter beside TorchServe; serving never waits for it or ends with it."""
+"""Runs the metrics exporter next to TorchServe; serving never waits for it or ends with it."""
 
 import os
 import sys

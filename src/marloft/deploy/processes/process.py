@@ -20,7 +20,7 @@ from marloft.errors import ConfigError, ServingError
 from marloft.files import read_json, write_json
 
 _POLL_S = 0.05
-# In the environment of a process and its family: the file of its record.
+# In the environment of a process and of all that it starts: the file of its record.
 MARK_ENV = "MARLOFT_PROCESS"
 
 
@@ -137,7 +137,7 @@ class ManagedProcess:
     def launch(
         self, command: Sequence[str], env: Mapping[str, str], cwd: Path, fingerprint: str = ""
     ) -> None:
-        """Run `command` in a new session, so that its whole family can be ended together."""
+        """Run `command` in a new session, so that all that it starts ends with it."""
         self.console.parent.mkdir(parents=True, exist_ok=True)
         mark = {} if self._record is None else {MARK_ENV: str(self._record)}
         with self.console.open("ab") as console:

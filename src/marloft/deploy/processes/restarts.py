@@ -13,7 +13,7 @@ _HEALTHY_S = 60.0
 _CRASH_LOOP = 5
 
 
-class Keeper:
+class Restarter:
     """Restarts one process; never waits, so that the others are looked after meanwhile."""
 
     def __init__(
@@ -26,7 +26,7 @@ class Keeper:
         """Begin with a process that runs.
 
         Args:
-            process: what to keep.
+            process: what to keep running.
             report: tells people.
             on_end: called with the last words before the process is started again.
             clock: seconds that never go back.
@@ -42,7 +42,7 @@ class Keeper:
         """Whether there is nothing to do."""
         return self._state == "up" and self._process.is_alive()
 
-    def look(self) -> bool:
+    def restart_if_due(self) -> bool:
         """Do what is due and return whether the process runs and is ready."""
         now = self._clock()
         if self._state != "down" and not self._process.is_alive():
@@ -68,7 +68,7 @@ class Keeper:
         again = f"started again in {pause_s:g} s" if pause_s else "started again"
         loop = f"; it ended {self._ends} times in a row" if self._ends >= _CRASH_LOOP else ""
         self._report(f"{why} It is {again}{loop}.")
-        # What is left of its family holds the ports.
+        # What is left of its process group holds the ports.
         self._process.stop(patience_s=0)
         self._on_end(why)
         self._state, self._due = "down", now + pause_s

@@ -48,8 +48,8 @@ class TorchServe(ManagedProcess):
     def load_at_start(self, archives: Sequence[str]) -> None:
         """Let the next start load these archives of the store at once.
 
-        Their workers then start beside the rest of TorchServe, a second before it could be asked
-        to register them.
+        Their workers then start together with the rest of TorchServe, a second before it could be
+        asked to register them.
         """
         self._load = archives
 

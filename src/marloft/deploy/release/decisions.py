@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from marloft.assignment import check_reweight
 from marloft.contract.manifest import Name
 from marloft.contract.policy import LogPolicy
-from marloft.contract.release import Allocation, Release, ReleasedModel, read_release
+from marloft.contract.release import Allocation, Release, ReleasedModel, newest_number, read_release
 from marloft.deploy.release import rollouts
 from marloft.deploy.release.names import find_version
 from marloft.deploy.release.resolve import Wanted
@@ -27,11 +27,49 @@ class Draft(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Proposal(Struct, frozen=True, kw_only=True):
+    """What `apply` would write, and what it was decided on.
+
+    Attributes:
+        file: the deployment file.
+        folder: the releases.
+        newest: the number of the newest release, 0 when there is none.
+        current: that release, None when there is none.
+        wanted: what the file asks for.
+        draft: what the next release would say, None when there is nothing to do.
+    """
+
+    file: Path
+    folder: Path
+    newest: int
+    current: Release | None
+    wanted: Wanted
+    draft: Draft | None
+
+
+def propose(file: Path, folder: Path, wanted: Wanted) -> Proposal:
+    """Return what `apply` would write now, for `apply` to write and for `plan` to show.
+
+    Raises:
+        ConfigError: a roll-out would have to begin next to an experiment.
+    """
+    newest = newest_number(folder)
+    current = read_release(folder, newest) if newest else None
+    return Proposal(
+        file=file,
+        folder=folder,
+        newest=newest,
+        current=current,
+        wanted=wanted,
+        draft=draft_apply(current, wanted, file),
+    )
+
+
 def draft_apply(current: Release | None, wanted: Wanted, file: Path) -> Draft | None:
     """Return what `apply` would write after `current`, None when there is nothing to do.
 
     Raises:
-        ConfigError: a roll-out would have to begin beside an experiment.
+        ConfigError: a roll-out would have to begin next to an experiment.
     """
     before = current.models if current is not None else {}
     changes = {
@@ -49,28 +87,19 @@ def draft_apply(current: Release | None, wanted: Wanted, file: Path) -> Draft | 
     return None if current is not None and _says_the_same(current, draft) else draft
 
 
-def check(
-    folder: Path,
-    current: Release | None,
-    wanted: Wanted,
-    draft: Draft,
-    file: Path,
-    *,
-    reassign: bool = False,
-    force: bool = False,
-) -> None:
-    """Let `apply` write `draft` after `current`, or say why not.
+def check_proposal(proposal: Proposal, *, reassign: bool = False, force: bool = False) -> None:
+    """Let `apply` write what is proposed, or say why not.
 
     Raises:
         ReleaseError: the file was superseded (unless `force`), or its weights move units out of a
             treatment (unless `reassign`).
     """
-    if current is None:
+    if proposal.current is None or proposal.draft is None:
         return
     if not force:
-        _check_not_superseded(folder, current, wanted, file)
+        _check_not_superseded(proposal, proposal.current)
     if not reassign:
-        _check_ramp(current.models, draft.models)
+        _check_ramp(proposal.current.models, proposal.draft.models)
 
 
 def draft_promote(current: Release, model: str | None, version: str | None) -> Draft:
@@ -188,18 +217,19 @@ def _check_ramp(before: Models, after: Models) -> None:
             check_reweight(old, new)
 
 
-def _check_not_superseded(folder: Path, current: Release, wanted: Wanted, file: Path) -> None:
+def _check_not_superseded(proposal: Proposal, current: Release) -> None:
     """Refuse a file that still asks for what a promote or rollback has ended."""
+    wanted = proposal.wanted
     if _same_goals(current, wanted):
         return
     later = current
     for number in range(current.release - 1, 0, -1):
         if later.verb == "apply":
             return
-        earlier = read_release(folder, number)
+        earlier = read_release(proposal.folder, number)
         if _same_goals(earlier, wanted):
             raise ReleaseError(
-                f"{file} still asks for release {number}, which release {later.release} "
+                f"{proposal.file} still asks for release {number}, which release {later.release} "
                 f"({later.reason}, by {later.actor}) superseded; edit it to what should be live, "
                 "or use --force."
             )

@@ -53,7 +53,7 @@ class ModelPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Deployment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All models, the one that answers `POST /predict` and `GET /health`, and the log's policy.
 
-    `workflows` names the `.war` files of the model store to register beside the models.
+    `workflows` names the `.war` files of the model store to register with the models.
     """
 
     default_model: Name

@@ -5,8 +5,8 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from marloft.contract.release import newest_number, read_release, releases_folder
-from marloft.deploy.release.decisions import check, draft_apply
+from marloft.contract.release import read_release, releases_folder
+from marloft.deploy.release.decisions import check_proposal, propose
 from marloft.deploy.release.differences import differences, warnings
 from marloft.deploy.release.resolve import resolve
 from marloft.errors import ReleaseError
@@ -33,25 +33,24 @@ def make_plan(
     force: bool = False,
     no_rollout: bool = False,
 ) -> Plan:
-    """Return what `releases.apply` would do with the same arguments; writes nothing.
+    """Return what `write.apply` would do with the same arguments; writes nothing.
 
     Raises:
         ConfigError: the file is wrong.
         ReleaseError: an archive is missing or refused.
     """
-    wanted = resolve(deployment_file, store)
-    wanted = replace(wanted, plans={}) if no_rollout else wanted
-    folder = releases_folder(var)
-    number = newest_number(folder)
-    current = read_release(folder, number) if number else None
-    draft = draft_apply(current, wanted, deployment_file)
+    wanted = resolve(deployment_file, store, no_rollout=no_rollout)
+    proposal = propose(deployment_file, releases_folder(var), wanted)
+    draft, current = proposal.draft, proposal.current
     if draft is None:
-        return Plan(newest=number, changes=[])
+        return Plan(newest=proposal.newest, changes=[])
     found = Plan(
-        newest=number, changes=differences(current, draft), warnings=warnings(current, draft)
+        newest=proposal.newest,
+        changes=differences(current, draft),
+        warnings=warnings(current, draft),
     )
     try:
-        check(folder, current, wanted, draft, deployment_file, reassign=reassign, force=force)
+        check_proposal(proposal, reassign=reassign, force=force)
     except ReleaseError as error:
         return replace(found, refused=str(error))
     return found

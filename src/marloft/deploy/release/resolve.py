@@ -26,10 +26,11 @@ class Wanted(Struct, frozen=True, kw_only=True):
     workflows: list[Name]
 
 
-def resolve(deployment_file: Path, store: Path) -> Wanted:
+def resolve(deployment_file: Path, store: Path, *, no_rollout: bool = False) -> Wanted:
     """Return what `deployment_file` asks for, every version pinned by the bytes in `store`.
 
-    An experiment's path is relative to the deployment file.
+    An experiment's path is relative to the deployment file. With `no_rollout` no steps lead to
+    another default: it takes over at once.
 
     Raises:
         ConfigError: the file or an experiment's file is wrong.
@@ -54,7 +55,11 @@ def resolve(deployment_file: Path, store: Path) -> Wanted:
     return Wanted(
         models=models,
         default_model=deployment.default_model,
-        plans={name: p.rollout for name, p in deployment.models.items() if p.rollout is not None},
+        plans={
+            name: plan.rollout
+            for name, plan in deployment.models.items()
+            if plan.rollout is not None and not no_rollout
+        },
         log=deployment.log,
         workflows=[_workflow(store, name) for name in deployment.workflows],
     )

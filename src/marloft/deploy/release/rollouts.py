@@ -119,8 +119,8 @@ def carry(current: ReleasedModel, wanted: ReleasedModel) -> ReleasedModel:
     if rollout is None:
         raise ValueError("only a roll-out can go on")
     base = abandon(current)
-    anew = replace(_rollout(base, wanted, rollout.plan), step=rollout.step)
-    return _under_way(base, wanted, anew)
+    carried = replace(_rollout(base, wanted, rollout.plan), step=rollout.step)
+    return _under_way(base, wanted, carried)
 
 
 def change(

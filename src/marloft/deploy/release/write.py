@@ -4,8 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from msgspec.structs import replace
-
 from marloft.contract.release import (
     Release,
     ReleasedModel,
@@ -19,10 +17,10 @@ from marloft.deploy.events import actor, append_event, now
 from marloft.deploy.release import rollouts
 from marloft.deploy.release.decisions import (
     Draft,
-    check,
-    draft_apply,
+    check_proposal,
     draft_promote,
     draft_rollback,
+    propose,
     released_model,
     with_models,
 )
@@ -48,7 +46,7 @@ def apply(
         store: the model store.
         var: run-time state.
         reassign: let new weights of a running experiment move units in any way; its analysis
-            starts anew.
+            starts again.
         force: apply a file although a promote or rollback has superseded it.
         no_rollout: let another default take over at once, and end a running roll-out.
 
@@ -60,17 +58,13 @@ def apply(
         ReleaseError: an archive is missing or refused, the weights break the ramp rule, or the
             file was superseded.
     """
-    wanted = resolve(deployment_file, store)
-    wanted = replace(wanted, plans={}) if no_rollout else wanted
-    folder = releases_folder(var)
+    wanted = resolve(deployment_file, store, no_rollout=no_rollout)
     while True:
-        number = newest_number(folder)
-        current = read_release(folder, number) if number else None
-        draft = draft_apply(current, wanted, deployment_file)
-        if draft is None:
+        proposal = propose(deployment_file, releases_folder(var), wanted)
+        if proposal.draft is None:
             return None
-        check(folder, current, wanted, draft, deployment_file, reassign=reassign, force=force)
-        written = _write(var, number, draft, "apply", actor())
+        check_proposal(proposal, reassign=reassign, force=force)
+        written = _write(var, proposal.newest, proposal.draft, "apply", actor())
         if written is not None:
             return written
 
@@ -125,7 +119,7 @@ def write_step(
 
     Returns:
         The new release; None when `expected` is not the newest one any more: what was decided on
-        is out of date then, and has to be decided anew.
+        is out of date then, and has to be decided again.
 
     Raises:
         ReleaseError: release `expected` does not exist or has no such model.
@@ -153,7 +147,7 @@ def move(
 
 
 def _decided(var: Path, verb: Verb, decide: Callable[[Release], Draft]) -> Release:
-    """Write what `decide` makes of the newest release; anew when another one came in between."""
+    """Write what `decide` makes of the newest release; again when another one came in between."""
     while True:
         current = read_release(releases_folder(var))
         written = _write(var, current.release, decide(current), verb, actor())

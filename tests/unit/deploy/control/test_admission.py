@@ -10,7 +10,7 @@ from marloft.archive.pack import pack
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.release import Key, Release, ReleasedModel, ReleasedVersion
 from marloft.deploy.control.admission import Admission
-from marloft.deploy.control.golden_gate import Gate, UnansweredError
+from marloft.deploy.control.golden_gate import GoldenGate, UnansweredError
 from marloft.deploy.torchserve.management import Registered
 from marloft.files import sha256_file
 from tests import factories
@@ -20,7 +20,7 @@ KEY: Key = ("ranker", "1.0")
 RELEASE = 7
 
 
-class Asked(Gate):
+class Asked(GoldenGate):
     """Golden answers, set by hand."""
 
     def __init__(self) -> None:
@@ -53,7 +53,10 @@ class Watched:
             default=True,
             workers={"9000": process},
         )
-        self.admission.look(release, {KEY: [self.pinned]}, {KEY: found})
+        self.admission.track(release, [{KEY: self.pinned}], {KEY: found})
+        known = KEY in self.admission.loaded or KEY in self.admission.refused
+        if found.state == "ready" and not known:
+            self.admission.admit_ready(release, {KEY: self.pinned})
         return self.admission.refused
 
 
@@ -144,8 +147,31 @@ def test_nothing_is_known_after_torchserve_has_ended(watched: Watched) -> None:
 
 def test_a_version_that_is_not_registered_any_more_is_not_loaded(watched: Watched) -> None:
     watched.look("ready")
-    watched.admission.look(RELEASE, {KEY: [watched.pinned]}, {})
+    watched.admission.track(RELEASE, [{KEY: watched.pinned}], {})
     assert watched.admission.loaded == {}
+
+
+def test_tracking_asks_nothing_and_admission_says_whether_one_came_in(watched: Watched) -> None:
+    found = Registered(state="ready", default=True)
+    watched.admission.track(RELEASE, [{KEY: watched.pinned}], {KEY: found})
+    assert (watched.gate.times, watched.admission.loaded) == (0, {})
+    assert watched.admission.admit_ready(RELEASE, {KEY: watched.pinned})
+    assert not watched.admission.admit_ready(RELEASE, {})
+
+
+def test_versions_that_run_already_are_taken_for_what_the_routes_lead_to(watched: Watched) -> None:
+    served = ReleasedVersion(sha256="served", settings=WorkerSettings())
+    found = Registered(state="ready", default=True)
+    watched.admission.track(RELEASE, [{KEY: served}, {KEY: watched.pinned}], {KEY: found})
+    assert watched.admission.held == {KEY: "served"}
+
+
+def test_silence_of_one_version_leaves_the_others_for_the_next_look(watched: Watched) -> None:
+    watched.gate.silent = True
+    (watched.archive.parent / "ranker-2.0.mar").write_bytes(b"bytes")
+    both = {KEY: watched.pinned, ("ranker", "2.0"): watched.pinned}
+    assert not watched.admission.admit_ready(RELEASE, both)
+    assert watched.gate.times == 1
 
 
 def served(tmp_path: Path, **settings: int) -> tuple[Admission, Release, Path]:

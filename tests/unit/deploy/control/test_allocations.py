@@ -15,7 +15,7 @@ from marloft.contract.release import (
     ReleasedVersion,
     release_path,
 )
-from marloft.deploy.control.allocations import render_allocations
+from marloft.deploy.control.allocations import last_allocations, render_allocations
 from marloft.files import write_json
 from tests.releases import made_release
 
@@ -39,6 +39,10 @@ def released(folder: Path, number: int, default: str, split: Allocation | None) 
     return release
 
 
+def rendered(folder: Path, release: Release, files: list[str]) -> dict[str, bytes]:
+    return render_allocations(release, last_allocations(folder, release, files))
+
+
 @pytest.fixture
 def promoted(tmp_path: Path) -> Release:
     """Release 2: the experiment of release 1 has ended, its treatment is the default."""
@@ -48,7 +52,7 @@ def promoted(tmp_path: Path) -> Release:
 
 def test_running_experiment_has_its_file(tmp_path: Path) -> None:
     release = released(tmp_path, 1, "1.0", SPLIT)
-    ((name, content),) = render_allocations(tmp_path, release, []).items()
+    ((name, content),) = rendered(tmp_path, release, []).items()
     file = msgspec.json.decode(content, type=AllocationFile)
     assert name == "feed_ab"
     assert (file.running, file.release, file.default) == (True, 1, "1.0")
@@ -57,20 +61,20 @@ def test_running_experiment_has_its_file(tmp_path: Path) -> None:
 def test_ended_experiment_keeps_its_file_and_everybody_gets_the_default(
     tmp_path: Path, promoted: Release
 ) -> None:
-    content = render_allocations(tmp_path, promoted, ["feed_ab"])["feed_ab"]
+    content = rendered(tmp_path, promoted, ["feed_ab"])["feed_ab"]
     file = msgspec.json.decode(content, type=AllocationFile)
     assert (file.running, file.release, file.default) == (False, 2, "2.0")
     assert file.allocation == SPLIT
 
 
 def test_experiment_that_never_ran_gets_no_file(tmp_path: Path, promoted: Release) -> None:
-    assert render_allocations(tmp_path, promoted, ["other"]) == {}
-    assert render_allocations(tmp_path, promoted, []) == {}
+    assert rendered(tmp_path, promoted, ["other"]) == {}
+    assert rendered(tmp_path, promoted, []) == {}
 
 
 def test_a_damaged_release_of_the_past_holds_nothing_up(tmp_path: Path) -> None:
     released(tmp_path, 1, "1.0", SPLIT)
     release_path(tmp_path, 2).write_text("{")
     newest = released(tmp_path, 3, "2.0", None)
-    (content,) = render_allocations(tmp_path, newest, ["feed_ab"]).values()
+    (content,) = rendered(tmp_path, newest, ["feed_ab"]).values()
     assert not msgspec.json.decode(content, type=AllocationFile).running

@@ -1,5 +1,6 @@
-"""The pure decision: what to do next so that reality matches the release."""
+"""The pure decision: everything that follows from one release and one observation."""
 
+import json
 from collections.abc import Mapping
 
 import pytest
@@ -8,10 +9,8 @@ from hypothesis import strategies as st
 
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.release import Allocation, Arm, Key, Release, ReleasedModel, ReleasedVersion
-from marloft.deploy.control.reconcile import (
+from marloft.deploy.control.actions import (
     Action,
-    Observed,
-    Projections,
     Register,
     RegisterWorkflow,
     Scale,
@@ -20,13 +19,14 @@ from marloft.deploy.control.reconcile import (
     UnregisterWorkflow,
     WriteAllocation,
     WriteRoutes,
-    leftovers,
-    missing,
-    reconcile,
-    unavailable,
-    wanted,
 )
-from marloft.deploy.release.in_force import InForce, choose, read_label, whole
+from marloft.deploy.control.allocations import render_allocations
+from marloft.deploy.control.observe import Observed
+from marloft.deploy.control.reconcile import Reconciliation, reconcile
+from marloft.deploy.gateway.observed_routes import routed
+from marloft.deploy.gateway.route_file import routes_label
+from marloft.deploy.gateway.routes import render_routes
+from marloft.deploy.release.in_force import InForce, read_label, whole
 from marloft.deploy.torchserve.management import Registered, State
 from tests.releases import made_release
 
@@ -37,6 +37,7 @@ ALL = [ONE, TWO, OLD]
 STATES: st.SearchStrategy[State] = st.sampled_from(["ready", "starting"])
 READY = Registered(state="ready", default=True)
 OTHER = Registered(state="ready", default=False)
+STARTING = Registered(state="starting", default=False)
 
 
 def sha(version: str) -> str:
@@ -61,16 +62,19 @@ def released(
     return made_release({"ranker": model}, number)
 
 
-def rendered(in_force: InForce, observed: Observed) -> bytes:
-    """Stand in for the gateway's rendering: the number, and the versions that routes lead to."""
-    gone = unavailable(in_force, observed)
-    versions = [version for name, version in in_force.versions() if (name, version) not in gone]
-    return f"{in_force.label}:{','.join(versions)}".encode()
+def in_place(release: Release, *gone: Key) -> bytes:
+    """Return the route file of a release without the versions that are not loaded."""
+    return render_routes(release, gone)
 
 
-def routed(routes: bytes | None) -> set[Key]:
-    listed = (routes or b":").decode().split(":")[1]
-    return {("ranker", version) for version in listed.split(",") if version}
+def led_to(routes: bytes | None) -> set[Key]:
+    """Return the versions that a route file leads to."""
+    if routes is None:
+        return set()
+    (config,) = json.loads(routes)["resources"]
+    found = routed(config["virtual_hosts"][0]["routes"]).get("ranker")
+    versions = (found.default, *found.arms, *found.pinned) if found is not None else ()
+    return {("ranker", version) for version in versions if version is not None}
 
 
 class World:
@@ -85,24 +89,25 @@ class World:
     ) -> None:
         self.releases, self.registered, self.routes = releases, dict(registered), routes
         self.bad = bad
+        self.allocations: dict[str, bytes] = {}
         self.loaded = {k: sha(k[1]) for k, r in registered.items() if r.state == "ready"}
         self.loaded = {k: v for k, v in self.loaded.items() if k not in bad}
 
-    def look(self, release: Release) -> tuple[Observed, InForce, list[Action]]:
-        refused = {key: "bad" for key in self.bad if key in wanted(release)}
+    def look(self, release: Release) -> Reconciliation:
+        refused = {key: "bad" for key in self.bad if key in release.loaded}
+        before = None
+        if self.routes is not None:
+            before = read_label(routes_label(self.routes), self.releases.__getitem__)
         observed = Observed(
             registered=dict(self.registered),
             loaded=dict(self.loaded),
             refused=refused,
             routes=self.routes,
-            drained=frozenset(set(self.registered) - routed(self.routes)),
+            before=before,
+            drained=frozenset(set(self.registered) - led_to(self.routes)),
+            allocations=dict(self.allocations),
         )
-        before = None
-        if self.routes is not None:
-            before = read_label(self.routes.decode().split(":")[0], self.releases.__getitem__)
-        in_force = choose(release, before, self.loaded)
-        projections = Projections(routes=rendered(in_force, observed))
-        return observed, in_force, reconcile(release, observed, in_force, projections)
+        return reconcile(release, observed)
 
     def do(self, action: Action) -> None:
         match action:
@@ -110,15 +115,17 @@ class World:
                 first = not self.registered
                 self.registered[model, version] = Registered(state="starting", default=first)
             case WriteRoutes(content=content):
-                assert routed(content) <= set(self.loaded), "routed to what cannot serve"
+                assert led_to(content) <= set(self.loaded), "routed to what cannot serve"
                 self.routes = content
+            case WriteAllocation(experiment=experiment, content=content):
+                self.allocations[experiment] = content
             case SetDefault(model=model, version=version):
                 for key, found in self.registered.items():
                     mine = key == (model, version)
                     self.registered[key] = Registered(state=found.state, default=mine)
             case Unregister(model=model, version=version):
                 key = (model, version)
-                assert key not in routed(self.routes), "still routed to"
+                assert key not in led_to(self.routes), "still routed to"
                 others = len(self.registered) > 1
                 assert not (self.registered[key].default and others), "TorchServe's default"
                 del self.registered[key]
@@ -172,102 +179,138 @@ def test_reconcile_converges_from_any_state_and_after_any_cut(
 ) -> None:
     world = World({6: before, 7: release}, registered, None, bad)
     if serves_before:
-        loaded = [key[1] for key in whole(before).versions() if key in world.loaded]
-        world.routes = f"6:{','.join(loaded)}".encode()
+        gone = [key for key in before.routed if key not in world.loaded]
+        world.routes = in_place(before, *gone)
     for cut in cuts:
         # The controller is killed after `cut` actions; the next one only looks.
-        for action in world.look(release)[2][:cut]:
+        for action in world.look(release).actions[:cut]:
             world.do(action)
     for _ in range(8):
-        for action in world.look(release)[2]:
+        for action in world.look(release).actions:
             world.do(action)
         world.workers_start()
-    observed, in_force, actions = world.look(release)
-    assert actions == []
-    assert missing(release, observed) == []
-    good = set(wanted(release)) - bad
+    decided = world.look(release)
+    assert decided.actions == []
+    assert decided.missing == []
+    good = set(release.loaded) - bad
     if good:
-        assert not set(observed.refused) & set(world.registered), "a refused version runs on"
+        assert not set(decided.refused) & set(world.registered), "a refused version runs on"
     assert good <= set(world.registered)
-    if not bad & set(wanted(release)):
-        assert in_force == whole(release)
-        assert set(world.registered) == set(wanted(release))
+    served = set(decided.in_force.versions())
+    if not bad & set(release.loaded):
+        assert decided.is_live
+        assert decided.in_force == whole(release)
+        assert set(world.registered) == set(release.loaded)
         default = release.models["ranker"].default
         assert world.registered["ranker", default].default
-    assert routed(world.routes) == set(in_force.versions()) & set(world.loaded)
-    assert good & set(in_force.versions()) <= routed(world.routes)
-    assert leftovers(release, observed, in_force) == []
+    assert led_to(world.routes) == served & set(world.loaded)
+    assert good & served <= led_to(world.routes)
+    assert decided.leaving == []
+    assert decided.is_changing is False
 
 
 def test_world_notices_what_must_never_be() -> None:
-    world = World({}, {OLD: READY, ONE: OTHER}, b"6:0.9")
+    world = World({}, {OLD: READY, ONE: OTHER}, in_place(released("0.9", number=6)))
     with pytest.raises(AssertionError, match="still routed to"):
         world.do(Unregister(model="ranker", version="0.9"))
     with pytest.raises(AssertionError, match="cannot serve"):
-        world.do(WriteRoutes(content=b"7:2.0"))
+        world.do(WriteRoutes(content=in_place(released("2.0", number=7))))
 
 
-def observe(registered: Mapping[Key, Registered], **more: object) -> Observed:
+def observe(
+    release: Release, registered: Mapping[Key, Registered], *gone: Key, **more: object
+) -> Observed:
+    """Return an observation with `release`'s routes in place, but for those of `gone`."""
     loaded = {key: sha(key[1]) for key, found in registered.items() if found.state == "ready"}
-    fields = {"loaded": loaded, "drained": frozenset(registered)} | more
+    fields = {
+        "loaded": loaded,
+        "drained": frozenset(registered),
+        "routes": in_place(release, *gone),
+        "before": whole(release),
+    } | more
     return Observed(registered=registered, **fields)  # type: ignore[arg-type]
 
 
-def decide(release: Release, observed: Observed, routes: bytes) -> list[Action]:
-    return reconcile(release, observed, whole(release), Projections(routes=routes))
+def decide(
+    release: Release, registered: Mapping[Key, Registered], *gone: Key, **more: object
+) -> list[Action]:
+    return reconcile(release, observe(release, registered, *gone, **more)).actions
 
 
 def test_reconcile_routes_only_to_versions_that_are_loaded() -> None:
     release = released("1.0", "2.0")
-    starting = Registered(state="starting", default=False)
-    observed = observe({ONE: READY, TWO: starting})
-    assert unavailable(whole(release), observed) == [TWO]
-    assert decide(release, observed, b"1.0") == [WriteRoutes(content=b"1.0")]
+    found = {ONE: READY, TWO: STARTING}
+    (write,) = decide(release, found, ONE, TWO)
+    assert write == WriteRoutes(content=in_place(release, TWO))
+    assert led_to(write.content) == {ONE}
 
 
 @pytest.mark.parametrize(
-    ("routes", "drained", "old_is_default", "expected"),
+    ("in_force", "drained", "old_is_default", "expected"),
     [
-        (b"0.9,1.0", True, False, [WriteRoutes(content=b"1.0")]),
-        (b"1.0", False, False, []),
-        (b"1.0", True, True, [SetDefault(model="ranker", version="1.0")]),
-        (b"1.0", True, False, [Unregister(model="ranker", version="0.9")]),
+        (released("1.0", "0.9"), True, False, WriteRoutes(content=in_place(released("1.0")))),
+        (released("1.0"), False, False, None),
+        (released("1.0"), True, True, SetDefault(model="ranker", version="1.0")),
+        (released("1.0"), True, False, Unregister(model="ranker", version="0.9")),
     ],
 )
 def test_reconcile_removes_a_version_only_when_nothing_needs_it(
-    routes: bytes, drained: bool, old_is_default: bool, expected: list[Action]
+    in_force: Release, drained: bool, old_is_default: bool, expected: Action | None
 ) -> None:
     registered = {
         ONE: Registered(state="ready", default=not old_is_default),
         OLD: Registered(state="ready", default=old_is_default),
     }
     idle = frozenset({OLD} if drained else ())
-    observed = observe(registered, routes=routes, drained=idle)
-    assert decide(released("1.0"), observed, b"1.0") == expected
+    found = decide(released("1.0"), registered, routes=in_place(in_force), drained=idle)
+    assert found == ([] if expected is None else [expected])
 
 
 def test_reconcile_keeps_what_an_earlier_release_still_serves() -> None:
     newest, earlier = released("2.0", number=7), released("0.9", number=6)
-    starting = Registered(state="starting", default=False)
-    observed = observe({OLD: READY, TWO: starting}, routes=b"old")
-    in_force = choose(newest, whole(earlier), observed.loaded)
-    assert in_force.models == {"ranker": earlier}
-    assert reconcile(newest, observed, in_force, Projections(routes=b"old")) == []
+    serving = InForce(front=newest, models={"ranker": earlier})
+    routes = render_routes(newest, in_force=serving)
+    observed = observe(newest, {OLD: READY, TWO: STARTING}, routes=routes, before=serving)
+    decided = reconcile(newest, observed)
+    assert decided.in_force.models == {"ranker": earlier}
+    assert (decided.actions, decided.missing, decided.leaving) == ([], [TWO], [])
+    assert (decided.is_live, decided.is_changing) == (False, True)
 
 
 def test_reconcile_leaves_workflow_nodes_alone() -> None:
     node: Key = ("feed_ab__assign", "1.0")
-    observed = observe({ONE: READY, node: READY}, routes=b"1.0")
-    assert decide(released("1.0"), observed, b"1.0") == []
+    assert decide(released("1.0"), {ONE: READY, node: READY}) == []
+
+
+def test_reconcile_names_what_is_ready_and_was_never_asked() -> None:
+    release, held = released("1.0", "2.0"), {ONE: sha("1.0"), TWO: sha("2.0")}
+    ready = observe(release, {ONE: READY, TWO: OTHER}, loaded={}, held=held)
+    assert reconcile(release, ready).unchecked == {ONE: pin("1.0"), TWO: pin("2.0")}
+    known = observe(
+        release, {ONE: READY, TWO: OTHER}, loaded={ONE: sha("1.0")}, refused={TWO: ""}, held=held
+    )
+    assert reconcile(release, known).unchecked == {}
+    starting = observe(release, {ONE: STARTING, TWO: OTHER}, loaded={}, held=held)
+    assert reconcile(release, starting).unchecked == {TWO: pin("2.0")}
+
+
+def test_reconcile_takes_running_versions_for_what_the_routes_in_force_lead_to() -> None:
+    other = ReleasedVersion(sha256="other", settings=WorkerSettings(workers=3))
+    newest = made_release({"ranker": ReleasedModel(default="1.0", versions={"1.0": other})}, 7)
+    running = released("1.0", number=6)
+    observed = observe(
+        newest, {ONE: READY}, loaded={}, held={ONE: sha("1.0")}, before=whole(running)
+    )
+    assert reconcile(newest, observed).unchecked == {ONE: pin("1.0")}
 
 
 def test_reconcile_loads_standby_versions_after_those_with_traffic() -> None:
     release = released("2.0", standby=("1.0",))
-    first = decide(release, observe({}, routes=b"1.0"), b"1.0")
+    first = decide(release, {}, TWO)
     assert first == [Register(model="ranker", version="2.0", pinned=pin("2.0"))]
-    then = decide(release, observe({TWO: READY}, routes=b"1.0"), b"1.0")
+    then = decide(release, {TWO: READY})
     assert then == [Register(model="ranker", version="1.0", pinned=pin("1.0"))]
-    assert decide(release, observe({TWO: READY, ONE: OTHER}, routes=b"1.0"), b"1.0") == []
+    assert decide(release, {TWO: READY, ONE: OTHER}) == []
 
 
 def test_reconcile_starts_the_default_alone_when_nothing_is_loaded() -> None:
@@ -275,74 +318,79 @@ def test_reconcile_starts_the_default_alone_when_nothing_is_loaded() -> None:
     default = Register(model="ranker", version="2.0", pinned=pin("2.0"))
     other = Register(model="ranker", version="1.0", pinned=pin("1.0"))
     starting = Registered(state="starting", default=True)
-    assert decide(release, observe({}, routes=b""), b"") == [default]
-    assert decide(release, observe({TWO: starting}, routes=b""), b"") == []
-    assert other in decide(release, observe({TWO: READY}, routes=b""), b"")
-    assert decide(release, observe({}, routes=b"", refused={TWO: "bad"}), b"") == [other]
+    assert decide(release, {}, ONE, TWO) == [default]
+    assert decide(release, {TWO: starting}, ONE, TWO) == []
+    assert decide(release, {TWO: READY}, ONE) == [other]
+    assert decide(release, {}, ONE, TWO, refused={TWO: "bad"}) == [other]
 
 
 def test_reconcile_does_not_register_what_is_refused_and_removes_it() -> None:
-    release = released("1.0", "2.0")
-    absent = observe({ONE: READY}, routes=b"1.0", refused={TWO: "differs"})
-    assert decide(release, absent, b"1.0") == []
-    present = observe(
-        {ONE: READY, TWO: OTHER}, loaded={ONE: sha("1.0")}, routes=b"1.0", refused={TWO: "differs"}
+    release, refused = released("1.0", "2.0"), {TWO: "differs"}
+    assert decide(release, {ONE: READY}, TWO, refused=refused) == []
+    found = decide(
+        release, {ONE: READY, TWO: OTHER}, TWO, loaded={ONE: sha("1.0")}, refused=refused
     )
-    assert decide(release, present, b"1.0") == [Unregister(model="ranker", version="2.0")]
+    assert found == [Unregister(model="ranker", version="2.0")]
+
+
+def test_reconcile_tells_of_refusals_that_the_release_is_about() -> None:
+    release, refused = released("1.0", "2.0"), {TWO: "differs", OLD: "gone long ago"}
+    decided = reconcile(release, observe(release, {ONE: READY}, TWO, refused=refused))
+    assert decided.refused == {TWO: "differs"}
+    assert not decided.is_live
 
 
 def test_reconcile_moves_torchserves_default_away_from_a_refused_version() -> None:
     release = released("2.0", "1.0")
     crashing = Registered(state="starting", default=True)
-    more = {"refused": {TWO: "bad"}, "routes": b"1.0"}
-    beside = observe({TWO: crashing, ONE: OTHER}, **more)
-    assert decide(release, beside, b"1.0") == [SetDefault(model="ranker", version="1.0")]
+    refused = {TWO: "bad"}
+    found = decide(release, {TWO: crashing, ONE: OTHER}, TWO, refused=refused)
+    assert found == [SetDefault(model="ranker", version="1.0")]
     moved = {TWO: Registered(state="starting", default=False), ONE: READY}
-    assert decide(release, observe(moved, **more), b"1.0") == [
+    assert decide(release, moved, TWO, refused=refused) == [
         Unregister(model="ranker", version="2.0")
     ]
     unready = {TWO: crashing, ONE: Registered(state="starting", default=False)}
-    assert decide(release, observe(unready, **more), b"1.0") == []
+    assert decide(release, unready, TWO, ONE, refused=refused) == []
 
 
 def test_reconcile_replaces_a_version_that_holds_other_bytes() -> None:
-    observed = observe({ONE: READY}, loaded={ONE: "else"}, held={ONE: "else"}, routes=b"")
-    assert decide(released("1.0"), observed, b"") == [Unregister(model="ranker", version="1.0")]
+    found = decide(released("1.0"), {ONE: READY}, ONE, loaded={ONE: "else"}, held={ONE: "else"})
+    assert found == [Unregister(model="ranker", version="1.0")]
 
 
 def test_reconcile_scales_a_loaded_version_to_the_release() -> None:
-    release = released("1.0")
     two_workers = Registered(state="ready", default=True, min_workers=2)
-    observed = observe({ONE: two_workers}, routes=b"1.0")
-    assert decide(release, observed, b"1.0") == [Scale(model="ranker", version="1.0", workers=1)]
-    assert decide(release, observe({ONE: READY}, routes=b"1.0"), b"1.0") == []
+    assert decide(released("1.0"), {ONE: two_workers}) == [
+        Scale(model="ranker", version="1.0", workers=1)
+    ]
+    assert decide(released("1.0"), {ONE: READY}) == []
 
 
 def test_reconcile_registers_workflows_last() -> None:
     fields = {name: getattr(released("1.0"), name) for name in Release.__struct_fields__}
     release = Release(**fields | {"workflows": ["feed_ab"]})
     starting = Registered(state="starting", default=True)
-    assert decide(release, observe({ONE: starting}, routes=b""), b"") == []
-    ready = observe({ONE: READY}, routes=b"1.0")
-    assert decide(release, ready, b"1.0") == [RegisterWorkflow(name="feed_ab")]
-    there = observe({ONE: READY}, routes=b"1.0", workflows=frozenset({"feed_ab"}))
-    assert decide(release, there, b"1.0") == []
+    assert decide(release, {ONE: starting}, ONE) == []
+    assert decide(release, {ONE: READY}) == [RegisterWorkflow(name="feed_ab")]
+    assert decide(release, {ONE: READY}, workflows=frozenset({"feed_ab"})) == []
 
 
 def test_reconcile_unregisters_workflows_that_left_the_releases_and_no_others() -> None:
-    workflows = frozenset({"left", "by_hand"})
-    observed = observe(
-        {ONE: READY}, routes=b"1.0", workflows=workflows, retired=frozenset({"left", "gone"})
+    found = decide(
+        released("1.0"),
+        {ONE: READY},
+        workflows=frozenset({"left", "by_hand"}),
+        retired=frozenset({"left", "gone"}),
     )
-    assert decide(released("1.0"), observed, b"1.0") == [UnregisterWorkflow(name="left")]
+    assert found == [UnregisterWorkflow(name="left")]
 
 
 def test_reconcile_replaces_an_allocation_file_only_when_it_differs() -> None:
-    observed = observe({ONE: READY}, routes=b"1.0", allocations={"same": b"1", "other": b"1"})
-    wanted_files = {"same": b"1", "other": b"2", "new": b"3"}
-    projections = Projections(routes=b"1.0", allocations=wanted_files)
-    release = released("1.0")
-    assert reconcile(release, observed, whole(release), projections) == [
-        WriteAllocation(experiment="other", content=b"2"),
-        WriteAllocation(experiment="new", content=b"3"),
-    ]
+    release = released("1.0", "2.0", split=True)
+    both = {ONE: READY, TWO: OTHER}
+    ((name, content),) = render_allocations(release, {}).items()
+    write = WriteAllocation(experiment=name, content=content)
+    assert decide(release, both) == [write]
+    assert decide(release, both, allocations={name: b"other"}) == [write]
+    assert decide(release, both, allocations={name: content, "by_hand": b"1"}) == []

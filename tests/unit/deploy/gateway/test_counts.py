@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from marloft.contract.metric_names import GATEWAY_LATENCY_BUCKETS_US
-from marloft.deploy.gateway.counts import GatewayCounts, Series, increase, parse_counts
-from marloft.deploy.guardrails.judge import Traffic
+from marloft.deploy.gateway.counts import GatewayCounts, Series, Traffic, increase, parse_counts
 from marloft.errors import ServingError
 
 CANARY = Series(model="ranker", version="2.0", experiment="rollout-2.0", arm="canary")

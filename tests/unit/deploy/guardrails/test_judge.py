@@ -6,35 +6,35 @@ import pytest
 from marloft.contract.live import Reading
 from marloft.contract.metric_names import GATEWAY_LATENCY_BUCKETS_US
 from marloft.contract.policy import Guardrails, RolloutPlan
+from marloft.deploy.gateway.counts import Traffic
 from marloft.deploy.guardrails.clicks import Clicks, UserClicks
 from marloft.deploy.guardrails.judge import (
     ALPHA,
     LEAST_USERS,
-    Beside,
-    Decision,
-    Step,
+    SideCounts,
+    StepProgress,
     Tally,
-    Traffic,
+    Verdict,
+    add_counts,
     decide,
     in_words,
-    judge,
-    observe,
+    read_guardrails,
 )
 
 ERRORS = Guardrails(error_ratio=0.01)
 PLAN = RolloutPlan(steps=[20], hold_s=60, min_requests=100)
 
 
-def step(**more: object) -> Step:
+def step(**more: object) -> StepProgress:
     facts: dict[str, object] = {"version": "2.0", "control": "1.0", "percent": 20, "plan": PLAN}
     facts |= {"held_s": 10.0, "answered": 10, **more}
-    return Step(**facts)  # type: ignore[arg-type]
+    return StepProgress(**facts)  # type: ignore[arg-type]
 
 
 def looks(limits: Guardrails, *pairs: tuple[Traffic, Traffic | None]) -> Tally:
     tally = Tally(control=None if pairs[0][1] is None else Traffic())
     for new, control in pairs:
-        tally = observe(tally, limits, new, control)
+        tally = add_counts(tally, limits, new, control)
     return tally
 
 
@@ -62,7 +62,7 @@ BAD = (Traffic(answered=10, errors=1), Traffic(answered=40))
 
 
 def test_errors_beyond_limit_with_evidence_roll_back() -> None:
-    decision = decide(step(), ERRORS, looks(ERRORS, *[BAD] * 5), Beside(), Beside())
+    decision = decide(step(), ERRORS, looks(ERRORS, *[BAD] * 5), SideCounts(), SideCounts())
     assert decision.move == "abandon"
     words = (
         "2.0 rolled back at 20 %: error_ratio 10.0 % against 0.0 % at 1.0, limit 1.0 %, evidence"
@@ -72,7 +72,7 @@ def test_errors_beyond_limit_with_evidence_roll_back() -> None:
 
 
 def test_errors_beyond_limit_without_evidence_hold() -> None:
-    reading = only(judge(ERRORS, looks(ERRORS, BAD, BAD), Beside(), Beside()))
+    reading = only(read_guardrails(ERRORS, looks(ERRORS, BAD, BAD), SideCounts(), SideCounts()))
     assert reading.value == pytest.approx(0.1)
     assert reading.evidence < 1 / ALPHA
     assert not reading.broken
@@ -80,14 +80,16 @@ def test_errors_beyond_limit_without_evidence_hold() -> None:
 
 def test_evidence_within_the_limit_holds() -> None:
     few = (Traffic(answered=1000, errors=5), Traffic(answered=4000, errors=0))
-    reading = only(judge(ERRORS, looks(ERRORS, *[few] * 10), Beside(), Beside()))
+    reading = only(read_guardrails(ERRORS, looks(ERRORS, *[few] * 10), SideCounts(), SideCounts()))
     assert reading.evidence > 1 / ALPHA
     assert not reading.broken
 
 
 def test_errors_of_both_hold_however_many() -> None:
     both = (Traffic(answered=10, errors=5), Traffic(answered=40, errors=20))
-    reading = only(judge(ERRORS, looks(ERRORS, *[both] * 100), Beside(), Beside()))
+    reading = only(
+        read_guardrails(ERRORS, looks(ERRORS, *[both] * 100), SideCounts(), SideCounts())
+    )
     assert reading.value == 0.5
     assert reading.evidence < 1
     assert not reading.broken
@@ -95,17 +97,17 @@ def test_errors_of_both_hold_however_many() -> None:
 
 def test_full_step_is_judged_against_the_limit() -> None:
     alone = looks(ERRORS, *[(Traffic(answered=50, errors=3), None)] * 20)
-    decision = decide(step(control=None, percent=100), ERRORS, alone, Beside())
+    decision = decide(step(control=None, percent=100), ERRORS, alone, SideCounts())
     assert decision.move == "abandon"
     assert "error_ratio 6.0 %, limit 1.0 %" in decision.reason
     fine = looks(ERRORS, *[(Traffic(answered=500, errors=4), None)] * 100)
-    assert not only(judge(ERRORS, fine, Beside())).broken
+    assert not only(read_guardrails(ERRORS, fine, SideCounts())).broken
 
 
 def test_slow_requests_break_p99() -> None:
     limits = Guardrails(p99_ms=50)
     tally = looks(limits, *[(slow(9, 1), slow(40, 0))] * 6)
-    reading = only(judge(limits, tally, Beside(), Beside()))
+    reading = only(read_guardrails(limits, tally, SideCounts(), SideCounts()))
     assert reading.broken
     assert reading.value is not None
     assert 75 < reading.value <= 100
@@ -115,7 +117,9 @@ def test_slow_requests_break_p99() -> None:
 def test_slow_requests_up_to_the_limit_hold() -> None:
     limits = Guardrails(p99_ms=100)
     reading = only(
-        judge(limits, looks(limits, *[(slow(9, 1), slow(40, 0))] * 6), Beside(), Beside())
+        read_guardrails(
+            limits, looks(limits, *[(slow(9, 1), slow(40, 0))] * 6), SideCounts(), SideCounts()
+        )
     )
     assert (reading.evidence, reading.broken) == (1.0, False)
 
@@ -145,31 +149,38 @@ def test_no_requests_have_no_p99() -> None:
 @pytest.mark.parametrize(("ratio", "broken"), [(0.2, True), (0.3, False), (0.29, False)])
 def test_loss_of_clicks_breaks_ctr(ratio: float, broken: bool) -> None:
     limits = Guardrails(ctr_drop=0.1)
-    sides = Beside(clicks=clicks(200, ratio)), Beside(clicks=clicks(800, 0.3, seed=2))
-    reading = only(judge(limits, Tally(), *sides))
+    sides = SideCounts(clicks=clicks(200, ratio)), SideCounts(clicks=clicks(800, 0.3, seed=2))
+    reading = only(read_guardrails(limits, Tally(), *sides))
     assert reading.broken == broken
     assert (reading.evidence > 1 / ALPHA) == broken
 
 
 def test_few_users_hold_whatever_they_click() -> None:
-    limits, many = Guardrails(ctr_drop=0.1), Beside(clicks=clicks(800, 0.6))
+    limits, many = Guardrails(ctr_drop=0.1), SideCounts(clicks=clicks(800, 0.6))
     for users, broken in ((LEAST_USERS - 1, False), (LEAST_USERS, True)):
-        new = Beside(clicks=clicks(users, 0.1))
-        assert only(judge(limits, Tally(), new, many)).broken == broken
+        new = SideCounts(clicks=clicks(users, 0.1))
+        assert only(read_guardrails(limits, Tally(), new, many)).broken == broken
 
 
 def test_restarts_break_at_the_limit_unless_control_restarts_as_often() -> None:
     limits = Guardrails(worker_restarts=3)
     for new, control, broken in ((3, 0, True), (2, 0, False), (3, 3, False), (4, 3, True)):
-        reading = only(judge(limits, Tally(), Beside(restarts=new), Beside(restarts=control)))
+        reading = only(
+            read_guardrails(limits, Tally(), SideCounts(restarts=new), SideCounts(restarts=control))
+        )
         assert reading.broken == broken, (new, control)
-    alone = only(judge(limits, Tally(control=None), Beside(restarts=3)))
+    alone = only(read_guardrails(limits, Tally(control=None), SideCounts(restarts=3)))
     assert alone.broken
     assert in_words(alone, None) == "worker_restarts 3, limit 3"
 
 
 def test_no_limit_is_not_watched() -> None:
-    assert judge(Guardrails(), looks(ERRORS, *[BAD] * 9), Beside(restarts=9), Beside()) == []
+    assert (
+        read_guardrails(
+            Guardrails(), looks(ERRORS, *[BAD] * 9), SideCounts(restarts=9), SideCounts()
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,17 +188,21 @@ def test_no_limit_is_not_watched() -> None:
     [(60.0, 100, "advance"), (59.9, 100, "hold"), (60.0, 99, "hold")],
 )
 def test_step_advances_after_hold_and_answers(held_s: float, answered: int, move: str) -> None:
-    decision = decide(step(held_s=held_s, answered=answered), ERRORS, Tally(), Beside(), Beside())
+    decision = decide(
+        step(held_s=held_s, answered=answered), ERRORS, Tally(), SideCounts(), SideCounts()
+    )
     assert decision.move == move
     assert bool(decision.reason) == (move == "advance")
 
 
 def test_broken_step_goes_back_even_when_its_hold_is_over() -> None:
     tally = looks(ERRORS, *[BAD] * 5)
-    decision: Decision = decide(step(held_s=99, answered=999), ERRORS, tally, Beside(), Beside())
+    decision: Verdict = decide(
+        step(held_s=99, answered=999), ERRORS, tally, SideCounts(), SideCounts()
+    )
     assert decision.move == "abandon"
 
 
 def test_experiment_never_advances() -> None:
-    decision = decide(step(plan=None, held_s=1e6, answered=10**6), ERRORS, Tally(), Beside())
+    decision = decide(step(plan=None, held_s=1e6, answered=10**6), ERRORS, Tally(), SideCounts())
     assert decision.move == "hold"

@@ -10,7 +10,7 @@ import pytest
 from marloft.contract.live import WatchState
 from marloft.contract.policy import Guardrails
 from marloft.contract.release import Release
-from marloft.deploy.guardrails.judge import Traffic
+from marloft.deploy.gateway.counts import Traffic
 from marloft.deploy.guardrails.watch import RolloutWatch
 from marloft.monitoring.live import LiveSettings
 from tests.unit.deploy.gateway.test_counts import Admin
@@ -52,7 +52,7 @@ class Stage:
         refused: dict[tuple[str, str], str] | None = None,
     ) -> dict[str, WatchState]:
         self.now_s += 1
-        return self.watch.step(current, restarts or {}, refused or {})
+        return self.watch.judge(current, restarts or {}, refused or {})
 
 
 @pytest.fixture

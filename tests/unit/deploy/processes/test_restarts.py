@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from marloft.deploy.processes.process import Launch, ManagedProcess
-from marloft.deploy.processes.restarts import Keeper
+from marloft.deploy.processes.restarts import Restarter
 
 
 class Sleeper(ManagedProcess):
@@ -33,7 +33,7 @@ class Kept:
         self.process = Sleeper(console)
         self.process.start()
         self.ended: list[str] = []
-        self.keeper = Keeper(
+        self.restarter = Restarter(
             self.process, self.said.append, self.ended.append, clock=lambda: self.now
         )
 
@@ -46,7 +46,7 @@ class Kept:
 
     def look_after(self, seconds: float) -> bool:
         self.now += seconds
-        return self.keeper.look()
+        return self.restarter.restart_if_due()
 
 
 @pytest.fixture
@@ -56,19 +56,19 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
     kept.process.stop()
 
 
-def test_keeper_starts_an_ended_process_at_once_and_says_its_last_words(kept: Kept) -> None:
+def test_restarter_starts_an_ended_process_at_once_and_says_its_last_words(kept: Kept) -> None:
     assert kept.look_after(1)
     kept.kill()
-    assert not kept.keeper.is_steady
+    assert not kept.restarter.is_steady
     assert not kept.look_after(0.1)
     assert kept.process.is_alive()
     assert "Sleeper ended with code -9" in kept.said[0]
     assert kept.ended and kept.ended[0] in kept.said[0]
     assert kept.look_after(0.1)
-    assert kept.keeper.is_steady
+    assert kept.restarter.is_steady
 
 
-def test_keeper_waits_longer_after_each_end_and_reports_a_loop(kept: Kept) -> None:
+def test_restarter_waits_longer_after_each_end_and_reports_a_loop(kept: Kept) -> None:
     pauses = []
     for _ in range(9):
         kept.kill()
@@ -85,7 +85,7 @@ def test_keeper_waits_longer_after_each_end_and_reports_a_loop(kept: Kept) -> No
     assert len(loops) == 5
 
 
-def test_keeper_forgets_ends_after_a_minute_of_health(kept: Kept) -> None:
+def test_restarter_forgets_ends_after_a_minute_of_health(kept: Kept) -> None:
     for healthy_s, alive in ((0, True), (61, True), (1, False)):
         assert kept.look_after(healthy_s)
         kept.kill()
@@ -94,7 +94,7 @@ def test_keeper_forgets_ends_after_a_minute_of_health(kept: Kept) -> None:
         kept.look_after(0.5)
 
 
-def test_keeper_gives_up_on_a_start_that_takes_too_long(kept: Kept) -> None:
+def test_restarter_gives_up_on_a_start_that_takes_too_long(kept: Kept) -> None:
     kept.kill()
     kept.process.ready = False
     assert not kept.look_after(0)

@@ -272,7 +272,7 @@ def test_step_is_not_written_after_a_newer_release(ask: Ask, tmp_path: Path) -> 
     assert live(tmp_path).release == 3
 
 
-def test_apply_decides_anew_when_a_step_came_in_between(
+def test_apply_decides_again_when_a_step_came_in_between(
     ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask(PLAIN)
@@ -284,7 +284,7 @@ def test_apply_decides_anew_when_a_step_came_in_between(
             step(tmp_path)
         return draft
 
-    monkeypatch.setattr("marloft.deploy.release.write.draft_apply", slow)
+    monkeypatch.setattr("marloft.deploy.release.decisions.draft_apply", slow)
     more = ask(STEPPED.replace("steps: [5, 50]", "steps: [5, 50], hold_s: 1") + LOG)
     assert more is not None
     assert more.release == 4

@@ -19,6 +19,7 @@ from marloft.ranker.features import INPUT_NAMES, FeatureTables, build_tables, en
 from tests.documents import write_documents
 
 REPOSITORY = Path(__file__).parents[1]
+EARLIER = Path(__file__).parent / "fixtures" / "earlier"
 USERS = np.arange(1, 31)
 ITEMS = np.arange(1, 61)
 UNKNOWN_USER, UNKNOWN_ITEM = "999999", 999999

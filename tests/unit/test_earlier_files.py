@@ -1,0 +1,77 @@
+"""Archives, releases and route files that an earlier commit wrote are still what they were."""
+
+from pathlib import Path
+
+import pytest
+
+from marloft.archive.inspection import inspect
+from marloft.archive.replay import replay
+from marloft.archive.verify import verify
+from marloft.contract.release import newest_number, read_release
+from marloft.deploy.gateway.route_file import routes_label
+from marloft.deploy.gateway.routes import render_routes
+from marloft.deploy.release.in_force import read_label
+from marloft.deploy.release.write import rollback
+from marloft.deploy.store import list_store
+from tests.factories import EARLIER
+
+STORE, RELEASES = EARLIER / "model_store", EARLIER / "releases"
+ROUTES = (EARLIER / "routes" / "routes.json").read_bytes()
+ARCHIVES = sorted(STORE.glob("*.mar"))
+
+
+def test_there_are_archives() -> None:
+    names = ["outcomes-1.0.mar", "ranker-1.0.mar", "ranker-2.0.mar"]
+    assert [path.name for path in ARCHIVES] == names
+
+
+@pytest.mark.parametrize("path", ARCHIVES, ids=lambda path: path.name)
+def test_archive_verifies_and_is_described(path: Path) -> None:
+    report = verify(path)
+    assert report.ok, [check for check in report.checks if not check.ok]
+    assert inspect(path).sha256 == report.sha256
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ARCHIVES, ids=lambda path: path.name)
+def test_archive_replays(path: Path) -> None:
+    report = replay(path)
+    assert report.ok, [check for check in report.checks if not check.ok]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_release_is_read(number: int) -> None:
+    release = read_release(RELEASES, number)
+    assert release.release == number
+    assert set(release.models) == {"ranker", "outcomes"}
+
+
+def test_release_of_a_rollout_says_what_it_said() -> None:
+    model = read_release(RELEASES, 2).models["ranker"]
+    assert model.rollout is not None
+    assert (model.default, model.rollout.version, model.rollout.step) == ("1.0", "2.0", 0)
+    assert model.allocation is not None
+    assert [arm.weight for arm in model.allocation.arms] == [95, 5]
+    assert model.aliases == {"challenger": "2.0", "champion": "1.0"}
+
+
+def test_route_file_is_read_and_rendered_byte_for_byte() -> None:
+    in_force = read_label(routes_label(ROUTES), lambda number: read_release(RELEASES, number))
+    assert in_force is not None
+    assert in_force.numbers == {"outcomes": 2, "ranker": 2}
+    assert render_routes(in_force.front, in_force=in_force) == ROUTES
+
+
+def test_releases_name_the_bytes_of_the_store() -> None:
+    found = {each.file: each.release for each in list_store(STORE, EARLIER)}
+    assert found == {"outcomes-1.0.mar": 3, "ranker-1.0.mar": 3, "ranker-2.0.mar": 2}
+
+
+def test_a_new_release_goes_back_to_an_old_one(tmp_path: Path) -> None:
+    folder = tmp_path / "releases"
+    folder.mkdir()
+    for path in RELEASES.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    release = rollback(tmp_path, STORE, to=1)
+    assert (release.release, newest_number(folder)) == (4, 4)
+    assert release.models == read_release(RELEASES, 1).models

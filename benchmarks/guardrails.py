@@ -27,10 +27,10 @@ from marloft.contract.policy import Guardrails
 from marloft.deploy.gateway.counts import Traffic
 from marloft.deploy.guardrails.clicks import UserClicks
 from marloft.deploy.guardrails.judge import (
+    RolloutDecision,
     SideCounts,
     StepProgress,
     Tally,
-    Verdict,
     add_counts,
     decide,
 )
@@ -48,7 +48,7 @@ CTR_LIMITS = Guardrails(ctr_drop=0.1)
 RAMP = {1: 30, 5: 30, 25: 30, 50: 30}
 FULL = {**RAMP, 100: 60}
 CANARY = {20: 60}
-Judge = Callable[[StepProgress, Guardrails, Tally, SideCounts, SideCounts | None], Verdict]
+Judge = Callable[[StepProgress, Guardrails, Tally, SideCounts, SideCounts | None], RolloutDecision]
 
 
 class Arm(Struct, frozen=True, kw_only=True):

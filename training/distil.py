@@ -33,7 +33,7 @@ from marloft.training import checkpoint, parallel
 from marloft.training.checkpoint import RESULT, WEIGHTS
 from marloft.training.config import DistilConfig, read_distil_config
 from marloft.training.parallel import Workers
-from marloft.training.stream import Rows
+from marloft.training.stream import TrainingRows
 from marloft.training.track import DistilResult
 
 STUDENT_WEIGHTS = "student.pt"
@@ -88,7 +88,7 @@ def train_student(
         fused=True,
     )
     train_rows = soft_rows(config, teacher, workers)
-    valid_rows = Rows(*teacher.part("valid"), batch_size=config.batch_size, workers=workers)
+    valid_rows = TrainingRows(*teacher.part("valid"), batch_size=config.batch_size, workers=workers)
     oov_rate = teacher.result.config.data.oov_rate
 
     best_epoch, best = 0, metrics.Quality(auc=0.0, accuracy=0.0, log_loss=0.0)
@@ -108,11 +108,11 @@ def train_student(
     return best_epoch, best
 
 
-def soft_rows(config: DistilConfig, teacher: TrainedRun, workers: Workers) -> Rows:
+def soft_rows(config: DistilConfig, teacher: TrainedRun, workers: Workers) -> TrainingRows:
     """Return the training rows with the student's targets in place of the labels."""
     inputs, likes = teacher.part("train")
     targets = config.soft_weight * score(teacher.model, inputs) + (1 - config.soft_weight) * likes
-    return Rows(inputs, targets, batch_size=config.batch_size, workers=workers)
+    return TrainingRows(inputs, targets, batch_size=config.batch_size, workers=workers)
 
 
 def export_student(student: Ranker, teacher: TrainedRun, result: DistilResult) -> None:

@@ -104,7 +104,7 @@ def build(config: TrainConfig, tables: FeatureTables, workers: Workers) -> Learn
 
 def one_epoch(
     learner: Learner,
-    train_rows: stream.Rows,
+    train_rows: stream.TrainingRows,
     progress: Progress,
     config: TrainConfig,
     workers: Workers,
@@ -215,10 +215,12 @@ def open_log(out: Path, workers: Workers, progress: Progress) -> track.MetricsLo
     return track.MetricsLog(out / "metrics.jsonl", finished_epochs=progress.epoch)
 
 
-def rows(config: TrainConfig, tables: FeatureTables, part: str, workers: Workers) -> stream.Rows:
+def rows(
+    config: TrainConfig, tables: FeatureTables, part: str, workers: Workers
+) -> stream.TrainingRows:
     """Read and encode one part of the data."""
     inputs, likes = prepare.encode_part(Path(config.data.folder), config.data.split, part, tables)
-    return stream.Rows(
+    return stream.TrainingRows(
         inputs,
         likes,
         batch_size=config.batch_size,

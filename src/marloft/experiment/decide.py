@@ -6,7 +6,7 @@ from marloft.experiment.design import Experiment
 from marloft.experiment.results import Decision, Effect
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
+class MetricVerdict(Struct, frozen=True, kw_only=True):
     """What one metric says: `shown` supports shipping, `harm` speaks against it."""
 
     shown: bool
@@ -36,7 +36,7 @@ def decide(
     return "not_shown", reasons
 
 
-def judge_ctr(experiment: Experiment, effect: Effect) -> Verdict:
+def judge_ctr(experiment: Experiment, effect: Effect) -> MetricVerdict:
     """Judge CTR: not inferior above -margin, harm below -`ctr_harm`."""
     rule = experiment.decision
     low, high = effect.estimate.low, effect.estimate.high
@@ -53,12 +53,12 @@ def judge_ctr(experiment: Experiment, effect: Effect) -> Verdict:
         f" (as many users find a difference of {effect.detectable:.1%} with power "
         f"{rule.power:.0%})"
     )  # fmt: skip
-    return Verdict(
+    return MetricVerdict(
         shown=shown, harm=harm, reason=f"CTR changed by {interval_text(effect)}, {verdict}{found}."
     )
 
 
-def judge_model_time(effect: Effect) -> Verdict:
+def judge_model_time(effect: Effect) -> MetricVerdict:
     """Judge model time: superior when its whole interval lies below zero."""
     low, high = effect.estimate.low, effect.estimate.high
     shown = high is not None and high < 0
@@ -68,14 +68,14 @@ def judge_model_time(effect: Effect) -> Verdict:
         verdict = "so the model is slower"
     else:
         verdict = "so it is not shown that the model is faster"
-    return Verdict(
+    return MetricVerdict(
         shown=shown,
         harm=False,
         reason=f"Model time per request changed by {interval_text(effect)}, {verdict}.",
     )
 
 
-def judge_latency(experiment: Experiment, effect: Effect) -> Verdict:
+def judge_latency(experiment: Experiment, effect: Effect) -> MetricVerdict:
     """Judge the latency quantile: not worse below +margin, harm above it."""
     rule = experiment.decision
     low, high = effect.estimate.low, effect.estimate.high
@@ -89,7 +89,7 @@ def judge_latency(experiment: Experiment, effect: Effect) -> Verdict:
     else:
         verdict = f"so a rise of {margin} or more is neither shown nor excluded: not shown"
     name = f"p{experiment.metrics.latency.quantile * 100:g}"
-    return Verdict(
+    return MetricVerdict(
         shown=shown,
         harm=harm,
         reason=f"{name} latency changed by {interval_text(effect)}, {verdict}.",

@@ -23,7 +23,7 @@ from marloft.fairness.judge import (
     units_per_group,
 )
 from marloft.fairness.metrics import measure
-from marloft.fairness.predictions import Grouping, Rows, read_predictions
+from marloft.fairness.predictions import Grouping, ScoredRows, read_predictions
 
 
 def audit_decision(audit: Audit) -> FairnessReport:
@@ -60,13 +60,13 @@ def audit_decision(audit: Audit) -> FairnessReport:
     )
 
 
-def decide(rows: Rows, audit: Audit) -> NDArray[np.int64]:
+def decide(rows: ScoredRows, audit: Audit) -> NDArray[np.int64]:
     """Return 1 for each row that the audit's decision selects, int64[n]."""
     return (rows.scores >= audit.decision.score_at_least).astype(np.int64)
 
 
 def audit_feature(
-    audit: Audit, rows: Rows, selected: NDArray[np.int64], name: str, grouping: Grouping
+    audit: Audit, rows: ScoredRows, selected: NDArray[np.int64], name: str, grouping: Grouping
 ) -> FeatureAudit:
     """Judge the decision between the groups of one feature."""
     check_groups(rows, name, grouping)

@@ -18,7 +18,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from marloft.fairness.predictions import Grouping, Rows
+from marloft.fairness.predictions import Grouping, ScoredRows
 
 Floats = NDArray[np.float64]
 # Resampled rows per block: more than a processor cache holds makes the AUC several times slower.
@@ -42,7 +42,7 @@ class Draws:
 
 
 def draw_rates(
-    rows: Rows, selected: Floats, grouping: Grouping, *, repeats: int, seed: int
+    rows: ScoredRows, selected: Floats, grouping: Grouping, *, repeats: int, seed: int
 ) -> Draws:
     """Compute the decision's rates per group on the data and on resamples of the units.
 
@@ -59,7 +59,7 @@ def draw_rates(
     return _draws([_rates(w, counts, len(grouping.names)) for w in weights])
 
 
-def draw_auc(rows: Rows, grouping: Grouping, *, repeats: int, seed: int) -> Draws:
+def draw_auc(rows: ScoredRows, grouping: Grouping, *, repeats: int, seed: int) -> Draws:
     """Compute `auc` within each group on the data and on the resamples of `draw_rates`."""
     ranked = [_Ranked.of(rows, grouping.codes == code) for code in range(len(grouping.names))]
     weights = _unit_weights(rows, repeats, seed)
@@ -115,7 +115,7 @@ def pair_log_ratios(rates: Floats) -> Floats:
         return pair_differences(np.log(rates))
 
 
-def _unit_counts(rows: Rows, selected: Floats, grouping: Grouping) -> Floats:
+def _unit_counts(rows: ScoredRows, selected: Floats, grouping: Grouping) -> Floats:
     """Return float64[u, g * 5]: what `COUNTED` names, per unit and group."""
     groups = len(grouping.names)
     cell = rows.units * groups + grouping.codes
@@ -127,7 +127,7 @@ def _unit_counts(rows: Rows, selected: Floats, grouping: Grouping) -> Floats:
     return np.stack(sums, axis=-1).reshape(rows.unit_count, groups * len(COUNTED))
 
 
-def _unit_weights(rows: Rows, repeats: int, seed: int) -> Iterator[Floats]:
+def _unit_weights(rows: ScoredRows, repeats: int, seed: int) -> Iterator[Floats]:
     """Yield float64[b, u] in blocks: first each unit once, then how often it is drawn."""
     units = rows.unit_count
     yield np.ones((1, units))
@@ -170,7 +170,7 @@ class _Ranked:
     starts: NDArray[np.intp]
 
     @classmethod
-    def of(cls, rows: Rows, chosen: NDArray[np.bool_]) -> "_Ranked":
+    def of(cls, rows: ScoredRows, chosen: NDArray[np.bool_]) -> "_Ranked":
         order = np.argsort(rows.scores[chosen], kind="stable")
         _, starts = np.unique(rows.scores[chosen][order], return_index=True)
         labels = rows.labels[chosen][order].astype(np.float64)

@@ -17,7 +17,7 @@ from marloft.fairness.bootstrap import (
     percentile_interval,
 )
 from marloft.fairness.design import Audit
-from marloft.fairness.predictions import Grouping, Rows
+from marloft.fairness.predictions import Grouping, ScoredRows
 
 Contrast = Callable[[Floats], Floats]
 _CONTRASTS: dict[Metric, tuple[Contrast, tuple[str, ...]]] = {
@@ -36,7 +36,7 @@ class Gap(Struct, frozen=True, kw_only=True):
     bias_free_bound: float | None
 
 
-def check_groups(rows: Rows, name: str, grouping: Grouping) -> None:
+def check_groups(rows: ScoredRows, name: str, grouping: Grouping) -> None:
     """Raise DataError unless there are two groups and each has rows of both labels."""
     if len(grouping.names) < 2:
         raise DataError(
@@ -52,7 +52,7 @@ def check_groups(rows: Rows, name: str, grouping: Grouping) -> None:
             )
 
 
-def units_per_group(rows: Rows, grouping: Grouping) -> list[int]:
+def units_per_group(rows: ScoredRows, grouping: Grouping) -> list[int]:
     """Return how many units have rows in each group."""
     return [
         len(np.unique(rows.units[grouping.codes == code])) for code in range(len(grouping.names))

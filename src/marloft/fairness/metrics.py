@@ -44,7 +44,7 @@ RATE_MEANING = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class FairnessMetrics:
     """What the data say: each of `RATES` per group, float64[g], and each gap between groups."""
 
     rates: dict[str, NDArray[np.float64]]
@@ -56,7 +56,7 @@ def measure(
     selected: NDArray[np.int64],
     scores: NDArray[np.float64],
     grouping: Grouping,
-) -> Measured:
+) -> FairnessMetrics:
     """Compute rates per group and every fairness metric.
 
     Args:
@@ -72,7 +72,7 @@ def measure(
     )
     table = frame.by_group.join(ranked.by_group).loc[grouping.names]
     gap, ratio = frame.difference(), frame.ratio()
-    return Measured(
+    return FairnessMetrics(
         rates={name: table[name].to_numpy(dtype=np.float64) for name in RATES},
         gaps={
             "demographic_parity_difference": float(gap["selection_rate"]),

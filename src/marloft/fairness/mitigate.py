@@ -25,7 +25,7 @@ from marloft.fairness.judge import (
     rate_estimate,
     units_per_group,
 )
-from marloft.fairness.predictions import Grouping, Rows
+from marloft.fairness.predictions import Grouping, ScoredRows
 
 _GRID = 1_000
 
@@ -87,7 +87,7 @@ class _Scores(BaseEstimator):  # type: ignore[misc]
         return np.asarray(x)[:, 0]
 
 
-def learn(rows: Rows, grouping: Grouping, *, constraint: str, objective: str) -> Rule:
+def learn(rows: ScoredRows, grouping: Grouping, *, constraint: str, objective: str) -> Rule:
     """Learn group thresholds that satisfy `constraint` on these rows at the best `objective`."""
     optimizer = ThresholdOptimizer(
         estimator=_Scores(),
@@ -101,7 +101,9 @@ def learn(rows: Rows, grouping: Grouping, *, constraint: str, objective: str) ->
     return Rule(dict(optimizer.interpolated_thresholder_.interpolation_dict))
 
 
-def evaluate(audit: Audit, settings: MitigationSettings, fit: Rows, judged: Rows) -> Mitigation:
+def evaluate(
+    audit: Audit, settings: MitigationSettings, fit: ScoredRows, judged: ScoredRows
+) -> Mitigation:
     """Learn on `fit` and compare the decision before and after on `judged`.
 
     The rule is fixed while units are resampled: the intervals say how sure the comparison on the
@@ -156,7 +158,7 @@ class _Comparison:
     """Both decisions on the same rows and the same resamples of their units."""
 
     def __init__(
-        self, audit: Audit, judged: Rows, grouping: Grouping, before: Floats, after: Floats
+        self, audit: Audit, judged: ScoredRows, grouping: Grouping, before: Floats, after: Floats
     ) -> None:
         self._level, self._units = audit.confidence, judged.unit_count
         settings = {"repeats": audit.bootstrap.repeats, "seed": audit.bootstrap.seed}

@@ -30,7 +30,7 @@ class Grouping:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class ScoredRows:
     """Rows of one part.
 
     Attributes:
@@ -52,8 +52,8 @@ class Rows:
 class Predictions:
     """The judged rows, those to learn a mitigation on (None without one), and their origin."""
 
-    judged: Rows
-    fit: Rows | None
+    judged: ScoredRows
+    fit: ScoredRows | None
     sha256: str
     model_sha256: str | None
 
@@ -130,7 +130,7 @@ def _part(table: pl.DataFrame, column: str, parts: Sequence[str], path: Path) ->
     return table.filter(pl.col(column).cast(pl.String).is_in(list(parts)))
 
 
-def _rows(table: pl.DataFrame, audit: Audit) -> Rows:
+def _rows(table: pl.DataFrame, audit: Audit) -> ScoredRows:
     labels = _numbers(table, audit.label)
     if not np.isin(labels, (0, 1)).all():
         raise DataError(f"column {audit.label!r} holds values other than 0 and 1; recode it.")
@@ -143,7 +143,7 @@ def _rows(table: pl.DataFrame, audit: Audit) -> Rows:
     }
     for names in audit.intersections:
         groupings["|".join(names)] = intersection([groupings[name] for name in names])
-    return Rows(
+    return ScoredRows(
         labels=labels.astype(np.int64),
         scores=scores,
         units=units.astype(np.int64),

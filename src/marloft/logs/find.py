@@ -15,7 +15,7 @@ from marloft.logs.read import check_schema
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}\Z")
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class FoundRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One record with the segment it lies in.
 
     `record` has every field that was written, and None for those of its kind that were not.
@@ -25,7 +25,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     record: dict[str, Any]
 
 
-def find(folder: Path, kind: type[msgspec.Struct], request_id: str) -> list[Found]:
+def find(folder: Path, kind: type[msgspec.Struct], request_id: str) -> list[FoundRecord]:
     """Return the records of a request in the order of their times; torn lines are passed over.
 
     Args:
@@ -43,7 +43,7 @@ def find(folder: Path, kind: type[msgspec.Struct], request_id: str) -> list[Foun
         )
     absent: dict[str, Any] = dict.fromkeys(kind.__struct_fields__)
     found = [
-        Found(segment=path, record=absent | record)
+        FoundRecord(segment=path, record=absent | record)
         for path in sorted(folder.glob(SEGMENTS))
         for record in _records(path, request_id)
     ]

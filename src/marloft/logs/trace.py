@@ -19,7 +19,7 @@ from marloft.contract.records import (
 from marloft.contract.release import Release, read_release, releases_folder
 from marloft.contract.segments import writer_of
 from marloft.errors import MarloftError
-from marloft.logs.find import Found, find
+from marloft.logs.find import FoundRecord, find
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     error: str | None
 
 
-class Happened(Struct, frozen=True, kw_only=True):
+class TracedOutcome(Struct, frozen=True, kw_only=True):
     """One outcome of the request; `position` is the item's place in the answer, from 1."""
 
     time: str
@@ -64,7 +64,7 @@ class Trace(Struct, frozen=True, kw_only=True):
     archive_sha256: str | None = None
     released_sha256: str | None = None
     attempts: list[Attempt] = []
-    outcomes: list[Happened] = []
+    outcomes: list[TracedOutcome] = []
     missing: list[str] = []
 
 
@@ -80,7 +80,7 @@ def trace(var: Path, request_id: str) -> Trace:
         missing = ["no prediction record has this request id"]
         if outcomes:
             missing.append(f"{len(outcomes)} outcome(s) without a prediction")
-        happened = [_happened(each, None) for each in outcomes]
+        happened = [_traced_outcome(each, None) for each in outcomes]
         return Trace(request_id=request_id, outcomes=happened, missing=missing)
     record = _answer(attempts)
     release, unreadable = _release(var, record["release"])
@@ -99,12 +99,12 @@ def trace(var: Path, request_id: str) -> Trace:
         archive_sha256=record["archive_sha256"],
         released_sha256=pinned,
         attempts=[_attempt(each) for each in attempts],
-        outcomes=[_happened(each, record["prediction"]) for each in outcomes],
+        outcomes=[_traced_outcome(each, record["prediction"]) for each in outcomes],
         missing=[*unreadable, *_missing(record, release, arm_meant, pinned)],
     )
 
 
-def _answer(attempts: list[Found]) -> dict[str, Any]:
+def _answer(attempts: list[FoundRecord]) -> dict[str, Any]:
     """Return the record that the views of `logs.read` count: the answer's highest attempt."""
     answers = [each.record for each in attempts if each.record["role"] == "answer"]
     return max(answers or [attempts[-1].record], key=lambda r: (r["attempt"], r["time"]))
@@ -161,7 +161,7 @@ def _knows(release: Release, record: dict[str, Any]) -> bool:
     return allocation is not None and allocation.name == record["experiment"]
 
 
-def _attempt(found: Found) -> Attempt:
+def _attempt(found: FoundRecord) -> Attempt:
     record, writer = found.record, writer_of(found.segment)
     stages = {
         "queue": record["queue_ms"],
@@ -181,11 +181,11 @@ def _attempt(found: Found) -> Attempt:
     )
 
 
-def _happened(found: Found, prediction: Any) -> Happened:
+def _traced_outcome(found: FoundRecord, prediction: Any) -> TracedOutcome:
     record = found.record
     shown = [str(item) for item in prediction] if isinstance(prediction, list) else []
     item = str(record["item_id"])
-    return Happened(
+    return TracedOutcome(
         time=record["time"],
         item_id=record["item_id"],
         event=record["event"],

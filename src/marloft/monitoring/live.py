@@ -97,7 +97,7 @@ class LiveQuality:
         self._releases = releases_folder(var)
         history_s = self.settings.window_s + self.settings.settle_s
         self._predictions = LogTail(var / PREDICTIONS_FOLDER, _Answered, history_s=history_s)
-        self._outcomes = LogTail(var / OUTCOMES_FOLDER, Happened, history_s=history_s)
+        self._outcomes = LogTail(var / OUTCOMES_FOLDER, OutcomeEvent, history_s=history_s)
         self._kept: dict[str, _Answer] = {}
         # Answers name their group by its place, since hashing a group costs more than counting.
         self._groups: list[Group] = []
@@ -150,7 +150,7 @@ class LiveQuality:
             place = self._places[key] = self._groups.index(group)
         return place
 
-    def _mark(self, outcomes: "Iterable[Happened]") -> None:
+    def _mark(self, outcomes: "Iterable[OutcomeEvent]") -> None:
         for outcome in outcomes:
             answer = self._kept.get(outcome.request_id)
             if answer is None:
@@ -212,7 +212,7 @@ class _Answered(Struct, frozen=True, kw_only=True, gc=False):
     scores: list[float] | None
 
 
-class Happened(Struct, frozen=True, kw_only=True, gc=False):
+class OutcomeEvent(Struct, frozen=True, kw_only=True, gc=False):
     """The fields of an outcome record that are needed here."""
 
     request_id: str

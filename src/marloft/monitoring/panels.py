@@ -28,19 +28,19 @@ class Panel(Struct, frozen=True, kw_only=True):
     queries: list[Query]
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class PanelRow(Struct, frozen=True, kw_only=True):
     """Panels that answer one question together."""
 
     title: str
     panels: list[Panel]
 
 
-def rows() -> list[Row]:
+def rows() -> list[PanelRow]:
     """Return the dashboard's rows from top to bottom."""
     return [
-        Row(title="What clients see", panels=[*_latency(), _requests(), _errors()]),
-        Row(title="Inside the workers", panels=[_stages(), _batch_size(), *_log()]),
-        Row(title="Answers and their outcomes", panels=[_quality(), *_outcomes()]),
+        PanelRow(title="What clients see", panels=[*_latency(), _requests(), _errors()]),
+        PanelRow(title="Inside the workers", panels=[_stages(), _batch_size(), *_log()]),
+        PanelRow(title="Answers and their outcomes", panels=[_quality(), *_outcomes()]),
     ]
 
 

@@ -20,7 +20,7 @@ from marloft.errors import DataError
 from marloft.ranker import metrics
 from marloft.ranker.features import YEAR_BUCKETS, FeatureTables
 from marloft.training.config import ModelConfig
-from marloft.training.stream import Rows, predict
+from marloft.training.stream import TrainingRows, predict
 
 FIELDS = 4
 
@@ -152,7 +152,7 @@ def score(model: Ranker, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float
     return scores
 
 
-def evaluate(model: nn.Module, rows: Rows) -> metrics.Quality:
+def evaluate(model: nn.Module, rows: TrainingRows) -> metrics.Quality:
     """Return the figures of a sharded ranker on all rows, the same in every process."""
     scores = 1 / (1 + np.exp(-predict(model, rows).astype(np.float64)))
     return metrics.quality(rows.labels.astype(np.int64), scores)

@@ -31,7 +31,7 @@ Inputs = Mapping[str, NDArray[Any]]
 Scores = NDArray[np.float32]
 
 
-class Quality(Struct, frozen=True, kw_only=True):
+class QuantizationQuality(Struct, frozen=True, kw_only=True):
     """How an INT8 file answers the test rows, against the source model.
 
     `max_abs_diff` and the four metrics are of runs of 50 rows, one realistic request each;
@@ -73,7 +73,9 @@ def write_int8(source: Path, path: Path) -> None:
         files.write_atomic(path, quantized.read_bytes())
 
 
-def measure(path: Path, inputs: Inputs, expected: Scores, likes: NDArray[np.int64]) -> Quality:
+def measure(
+    path: Path, inputs: Inputs, expected: Scores, likes: NDArray[np.int64]
+) -> QuantizationQuality:
     """Run an INT8 file on the test rows in many compositions and compare with the source.
 
     Args:
@@ -87,7 +89,7 @@ def measure(path: Path, inputs: Inputs, expected: Scores, likes: NDArray[np.int6
     scores = run_in_parts(runtime, inputs, rows, REQUEST_ROWS)
     auc = metrics.auc(likes, scores)
     worst, spread = _worst_distances(runtime, inputs, expected)
-    return Quality(
+    return QuantizationQuality(
         max_abs_diff=_distance(scores, expected),
         worst_abs_diff=worst,
         worst_spread=spread,
@@ -99,7 +101,7 @@ def measure(path: Path, inputs: Inputs, expected: Scores, likes: NDArray[np.int6
     )
 
 
-def refuse_degraded(name: str, quality: Quality, bounds: Bounds) -> None:
+def refuse_degraded(name: str, quality: QuantizationQuality, bounds: Bounds) -> None:
     """Raise DataError when a file keeps less of its source than `bounds` ask for."""
     # Written so that a NaN is refused too.
     if not quality.rank_correlation >= bounds.min_rank_correlation:

@@ -32,7 +32,7 @@ class Batch:
     ends_step: bool
 
 
-class Rows:
+class TrainingRows:
     """Encoded rows in memory, dealt to the processes batch by batch.
 
     A batch is `batch_size` rows whatever the number of processes; process r of w takes every w-th
@@ -96,7 +96,7 @@ class Rows:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, rows: Rows) -> NDArray[np.float32]:
+def predict(model: nn.Module, rows: TrainingRows) -> NDArray[np.float32]:
     """Return the sharded model's output for all rows, float32[n], the same in every process.
 
     The model maps the inputs, by name, to one float32 per row, whatever it computes in.

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from marloft.fairness.predictions import Grouping, Rows, grouping, intersection
+from marloft.fairness.predictions import Grouping, ScoredRows, grouping, intersection
 from tests.reference_cases import table
 
 
-def rows_of(case: dict[str, Any]) -> tuple[Rows, Grouping]:
+def rows_of(case: dict[str, Any]) -> tuple[ScoredRows, Grouping]:
     """Return the case's rows, each a unit of its own, and the groups it is about."""
     content: dict[str, Any] = table(case["inputs"]["table"])
     sensitive = case["inputs"]["sensitive"]
@@ -16,7 +16,7 @@ def rows_of(case: dict[str, Any]) -> tuple[Rows, Grouping]:
     parts = [grouping(content[name]) for name in names]
     groups = parts[0] if len(parts) == 1 else intersection(parts)
     labels = np.array(content["y_true"], dtype=np.int64)
-    rows = Rows(
+    rows = ScoredRows(
         labels=labels,
         scores=np.array(content["score"], dtype=np.float64),
         units=np.arange(len(labels)),

@@ -15,7 +15,7 @@ from marloft.fairness.bootstrap import (
     percentile_interval,
 )
 from marloft.fairness.metrics import measure
-from marloft.fairness.predictions import Grouping, Rows
+from marloft.fairness.predictions import Grouping, ScoredRows
 from tests.reference_cases import cases, near
 from tests.unit.fairness.reference import rows_of, selected_of
 
@@ -51,7 +51,7 @@ def test_draws_on_the_data_are_fairlearns_values() -> None:
 
 def test_resampled_auc_is_scikit_learns_weighted_auc() -> None:
     rows, groups = rows_of(BINARY)
-    tied = Rows(
+    tied = ScoredRows(
         labels=rows.labels,
         scores=np.round(rows.scores, 1),
         units=rows.units // 4,
@@ -79,7 +79,7 @@ def test_users_as_units_give_wider_intervals_than_rows_where_users_differ() -> N
     groups = Grouping(names=["a", "b"], codes=np.repeat(np.arange(users) % 2, each))
     widths = []
     for units in (np.repeat(np.arange(users), each), np.arange(users * each)):
-        rows = Rows(
+        rows = ScoredRows(
             labels=labels,
             scores=selected,
             units=units,

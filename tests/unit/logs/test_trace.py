@@ -8,7 +8,7 @@ import pytest
 from marloft.assignment import arm_of
 from marloft.contract.release import release_path
 from marloft.errors import DataError
-from marloft.logs.trace import Happened, trace
+from marloft.logs.trace import TracedOutcome, trace
 from tests.unit.logs.test_read import outcome, prediction
 from tests.unit.logs.world import ALLOCATION, SHA, write_release, write_segment
 
@@ -60,8 +60,8 @@ def test_whole_way_has_every_hop(var: Path) -> None:
     assert attempt.stages_ms == {"queue": 0.5, "predict": 0.25, "total": 2.5}
     time = "2026-01-01T00:00:01.000000Z"
     assert found.outcomes == [
-        Happened(time=time, item_id=3, event="click", value=None, position=2),
-        Happened(time=time, item_id=99, event="click", value=None, position=None),
+        TracedOutcome(time=time, item_id=3, event="click", value=None, position=2),
+        TracedOutcome(time=time, item_id=99, event="click", value=None, position=None),
     ]
 
 

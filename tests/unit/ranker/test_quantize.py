@@ -16,7 +16,7 @@ from marloft.errors import DataError
 from marloft.ranker import export, features, metrics, models, quantize
 from marloft.ranker.features import FeatureTables
 from marloft.ranker.models import Ranker, table_sizes
-from marloft.ranker.quantize import Bounds, Quality
+from marloft.ranker.quantize import Bounds, QuantizationQuality
 from marloft.runtimes import load_runtime
 from marloft.training.config import ModelConfig
 
@@ -76,11 +76,11 @@ def quality(
     inputs: dict[str, NDArray[Any]],
     expected: NDArray[np.float32],
     likes: NDArray[np.int64],
-) -> Quality:
+) -> QuantizationQuality:
     return quantize.measure(int8, inputs, expected, likes)
 
 
-def test_int8_file_answers_almost_as_its_source(quality: Quality, int8: Path) -> None:
+def test_int8_file_answers_almost_as_its_source(quality: QuantizationQuality, int8: Path) -> None:
     quantize.refuse_degraded(int8.name, quality, BOUNDS)
     assert 0 < quality.max_abs_diff <= quality.worst_abs_diff < 0.05
     assert 0 < quality.worst_spread <= 2 * quality.worst_abs_diff
@@ -108,7 +108,10 @@ def test_int8_file_holds_no_path_of_this_machine(source: Path, int8: Path) -> No
 
 
 def test_row_depends_on_its_neighbours_within_the_worst_difference(
-    int8: Path, inputs: dict[str, NDArray[Any]], expected: NDArray[np.float32], quality: Quality
+    int8: Path,
+    inputs: dict[str, NDArray[Any]],
+    expected: NDArray[np.float32],
+    quality: QuantizationQuality,
 ) -> None:
     runtime, rows = load_runtime("onnx", int8, threads=1), np.arange(len(expected))
     alone = quantize.run_in_parts(runtime, inputs, rows, 1)
@@ -156,7 +159,7 @@ def test_damaged_weight_is_refused(
     ],
 )
 def test_each_bound_refuses_and_names_its_option(
-    quality: Quality, field: str, value: float, option: str
+    quality: QuantizationQuality, field: str, value: float, option: str
 ) -> None:
     worse = msgspec.structs.replace(quality, **{field: value})
     with pytest.raises(DataError, match=option):

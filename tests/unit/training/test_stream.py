@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from marloft.training.parallel import Workers
-from marloft.training.stream import Batch, Rows, predict
+from marloft.training.stream import Batch, TrainingRows, predict
 
 
-def rows_of(workers: Workers, rank: int, world_size: int, accumulation_steps: int = 1) -> Rows:
+def rows_of(
+    workers: Workers, rank: int, world_size: int, accumulation_steps: int = 1
+) -> TrainingRows:
     seat = replace(workers, rank=rank, world_size=world_size)
     inputs = {"user": np.arange(1, 24), "item": np.arange(23, 0, -1)}
-    return Rows(
+    return TrainingRows(
         inputs,
         np.arange(23) % 2,
         batch_size=5,
@@ -69,7 +71,7 @@ def test_another_epoch_has_another_order(alone: Workers) -> None:
 
 
 def test_masking_hides_the_named_input_at_the_rate(alone: Workers) -> None:
-    rows = Rows(
+    rows = TrainingRows(
         {"user": np.ones(20_000), "item": np.ones(20_000)},
         np.zeros(20_000),
         batch_size=20_000,

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from marloft.contract.records import OUTCOMES_FOLDER, PREDICTIONS_FOLDER
 from marloft.logs.tail import LogTail
-from marloft.monitoring.live import Happened, LiveSettings
+from marloft.monitoring.live import LiveSettings, OutcomeEvent
 
 
 class Shown(Struct, frozen=True, kw_only=True, gc=False):
@@ -43,7 +43,7 @@ class ClickLog:
         """
         self._settings, self._since_s = settings or LiveSettings(), time.time()
         self._predictions = LogTail(var / PREDICTIONS_FOLDER, _Answered, history_s=0)
-        self._outcomes = LogTail(var / OUTCOMES_FOLDER, Happened, history_s=0)
+        self._outcomes = LogTail(var / OUTCOMES_FOLDER, OutcomeEvent, history_s=0)
         self._open: dict[str, _Open] = {}
 
     def read_settled(self, now_s: float | None = None) -> list[Shown]:
@@ -67,7 +67,7 @@ class ClickLog:
                 # A retried request is logged twice; the later attempt replaces the earlier.
                 self._open[record.request_id] = _Open(time_s, record, self._settings.top)
 
-    def _mark(self, outcomes: "Iterable[Happened]") -> None:
+    def _mark(self, outcomes: "Iterable[OutcomeEvent]") -> None:
         for outcome in outcomes:
             answer = self._open.get(outcome.request_id)
             if answer is not None and outcome.event == self._settings.click:

@@ -62,7 +62,7 @@ class StepProgress(Struct, frozen=True, kw_only=True):
     plan: RolloutPlan | None
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
+class RolloutDecision(Struct, frozen=True, kw_only=True):
     """What to do now; `reason` is empty while holding."""
 
     move: Literal["hold", "advance", "abandon"]
@@ -110,7 +110,7 @@ def decide(
     tally: Tally,
     new: SideCounts,
     control: SideCounts | None = None,
-) -> Verdict:
+) -> RolloutDecision:
     """Decide about a version at one look, from everything counted since its watch began."""
     readings = read_guardrails(limits, tally, new, control)
     state = WatchState(
@@ -126,14 +126,14 @@ def decide(
     if broken:
         why = "; ".join(in_words(reading, step.control) for reading in broken)
         reason = f"{step.version} rolled back at {step.percent} %: {why}"
-        return Verdict(move="abandon", reason=reason, state=state)
+        return RolloutDecision(move="abandon", reason=reason, state=state)
     if step.plan and step.held_s >= state.hold_s and step.answered >= state.min_requests:
         reason = (
             f"{step.version} held {step.percent} % for {step.held_s:.0f} s and {step.answered} "
             "answers"
         )
-        return Verdict(move="advance", reason=reason, state=state)
-    return Verdict(move="hold", reason="", state=state)
+        return RolloutDecision(move="advance", reason=reason, state=state)
+    return RolloutDecision(move="hold", reason="", state=state)
 
 
 def in_words(reading: Reading, control: str | None) -> str:

@@ -11,10 +11,10 @@ from marloft.deploy.guardrails.clicks import Clicks, UserClicks
 from marloft.deploy.guardrails.judge import (
     ALPHA,
     LEAST_USERS,
+    RolloutDecision,
     SideCounts,
     StepProgress,
     Tally,
-    Verdict,
     add_counts,
     decide,
     in_words,
@@ -197,7 +197,7 @@ def test_step_advances_after_hold_and_answers(held_s: float, answered: int, move
 
 def test_broken_step_goes_back_even_when_its_hold_is_over() -> None:
     tally = looks(ERRORS, *[BAD] * 5)
-    decision: Verdict = decide(
+    decision: RolloutDecision = decide(
         step(held_s=99, answered=999), ERRORS, tally, SideCounts(), SideCounts()
     )
     assert decision.move == "abandon"

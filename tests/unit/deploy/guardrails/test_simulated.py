@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from benchmarks import guardrails as simulation
 from benchmarks.guardrails import Arm, GuardrailRow
 from marloft.contract.benchmark import BenchmarkResult
-from marloft.deploy.guardrails.judge import Verdict, decide
+from marloft.deploy.guardrails.judge import RolloutDecision, decide
 from marloft.files import read_json
 from tests.factories import REPOSITORY
 
@@ -19,7 +19,7 @@ SAME = [world for world in simulation.WORLDS if world.startswith("as good")]
 RESULT = REPOSITORY / "benchmarks" / "results" / "guardrails.json"
 
 
-def without_evidence(*facts: Any) -> Verdict:
+def without_evidence(*facts: Any) -> RolloutDecision:
     """Decide by the limits alone, as most tools do: the negative control."""
     decision = decide(*facts)
     for reading in decision.state.readings:

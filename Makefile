@@ -5,7 +5,7 @@ BIN := .venv/bin
 # All but gpu: its packages are of use on machines with an NVIDIA GPU only.
 LOCKED_EXTRAS = $(addprefix --extra=,$(shell $(BIN)/python -c 'import tomllib; \
   print(*sorted(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"].keys() - {"gpu"}))'))
-CODE := $(wildcard src tests training handlers loadtest monitoring benchmarks/*.py)
+CODE := $(wildcard src tests training handlers loadtest monitoring tools benchmarks/*.py)
 
 .PHONY: help install demo deliverables results presentation test test-container soak bench check k8s lock clean
 
@@ -32,13 +32,13 @@ demo: install  ## Real data to an answering endpoint, with a table at the end.
 	@$(BIN)/python -m marloft.demo --port-offset $(PORT_OFFSET)
 
 deliverables: install  ## Check every deliverable and promise, after a demo; 1 when one is red.
-	@$(BIN)/python -m marloft.proof check
+	@$(BIN)/python -m tools.deliverables check
 
 results: install  ## Refresh docs/results/ from the last demo.
-	@$(BIN)/python -m marloft.proof results
+	@$(BIN)/python -m tools.deliverables results
 
 presentation: install  ## Render the talk and its speaker notes.
-	@$(BIN)/python -m marloft.proof talk
+	@$(BIN)/python -m tools.deliverables talk
 
 test: install  ## All tests but the image's, against real TorchServe, Envoy and torchrun.
 	@$(BIN)/pytest -n 2 --dist loadfile --ignore tests/container --ignore tests/soak

@@ -187,6 +187,7 @@ def deliverables_project(folder: Path) -> None:
     """An installed project with a table of one row."""
     for name in ("Makefile", "requirements.txt", "pyproject.toml"):
         shutil.copyfile(REPOSITORY / name, folder / name)
+    shutil.copytree(REPOSITORY / "tools", folder / "tools")
     (folder / "docs").mkdir()
     (folder / "docs" / "deliverables.yaml").write_text(DELIVERABLES)
     (folder / ".venv" / ".installed").touch()

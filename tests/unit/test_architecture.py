@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "ranker": CONTRACT | {"runtimes", "training"},
     "deploy": WORKER | READERS | {"archive", "experiment", "fairness", "monitoring"},
 }
-TOP = {"cli", "demo", "proof", "__init__", "__main__"}
+TOP = {"cli", "demo", "__init__", "__main__"}
 
 
 def part_of(path: Path) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from marloft.errors import DataError
-from marloft.proof.results import COPIES, FOLDER, KINDS, collect, leak
 from tests.factories import REPOSITORY
+from tools.deliverables.results import COPIES, FOLDER, KINDS, collect, leak
 
 COMMITTED = sorted(path for path in (REPOSITORY / FOLDER).rglob("*") if path.is_file())
 

@@ -1,4 +1,4 @@
-"""`python -m marloft.proof`: check the deliverables, write their page, refresh the results."""
+"""`python -m tools.deliverables`: check the deliverables, write their page, refresh the results."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +9,11 @@ from rich.table import Table
 
 from marloft.errors import reported
 from marloft.files import write_atomic
-from marloft.proof.expect import expect as expect_value
-from marloft.proof.run import Finding, run_checks, tally
-from marloft.proof.table import PAGE, page, read_deliverables
+from tools.deliverables.checks import Finding, run_checks, tally
+from tools.deliverables.expect import expect as expect_value
+from tools.deliverables.table import PAGE, page, read_deliverables
 
-app = typer.Typer(help="Prove what is promised.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Check what was promised.", no_args_is_help=True, rich_markup_mode=None)
 _WORDS = {"green": "ok", "red": "RED", "not_run": "not run"}
 
 
@@ -56,7 +56,7 @@ def expect(
 def results() -> None:
     """Refresh docs/results/ from the last demo."""
     # matplotlib takes a second to import, so that only this command does it.
-    from marloft.proof.results import collect  # noqa: PLC0415
+    from tools.deliverables.results import collect  # noqa: PLC0415
 
     for path in collect(Path()):
         typer.echo(str(path))
@@ -66,7 +66,7 @@ def results() -> None:
 def talk() -> None:
     """Render docs/presentation/talk.typ to slides and speaker notes."""
     # typst and matplotlib are there with the `dev` extra only.
-    from marloft.proof.talk import render  # noqa: PLC0415
+    from tools.deliverables.talk import render  # noqa: PLC0415
 
     for path in render(Path()):
         typer.echo(str(path))
@@ -87,7 +87,7 @@ def _table(findings: list[Finding]) -> Table:
 
 def main() -> None:
     """Run the command; an error is one line on stderr."""
-    with reported("proof"):
+    with reported("deliverables"):
         app()
 
 

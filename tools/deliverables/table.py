@@ -19,7 +19,7 @@ _INTRODUCTION = """\
 # Deliverables
 
 What was promised, the files that keep the promise, and the command that checks it. Generated from
-[deliverables.yaml](deliverables.yaml) by `python -m marloft.proof page`.
+[deliverables.yaml](deliverables.yaml) by `python -m tools.deliverables page`.
 
 ```
 make demo            # first: the checks read what it leaves in build/

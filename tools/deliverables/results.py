@@ -11,7 +11,7 @@ import msgspec
 
 from marloft.errors import DataError
 from marloft.files import write_atomic
-from marloft.proof.figures import latency_figure, training_figure
+from tools.deliverables.figures import latency_figure, training_figure
 
 FOLDER = Path("docs/results")
 COPIES = {

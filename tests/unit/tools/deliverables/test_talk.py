@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from marloft.proof.talk import FOLDER, NOTES, SLIDES, SOURCE, render
 from tests.factories import REPOSITORY
+from tools.deliverables.talk import FOLDER, NOTES, SLIDES, SOURCE, render
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ import pytest
 
 from marloft.errors import ConfigError, StepError
 from marloft.files import write_json
-from marloft.proof.expect import expect
+from tools.deliverables.expect import expect
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from marloft.proof.table import STATES, Area, Deliverables, Row
+from tools.deliverables.table import STATES, Area, Deliverables, Row
 
 LIMIT_S = 120
 _SKIPPED = re.compile(r"^SKIPPED \[\d+\] [^ ]+: (?P<reason>.*)$", re.MULTILINE)

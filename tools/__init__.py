@@ -1,0 +1,1 @@
+"""Programs of this repository that no user installs; `python -m tools.NAME` runs one."""

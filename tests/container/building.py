@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from tests.factories import REPOSITORY
-from tests.tools import missing, program
+from tests.required_programs import missing, program
 
 TOOLS = ("buildah", "podman", "runc", "mmdebstrap")
 INSTALL = "apt-get install --no-install-recommends buildah podman runc mmdebstrap"

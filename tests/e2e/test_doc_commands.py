@@ -22,7 +22,7 @@ from tests import factories
 from tests.default_ports import default_ports
 from tests.doc_commands import ALONE, RUNNER, SERVED, Command, read, run_by
 from tests.factories import REPOSITORY
-from tests.tools import program
+from tests.required_programs import program
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("default_ports")]
 

@@ -26,7 +26,7 @@ from marloft.contract.records import OUTCOMES_FOLDER
 from marloft.deploy.ports import Ports
 from tests.e2e.running import Serving, configure, marloft
 from tests.factories import REPOSITORY, write_project
-from tests.tools import tool
+from tests.required_programs import tool
 
 pytestmark = pytest.mark.e2e
 

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 from marloft.deploy.ports import Ports
 from tests.factories import REPOSITORY
-from tests.tools import program
+from tests.required_programs import program
 
 DOCKER = REPOSITORY / "docker"
 COMPOSE = DOCKER / "compose.yaml"

@@ -23,7 +23,7 @@ from marloft.deploy.gateway.retries import request_limit_s
 from marloft.deploy.ports import Ports
 from marloft.deploy.processes.torchserve import TorchServe
 from tests.factories import REPOSITORY
-from tests.tools import program
+from tests.required_programs import program
 
 K8S = REPOSITORY / "k8s"
 RENDERED = K8S / "kubernetes.yaml"

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from tests.factories import REPOSITORY
-from tests.tools import tool
+from tests.required_programs import tool
 
 pytestmark = pytest.mark.slow
 

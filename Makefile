@@ -5,7 +5,7 @@ BIN := .venv/bin
 # All but gpu: its packages are of use on machines with an NVIDIA GPU only.
 LOCKED_EXTRAS = $(addprefix --extra=,$(shell $(BIN)/python -c 'import tomllib; \
   print(*sorted(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"].keys() - {"gpu"}))'))
-CODE := $(wildcard src tests training handlers loadtest monitoring tools benchmarks/*.py)
+CODE := $(wildcard src tests training handlers loadtest monitoring tools harness benchmarks/*.py)
 
 .PHONY: help install demo deliverables results presentation test test-container soak bench check k8s lock clean
 
@@ -52,7 +52,7 @@ soak: install  ## The long runs, about half an hour, after a demo: memory, roll-
 bench: install  ## Short forms of the benchmarks, after a demo; 1 when one breaks its promise.
 	@$(BIN)/python -m benchmarks.lifecycle --quick
 	@$(BIN)/python -m benchmarks.archive --quick
-	@$(BIN)/python benchmarks/guardrails.py --quick
+	@$(BIN)/python -m benchmarks.guardrails --quick
 	@$(BIN)/python benchmarks/log.py --quick
 	@$(BIN)/python -m benchmarks.compare benchmarks/results/log.json build/benchmark/log.json \
 	  --by policy batch --figure p50_us --factor 5

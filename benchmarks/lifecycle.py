@@ -20,9 +20,10 @@ from pathlib import Path
 from msgspec import Struct
 from rich.console import Console
 
-from benchmarks.driving import Driver, Judge, Sent, away_s, faults, percentiles_ms
-from benchmarks.serving import MODEL, Serving, prepare
-from benchmarks.soak import Soak, soak
+from benchmarks.judge import Judge, away_s, faults, percentiles_ms
+from harness.driver import SentRequest
+from harness.ranker_serving import MODEL, RankerServing, prepare
+from harness.soak import Soak, drive, soak
 from marloft.contract.benchmark import BenchmarkResult, Headline
 from marloft.errors import reported
 from marloft.files import read_json, write_json
@@ -58,7 +59,7 @@ def run(
 ) -> tuple[list[Act], int, Soak | None]:
     """Play all acts; return what was seen, the number of lost records, and the soak's figures."""
     spans: list[tuple[str, int, int]] = []
-    with Serving(folder) as serving, Driver(serving.url, rate) as driver:
+    with RankerServing(folder) as serving, drive(serving.gateway, rate) as driver:
         for name, act in acts(serving):
             driver.live = serving.live()
             first = len(driver.sent)
@@ -73,11 +74,11 @@ def run(
     lost = judge.lost(driver.sent)
     if soak_s == 0:
         return rows, lost, None
-    with Serving(folder) as serving:
+    with RankerServing(folder) as serving:
         return rows, lost, soak(serving, soak_s, say)
 
 
-def acts(serving: Serving) -> Sequence[tuple[str, Callable[[], None]]]:
+def acts(serving: RankerServing) -> Sequence[tuple[str, Callable[[], None]]]:
     """Return the acts in their order; each begins where the one before it ended."""
     return (
         ("steady", lambda: None),
@@ -98,7 +99,7 @@ def acts(serving: Serving) -> Sequence[tuple[str, Callable[[], None]]]:
     )
 
 
-def judged(judge: Judge, name: str, sent: Sequence[Sent]) -> Act:
+def judged(judge: Judge, name: str, sent: Sequence[SentRequest]) -> Act:
     """Judge the requests of one act; those of a dead process are counted apart."""
     away = [
         s for s in sent if name in AWAY and (s.status == 0 or (s.status == 503 and s.retry_after))

@@ -180,7 +180,7 @@ def test_stop_under_load_loses_no_request(container: Container, project: Path) -
         time.sleep(0.5)
     assert stopping.wait(timeout=60) == 0
     assert container.inspect(".State.ExitCode") == "0"
-    assert [asked for asked in driver.asked if asked.status != 200] == []
-    assert len(driver.asked) > 40
+    assert [sent for sent in driver.sent if sent.status != 200] == []
+    assert len(driver.sent) > 40
     logged = {record.request_id for record in records(project)}
-    assert {asked.request_id for asked in driver.asked} <= logged
+    assert {sent.request_id for sent in driver.sent} <= logged

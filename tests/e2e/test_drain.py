@@ -56,10 +56,10 @@ def test_sigterm_under_load_loses_no_request(tmp_path: Path) -> None:
                 time.sleep(0.05)
             time.sleep(0.7)
         assert serving.process.wait(timeout=40) == 0
-        assert [asked for asked in driver.asked if asked.status != 200] == []
-        after = [asked for asked in driver.asked if asked.sent_s > signalled_s]
+        assert [sent for sent in driver.sent if sent.status != 200] == []
+        after = [sent for sent in driver.sent if sent.sent_s > signalled_s]
         assert len(after) > 20
-        answered = {asked.request_id for asked in driver.asked}
+        answered = {sent.request_id for sent in driver.sent}
         assert answered <= {record.request_id for record in records(tmp_path)}
         assert "stopped, 0 requests without an answer" in serving.console.read_text()
 

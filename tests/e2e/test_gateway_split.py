@@ -150,20 +150,20 @@ def test_weight_change_promote_and_rollback_under_load_lose_no_request(serving: 
         for verb in (("apply",), ("promote",), ("rollback",)):
             phases.append((go_live(serving, *verb), driver.now()))
             time.sleep(3)
-    assert len(driver.asked) > 500
-    assert [a for a in driver.asked if a.status != 200] == []
+    assert len(driver.sent) > 500
+    assert [a for a in driver.sent if a.status != 200] == []
     logged = by_id(project)
-    for asked in driver.asked:
-        started = [release for release, since in phases if since <= asked.sent_s]
-        record = logged[asked.request_id or ""]
+    for sent in driver.sent:
+        started = [release for release, since in phases if since <= sent.sent_s]
+        record = logged[sent.request_id or ""]
         assert record.release is not None
         assert record.release >= started[-1], "an answer by a release that had ended"
         model = read_release(project / "var" / "releases", record.release).models["ranker"]
         if model.allocation is None:
             meant = model.default
         else:
-            meant = VERSIONS[arm_of(model.allocation, str(asked.user))]
-        assert (record.version, asked.version) == (meant, f"v{meant}")
+            meant = VERSIONS[arm_of(model.allocation, str(sent.user))]
+        assert (record.version, sent.version) == (meant, f"v{meant}")
 
 
 def test_rollback_is_in_the_routes_within_two_seconds(serving: Serving) -> None:

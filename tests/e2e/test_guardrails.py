@@ -5,17 +5,15 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from marloft.deploy.gateway.counts import GatewayCounts, Series, Traffic
-from tests.e2e.running import Asked, Driver, Serving, configure, marloft, records
+from tests.e2e.running import Serving, configure, marloft, records
 from tests.factories import write_project
 from tests.planted.planting import plant
 
 pytestmark = pytest.mark.e2e
 
-RATE = 50.0
 DEPLOYMENT = """\
 default_model: ranker
 models:
@@ -34,17 +32,6 @@ decision: {ctr_margin: 0.1, latency_margin: 0.25}
 plan: {users: 100, duration: 60s}
 """
 PLANTED = {"failing": "1.1", "slow": "1.2", "worse": "1.3"}
-
-
-class Named(Driver):
-    """Names its requests, so that the same ones fail in each run of the test."""
-
-    def _ask(self, client: httpx.Client, user: int) -> Asked:
-        sent_s = self.now()
-        features = [{"item_id": 50}, {"item_id": 3}]
-        body = {"user_id": user, "features": features, "request_id": f"c{user}"}
-        status = client.post(self._url, json=body).status_code
-        return Asked(sent_s, user, status, None, None)
 
 
 def split(project: Path, name: str) -> None:

@@ -130,7 +130,7 @@ def refused_why(serving: Serving, project: Path, fault: str, version: str) -> st
             time.sleep(0.5)
     finally:
         planted.unlink()
-    assert {(asked.status, asked.version) for asked in driver.asked} == {(200, "v1.0")}
+    assert {(sent.status, sent.version) for sent in driver.sent} == {(200, "v1.0")}
     assert live(project).serving == {"ranker": number - 1}
     assert not live(project).live
     why = state(project, version).why
@@ -158,9 +158,9 @@ def test_a_good_version_gets_traffic_without_a_failed_request(
     with Driver(serving, 50) as driver:
         number = decide(project, "3.0", "1.0")
         until(lambda: is_live(project, number))
-        until(lambda: driver.asked[-1].version == "v3.0")
-    assert {asked.status for asked in driver.asked} == {200}
-    versions = [asked.version for asked in sorted(driver.asked)]
+        until(lambda: driver.sent[-1].version == "v3.0")
+    assert {sent.status for sent in driver.sent} == {200}
+    versions = [sent.version for sent in sorted(driver.sent)]
     assert set(versions) == {"v1.0", "v3.0"}
 
 
@@ -198,7 +198,7 @@ def test_scaling_under_load_loses_no_request(serving: Serving, project: Path) ->
             serving.wait_for(f"scale ranker 1.0 to {workers}")
             until(lambda number=number: is_live(project, number))  # type: ignore[misc]
             time.sleep(3)
-    assert {asked.status for asked in driver.asked} == {200}
+    assert {sent.status for sent in driver.sent} == {200}
 
 
 def test_a_batch_size_that_cannot_change_at_run_time_is_said(

@@ -87,46 +87,46 @@ def predicts(serving: Serving) -> bool:
 
 def test_torchserve_killed_is_back_with_503_meanwhile(serving: Serving, project: Path) -> None:
     with Driver(serving, RATE) as driver:
-        until(lambda: len(driver.asked) > RATE // 2, 10)
+        until(lambda: len(driver.sent) > RATE // 2, 10)
         killed_s = driver.now()
         kill_torchserve(project)
-        until(lambda: driver.asked[-1].status == 503, 10)
+        until(lambda: driver.sent[-1].status == 503, 10)
         refused = serving.predict(user_id=7, features=[{"item_id": 50}])
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"
-        until(lambda: driver.asked[-1].status == 200, 60)
+        until(lambda: driver.sent[-1].status == 200, 60)
         back_s = driver.now()
         assert back_s - killed_s < limit_s(TORCHSERVE_S)
         time.sleep(1)
-    assert {asked.status for asked in driver.asked} == {200, 503}
-    assert {asked.status for asked in driver.asked if asked.sent_s > back_s} == {200}
+    assert {sent.status for sent in driver.sent} == {200, 503}
+    assert {sent.status for sent in driver.sent if sent.sent_s > back_s} == {200}
     assert "TorchServe ended with code" in serving.console.read_text()
 
 
 def test_gateway_killed_is_back(serving: Serving, project: Path) -> None:
     with Driver(serving, RATE) as driver:
-        until(lambda: len(driver.asked) > RATE // 2, 10)
+        until(lambda: len(driver.sent) > RATE // 2, 10)
         killed_s = driver.now()
         process_of(project, "envoy").kill()
-        until(lambda: driver.asked[-1].status == 0, 5)
-        until(lambda: driver.asked[-1].status == 200, 20)
+        until(lambda: driver.sent[-1].status == 0, 5)
+        until(lambda: driver.sent[-1].status == 200, 20)
         back_s = driver.now()
         assert back_s - killed_s < limit_s(GATEWAY_S)
         time.sleep(1)
-    assert {asked.status for asked in driver.asked if asked.sent_s > back_s} == {200}
+    assert {sent.status for sent in driver.sent if sent.sent_s > back_s} == {200}
 
 
 def test_serve_killed_and_started_again_fails_no_request(serving: Serving, project: Path) -> None:
     before = {name: process_of(project, name).pid for name in ("torchserve", "envoy")}
     with Driver(serving, RATE) as driver:
-        until(lambda: len(driver.asked) > RATE // 2, 10)
+        until(lambda: len(driver.sent) > RATE // 2, 10)
         serving.process.kill()
         serving.process.wait()
         time.sleep(0.5)
         serving.start()
         serving.wait_for("release 1 is live")
         time.sleep(1)
-    assert {asked.status for asked in driver.asked} == {200}
+    assert {sent.status for sent in driver.sent} == {200}
     assert {name: process_of(project, name).pid for name in before} == before
     assert "taken over" in serving.console.read_text()
 

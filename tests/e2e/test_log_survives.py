@@ -61,9 +61,9 @@ def answered_until_killed(project: Path, load_s: float) -> list[str]:
         time.sleep(load_s)
         kill_everything(serving)
         time.sleep(0.3)
-    lost = [asked for asked in driver.asked if asked.status == 0]
+    lost = [sent for sent in driver.sent if sent.status == 0]
     assert lost, "nothing was under way when it was killed"
-    return [asked.request_id for asked in driver.asked if asked.status == 200 and asked.request_id]
+    return [sent.request_id for sent in driver.sent if sent.status == 200 and sent.request_id]
 
 
 def test_answered_requests_are_in_the_log_exactly_once_after_kill_9_of_everything(

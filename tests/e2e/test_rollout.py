@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.driver import SentRequest
 from marloft.assignment import arm_of
 from marloft.contract.release import Release, ReleasedModel, read_release
 from tests import factories
-from tests.e2e.running import Asked, Driver, Serving, configure, marloft, records
+from tests.e2e.running import Driver, Serving, configure, marloft, records
 from tests.planted.planting import Fault, plant
 
 pytestmark = pytest.mark.e2e
@@ -70,12 +71,12 @@ def meant(model: ReleasedModel, user: int) -> str:
     return next(each.version for each in model.allocation.arms if each.name == arm)
 
 
-def check_served_as_decided(project: Path, asked: list[Asked]) -> None:
+def check_served_as_decided(project: Path, sent: list[SentRequest]) -> None:
     """Each answer is by the version that the release in its record gives to its user."""
     logged = {record.request_id: record for record in records(project)}
     every = range(1, newest(project).release + 1)
     models = {n: read_release(project / "var" / "releases", n).models["ranker"] for n in every}
-    for each in asked:
+    for each in sent:
         record = logged[each.request_id or ""]
         assert record.version == meant(models[record.release or 0], each.user)
         assert each.version == f"v{record.version}"
@@ -94,8 +95,8 @@ def test_good_version_takes_over_by_steps_without_a_failed_request(tmp_path: Pat
         assert "what runs is what the release says" in marloft(
             project, "status", "--port-offset", str(serving.ports.offset)
         )
-    assert [each for each in driver.asked if each.status != 200] == []
-    check_served_as_decided(project, driver.asked)
+    assert [each for each in driver.sent if each.status != 200] == []
+    check_served_as_decided(project, driver.sent)
     ramp = [read_release(project / "var" / "releases", n) for n in range(2, 6)]
     assert [each.verb for each in ramp] == ["apply", "ramp", "ramp", "ramp"]
     assert [each.actor for each in ramp[1:]] == ["marloft serve"] * 3
@@ -119,7 +120,7 @@ def test_bad_version_is_rolled_back_by_itself(tmp_path: Path, fault: Fault, guar
     assert back.models["ranker"].default == "1.0"
     assert guardrail in back.reason, back.reason
     assert took_s <= ROLLED_BACK_S
-    after = [each for each in driver.asked if each.sent_s > live_s]
+    after = [each for each in driver.sent if each.sent_s > live_s]
     assert {each.version for each in after} == {"v1.0"}
     refused = marloft(project, "apply", code=2)
     assert "superseded" in refused and "roll" in refused
@@ -135,4 +136,4 @@ def test_version_that_cannot_start_is_rolled_back_and_apply_says_why(tmp_path: P
         serving.wait_for(f"release {back.release} is live")
         assert "planted: no model" in back.reason
         assert serving.predict(features=FEATURES, model_version="1.1").status_code == 404
-    assert {(each.status, each.version) for each in driver.asked} == {(200, "v1.0")}
+    assert {(each.status, each.version) for each in driver.sent} == {(200, "v1.0")}

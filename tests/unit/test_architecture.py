@@ -1,11 +1,12 @@
-"""The import direction of docs/architecture.md, held by reading the source."""
+"""Who may import whom: between the parts of marloft, and between the repository's folders."""
 
-import ast
 from pathlib import Path
 
 import pytest
 
 import marloft
+from tests.factories import REPOSITORY
+from tests.imports import imported, modules
 
 SOURCE = Path(marloft.__file__).parent
 FOUNDATION = {"cores", "errors", "files"}
@@ -31,6 +32,24 @@ ALLOWED: dict[str, set[str]] = {
     "deploy": WORKER | READERS | {"archive", "experiment", "fairness", "monitoring"},
 }
 TOP = {"cli", "demo", "__init__", "__main__"}
+# Folder → the other folders of this repository that its files import. Handlers import each other
+# by bare names, as the members of an archive do.
+FOLDERS: dict[str, set[str]] = {
+    "src": set(),
+    "harness": {"marloft"},
+    "tools": {"marloft"},
+    "benchmarks": {"harness", "marloft"},
+    "tests": {"harness", "marloft", "training"},
+    "training": {"marloft"},
+    "examples": {"marloft"},
+    "handlers": {"marloft"},
+    "loadtest": {"marloft"},
+    "monitoring": {"marloft"},
+}
+# The tests of a folder import it.
+MIRRORS = {"tests.unit.benchmarks.": {"benchmarks"}, "tests.unit.tools.": {"tools"}}
+# Packs the hostile archives, which lie among their tests.
+UNMENDED = {"benchmarks.archive": {"tests"}}
 
 
 def part_of(path: Path) -> str:
@@ -39,13 +58,7 @@ def part_of(path: Path) -> str:
 
 def imported_parts(source: str) -> set[str]:
     """Return the parts of marloft that a module imports, wherever in the module."""
-    names: list[str] = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return {name.split(".")[1] for name in names if name.startswith("marloft.")}
+    return {name.split(".")[1] for name in imported(source) if name.startswith("marloft.")}
 
 
 def violations(part: str, source: str) -> set[str]:
@@ -64,6 +77,31 @@ def test_a_forbidden_import_is_noticed() -> None:
     assert violations("serving", "def f():\n    import marloft.archive.pack") == {"archive"}
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.name))
-def test_modules_have_at_most_300_lines(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 300
+def test_modules_have_at_most_300_lines() -> None:
+    found = modules(REPOSITORY, "src", "harness", "tools", "benchmarks")
+    lines = {name: len(path.read_text().splitlines()) for name, path in found.items()}
+    assert {name: count for name, count in lines.items() if count > 300} == {}
+
+
+def crossings(module: str, folder: str, source: str) -> set[str]:
+    """Return the folders that a module imports and may not."""
+    names = {name.split(".")[0] for name in imported(source)} & (FOLDERS.keys() | {"marloft"})
+    own = {"marloft"} if folder == "src" else {folder}
+    mirrored = [found for prefix, found in MIRRORS.items() if module.startswith(prefix)]
+    return names - own - FOLDERS[folder] - UNMENDED.get(module, set()) - set().union(*mirrored)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_folders_import_what_they_may(folder: str) -> None:
+    found = modules(REPOSITORY, folder)
+    assert found
+    crossing = {name: crossings(name, folder, path.read_text()) for name, path in found.items()}
+    assert {name: folders for name, folders in crossing.items() if folders} == {}
+
+
+def test_an_import_across_folders_is_noticed() -> None:
+    driver = "from benchmarks.judge import Judge"
+    assert crossings("tests.e2e.running", "tests", driver) == {"benchmarks"}
+    assert crossings("tests.unit.benchmarks.test_judge", "tests", driver) == set()
+    assert crossings("benchmarks.log", "benchmarks", "from tests import factories") == {"tests"}
+    assert crossings("marloft.files", "src", "def f():\n    import harness.soak") == {"harness"}

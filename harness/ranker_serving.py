@@ -1,12 +1,7 @@
-"""`marloft serve` on the ranker's archives in a folder of its own, and the ways to hurt it."""
+"""`marloft serve` on the trained ranker's archives in a folder of its own, and ways to break it."""
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -14,20 +9,18 @@ import httpx
 import msgspec
 import psutil
 
+from harness.serving import Serving, free_ports, run_marloft
 from marloft.archive.pack import pack
 from marloft.contract.release import newest_number, releases_folder
-from marloft.deploy.ports import Ports, check_free
-from marloft.deploy.running import read_live
-from marloft.errors import ConfigError, ServingError, StepError
+from marloft.errors import ConfigError, StepError
 
 MODEL = "ranker"
-MARLOFT = str(Path(sys.executable).with_name("marloft"))
 REPOSITORY = Path(__file__).parents[1]
 _NEEDED = ("build/export/model.onnx", "build/export/model.int8.onnx")
 # What the archives are packed from.
 _COPIED = ("archive_configs", "handlers", "build/export", "build/card", "build/fairness")
-_READY_S = 90.0
-_FIRST_OFFSET = 400
+_OFFSETS = range(400, 2400, 100)
+_HEALTHY_S = 90.0
 
 
 def prepare(folder: Path, handler: str = "") -> Path:
@@ -55,32 +48,19 @@ def prepare(folder: Path, handler: str = "") -> Path:
     return folder
 
 
-class Serving:
-    """A running `marloft serve`; its verbs are run as a user runs them."""
+class RankerServing(Serving):
+    """A running `marloft serve` whose verbs are run as a user runs them."""
 
     def __init__(self, folder: Path) -> None:
         """Serve the archives of `folder`, split 90 to 10 between 1.0 and 2.0."""
-        self.folder = folder
+        super().__init__(folder, free_ports(_OFFSETS))
         self.var = folder / "var"
-        self.ports = _free_ports()
-        self.url = f"http://127.0.0.1:{self.ports.gateway}/predict"
-        self.console = folder / "serve.log"
-        # One for all questions: a new one each time costs more than a worker's answer.
-        self._client = httpx.Client(timeout=2)
 
     def __enter__(self) -> Self:
-        """Start and wait until the first release is live."""
+        """Apply the first release, start, and wait until it is live."""
         self._write((90, 10), ("1.0", "2.0"), "1.0")
         self.verb("apply", "--force", "--reassign")
-        self._start()
-        # Until all its versions are loaded a split rests, and everybody gets the default.
-        self._wait(lambda: (live := read_live(self.var)) is not None and live.live)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop; nothing is left running."""
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(timeout=60)
+        return super().__enter__()
 
     def live(self) -> int:
         """Return the newest release; to be asked after a verb has waited for it."""
@@ -88,8 +68,7 @@ class Serving:
 
     def verb(self, *words: str) -> None:
         """Run a verb of marloft and wait for it; raises StepError when it fails."""
-        command = [MARLOFT, *words]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+        done = run_marloft(self.project, *words)
         if done.returncode != 0:
             raise StepError(f"marloft {' '.join(words)}: {done.stdout}{done.stderr}")
 
@@ -110,32 +89,30 @@ class Serving:
 
     def break_routes(self) -> None:
         """Put a route file in place that is not JSON, as a full disk or an editor could."""
-        broken = self.folder / "broken.json"
+        broken = self.project / "broken.json"
         broken.write_text('{"version_info": "99", "resources": [{')
         broken.replace(self.var / "run" / "routes" / "routes.json")
 
     def kill_gateway(self) -> None:
         """Kill -9 Envoy and wait until it answers again."""
         self._kill("envoy")
-        self._wait()
+        self._wait_until_healthy()
 
     def kill_torchserve(self) -> None:
         """Kill -9 TorchServe's Java process and all workers and wait until one answers again."""
         self._kill("java", "model_service_worker.py")
-        self._wait()
+        self._wait_until_healthy()
 
     def kill_supervisor(self) -> None:
-        """Kill -9 `marloft serve` and start it anew."""
-        self.process.kill()
-        self.process.wait()
-        self._start()
+        """Kill -9 `marloft serve` and start another."""
+        self._end_at_once()
+        self._start_again()
 
     def kill_all(self) -> None:
-        """Kill -9 everything and start anew."""
-        self.process.kill()
-        self.process.wait()
+        """Kill -9 everything and start again."""
+        self._end_at_once()
         self._kill("envoy", "java", "model_service_worker.py", "torchserve", "metrics")
-        self._start()
+        self._start_again()
 
     def resident_mb(self) -> float:
         """Return the resident memory of every process of this serving, in MiB."""
@@ -165,32 +142,25 @@ class Serving:
                 words, env = " ".join(member.cmdline()), member.environ()
             except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
                 continue
-            ours = str(self.folder) in words or env.get("MARLOFT_VAR") == str(self.var.resolve())
+            ours = str(self.project) in words or env.get("MARLOFT_VAR") == str(self.var.resolve())
             if ours and word in words and member.pid not in (os.getpid(), self.process.pid):
                 found.append(member)
         return found
 
-    def _start(self) -> None:
-        command = [MARLOFT, "serve"]
-        command += ["--port-offset", str(self.ports.offset)]
-        with self.console.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT
-            )
-        self._wait()
+    def _end_at_once(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
-    def _wait(self, ready: Callable[[], bool] | None = None) -> None:
-        """Return when `ready`, by default when the gateway's `/health` is good."""
-        deadline = time.monotonic() + _READY_S
-        while not (ready or self._answers)():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise StepError(f"marloft serve is not ready: {self.console.read_text()}")
-            time.sleep(0.1)
+    def _start_again(self) -> None:
+        self.start()
+        self._wait_until_healthy()
 
-    def _answers(self) -> bool:
-        url = f"http://127.0.0.1:{self.ports.gateway}/health"
+    def _wait_until_healthy(self) -> None:
+        self.wait_until(self._is_healthy, "good /health", _HEALTHY_S)
+
+    def _is_healthy(self) -> bool:
         try:
-            return self._client.get(url).is_success
+            return self.client.get("/health", timeout=2).is_success
         except httpx.HTTPError:
             return False
 
@@ -200,9 +170,9 @@ class Serving:
         plan: dict[str, object] = {"versions": {v: {} for v in versions}, "default": default}
         if split is not None:
             plan["experiment"] = "experiment.yaml"
-            (self.folder / "experiment.yaml").write_text(_EXPERIMENT.format(*split))
+            (self.project / "experiment.yaml").write_text(_EXPERIMENT.format(*split))
         deployment = {"default_model": MODEL, "models": {MODEL: plan}}
-        (self.folder / "deployment.yaml").write_bytes(msgspec.yaml.encode(deployment))
+        (self.project / "deployment.yaml").write_bytes(msgspec.yaml.encode(deployment))
 
 
 _EXPERIMENT = """\
@@ -214,14 +184,3 @@ arms:
 decision: {{ctr_margin: 0.1, latency_margin: 0.25}}
 plan: {{users: 1000, duration: 60s}}
 """
-
-
-def _free_ports() -> Ports:
-    for offset in range(_FIRST_OFFSET, _FIRST_OFFSET + 2000, 100):
-        ports = Ports(offset=offset)
-        try:
-            check_free(ports)
-        except ServingError:
-            continue
-        return ports
-    raise ServingError(f"no free set of ports from offset {_FIRST_OFFSET} on; stop other servers.")

@@ -1,82 +1,16 @@
-"""A steady stream of requests through the gateway, every answer kept, judged against the log."""
+"""Says of each request that was sent to the gateway what was wrong with it; sums up times."""
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import httpx
-
-from benchmarks.pace import Paced
+from harness.driver import SentRequest
 from marloft.assignment import arm_of
 from marloft.contract.release import Release, newest_number, read_release, releases_folder
 from marloft.errors import MarloftError
 from marloft.logs.read import open_log
 
 SLOW_S = 5.0
-_FEATURES = [{"item_id": 50}, {"item_id": 172}, {"item_id": 29}]
-
-
-class Sent(NamedTuple):
-    """One request: when it was sent (seconds since the epoch), how long it took, what came back.
-
-    `status` is 0 when no answer came; `release` is the newest one known to be live when it was
-    sent.
-    """
-
-    sent_s: float
-    took_s: float
-    user: int
-    release: int
-    status: int
-    version: str | None
-    request_id: str | None
-    retry_after: bool
-    detail: str
-
-
-class Driver(Paced[Sent]):
-    """Drives the gateway's `/predict`; `live` is set whenever a release has become live."""
-
-    def __init__(self, url: str, rate: float, threads: int = 16) -> None:
-        """Drive `url` at `rate` per second."""
-        super().__init__(rate, threads, timeout_s=30)
-        self._url = url
-        self.live = 0
-
-    @property
-    def sent(self) -> list[Sent]:
-        """Every request so far, in the order of the answers."""
-        return self._kept
-
-    def wait_for(self, count: int) -> None:
-        """Return when `count` more requests were answered or have failed."""
-        until = len(self.sent) + count
-        while len(self.sent) < until:
-            time.sleep(0.05)
-
-    def _ask(self, client: httpx.Client, user: int) -> Sent:
-        live, sent_s, started = self.live, time.time(), time.perf_counter()
-        try:
-            response = client.post(self._url, json={"user_id": user, "features": _FEATURES})
-        except httpx.HTTPError as error:
-            took_s = time.perf_counter() - started
-            return Sent(sent_s, took_s, user, live, 0, None, None, False, repr(error))
-        took_s = time.perf_counter() - started
-        status, text = response.status_code, response.text
-        answer = response.json() if status == 200 else {}
-        return Sent(
-            sent_s,
-            took_s,
-            user,
-            live,
-            status,
-            answer.get("model_version"),
-            answer.get("request_id"),
-            "retry-after" in response.headers,
-            "" if status == 200 else text[:200],
-        )
 
 
 class Judge:
@@ -96,7 +30,7 @@ class Judge:
         self._logged = {row[0]: row[1:] for row in rows}
         self._times = Counter(row[0] for row in rows)
 
-    def fault(self, sent: Sent) -> str | None:
+    def fault(self, sent: SentRequest) -> str | None:
         """Return the fault in a few words, None for a right answer.
 
         An answer is right when it came within 5 s, its record is there once, and the version that
@@ -117,7 +51,7 @@ class Judge:
             return f"v{meant} was meant, {intended} intended, {version} logged, {sent.version} said"
         return None
 
-    def lost(self, sent: Iterable[Sent]) -> int:
+    def lost(self, sent: Iterable[SentRequest]) -> int:
         """Return how many requests were answered 200 and are not in the log exactly once."""
         return sum(self._times[s.request_id or ""] != 1 for s in sent if s.status == 200)
 
@@ -131,13 +65,13 @@ def assigned(release: Release, model: str, user: int) -> str:
     return next(a.version for a in released.allocation.arms if a.name == arm)
 
 
-def faults(judge: Judge, sent: Sequence[Sent]) -> dict[str, int]:
+def faults(judge: Judge, sent: Sequence[SentRequest]) -> dict[str, int]:
     """Return the faults of an act and how often each was seen, the commonest first."""
     found = Counter(fault for s in sent if (fault := judge.fault(s)) is not None)
     return dict(found.most_common())
 
 
-def away_s(sent: Sequence[Sent]) -> float:
+def away_s(sent: Sequence[SentRequest]) -> float:
     """Return the seconds from the first request that failed to the last, 0 when none did."""
     failed = [s for s in sent if s.status != 200]
     if not failed:
@@ -145,7 +79,7 @@ def away_s(sent: Sequence[Sent]) -> float:
     return max(s.sent_s + s.took_s for s in failed) - min(s.sent_s for s in failed)
 
 
-def percentiles_ms(sent: Sequence[Sent]) -> Mapping[str, float]:
+def percentiles_ms(sent: Sequence[SentRequest]) -> Mapping[str, float]:
     """Return p50 and p99 in ms and the longest answer in s; raises MarloftError for no answers."""
     took = sorted(s.took_s for s in sent)
     if not took:

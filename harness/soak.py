@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from msgspec import Struct
 
-from benchmarks.driving import Driver
+from harness.driver import Driver
 
 SHARE_OF_CAPACITY = 0.7
 SETTLE_S = 300.0
@@ -16,13 +16,12 @@ LIMIT_MB_PER_MIN = 1.0
 _SAMPLE_EVERY_S = 5.0
 _CAPACITY_S = 15.0
 _FASTER_THAN_ANY = 100_000.0
-_THREADS = 16
 
 
 class Served(Protocol):
-    """Something that answers at `url` and whose memory can be read."""
+    """Something that answers at `gateway` and whose memory can be read."""
 
-    url: str
+    gateway: str
 
     def resident_mb(self) -> float:
         """Return the resident memory of all its processes, in MiB."""
@@ -55,13 +54,13 @@ def soak(
     rate: float | None = None,
 ) -> Soak:
     """Drive at 70 % of capacity (or at `rate`) for `seconds` and return what was seen."""
-    capacity = measured_capacity(served.url) if rate is None else rate / SHARE_OF_CAPACITY
+    capacity = measured_capacity(served.gateway) if rate is None else rate / SHARE_OF_CAPACITY
     wanted = SHARE_OF_CAPACITY * capacity
     say(f"soak: capacity {capacity:.0f}/s, driving {wanted:.0f}/s for {seconds:.0f} s")
     samples: list[tuple[float, float]] = []
     stop = threading.Event()
     sampler = threading.Thread(target=_sample, args=(served, samples, stop))
-    with Driver(served.url, wanted, _THREADS) as driver:
+    with drive(served.gateway, wanted) as driver:
         sampler.start()
         try:
             time.sleep(seconds)
@@ -81,12 +80,17 @@ def soak(
     )
 
 
-def measured_capacity(url: str) -> float:
+def measured_capacity(gateway: str) -> float:
     """Return the answers per second when every thread asks again at once (closed loop)."""
-    with Driver(url, _FASTER_THAN_ANY, _THREADS) as driver:
+    with drive(gateway, _FASTER_THAN_ANY) as driver:
         time.sleep(_CAPACITY_S)
         answered = len(driver.sent)
     return answered / _CAPACITY_S
+
+
+def drive(gateway: str, rate: float) -> Driver:
+    """Return a driver that sends `rate` requests of three films a second, from 16 threads."""
+    return Driver(gateway, rate, items=(50, 172, 29), threads=16, timeout_s=30)
 
 
 def slope_mb_per_min(samples: Sequence[tuple[float, float]], settle_s: float) -> float:

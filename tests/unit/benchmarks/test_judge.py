@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks.driving import Judge, Sent, away_s
+from benchmarks.judge import Judge, away_s
+from harness.driver import SentRequest
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.release import Release, ReleasedModel, ReleasedVersion
 from tests.releases import made_release
 
 PINNED = ReleasedVersion(sha256="0" * 64, settings=WorkerSettings())
-GOOD = Sent(
+GOOD = SentRequest(
     sent_s=100.0,
     took_s=0.01,
     user=1,

@@ -13,7 +13,8 @@ import pytest
 
 from tests import factories
 from tests.container.building import IMAGE, build_image, need_tools, run
-from tests.e2e.running import Driver, configure, free_ports, records
+from tests.e2e.running import Driver, configure, records
+from tests.free_ports import free_ports
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 

@@ -1,7 +1,5 @@
 """A project on disk, and `marloft serve` running on it, for tests that talk to real servers."""
 
-import itertools
-import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,18 +9,10 @@ import msgspec
 from harness import driver, serving
 from marloft.archive.pack import pack
 from marloft.contract.records import OutcomeRecord, PredictionRecord
-from marloft.deploy.ports import Ports
 from tests.factories import REPOSITORY
+from tests.free_ports import free_ports
 
 JSON_TYPE = {"content-type": "application/json"}
-# Sets of ports differ by 100, so that two never overlap; each test process has its own.
-_OFFSETS = itertools.count(1000 + 2000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), 100)
-_TRIES = 20
-
-
-def free_ports() -> Ports:
-    """Return ports nobody uses."""
-    return serving.free_ports(itertools.islice(_OFFSETS, _TRIES))
 
 
 def marloft(project: Path, *words: str | Path, code: int = 0) -> str:

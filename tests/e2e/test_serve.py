@@ -12,7 +12,8 @@ import pytest
 
 from marloft.files import sha256_file
 from tests import factories
-from tests.e2e.running import JSON_TYPE, Serving, configure, free_ports, marloft, records
+from tests.e2e.running import JSON_TYPE, Serving, configure, marloft, records
+from tests.free_ports import free_ports
 
 pytestmark = pytest.mark.e2e
 

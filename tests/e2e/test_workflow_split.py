@@ -30,6 +30,7 @@ from marloft.errors import ServingError
 from marloft.files import sha256_file, write_json
 from tests import factories
 from tests.e2e import running
+from tests.free_ports import free_ports
 from tests.releases import made_release
 
 pytestmark = pytest.mark.e2e
@@ -47,7 +48,7 @@ class Server:
     def __init__(self, project: Path) -> None:
         self.project = project
         self.var, self.store = project / "var", project / "model_store"
-        self.ports = running.free_ports()
+        self.ports = free_ports()
         self.torchserve = TorchServe(
             project / "config.properties", self.store, self.var, self.ports
         )

@@ -24,7 +24,7 @@ from marloft.deploy.status import Actual, compare, read_status
 from marloft.deploy.torchserve.management import Registered
 from marloft.errors import ReleaseError
 from marloft.files import write_json
-from tests.e2e.running import free_ports
+from tests.free_ports import free_ports
 from tests.releases import made_release
 
 PINNED = ReleasedVersion(sha256="a" * 64, settings=WorkerSettings())

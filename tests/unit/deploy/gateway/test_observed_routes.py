@@ -11,7 +11,7 @@ from marloft.deploy.gateway.observed_routes import Routed, ask_routes, routed
 from marloft.deploy.gateway.routes import render_routes
 from marloft.deploy.release.rollouts import begin
 from marloft.errors import ServingError
-from tests.e2e.running import free_ports
+from tests.free_ports import free_ports
 from tests.releases import made_release
 
 PINNED = ReleasedVersion(sha256="a" * 64, settings=WorkerSettings())

@@ -61,7 +61,7 @@ def circle(graph: Graph) -> list[str]:
 
 GRAPH = import_graph(modules(REPOSITORY, *FOLDERS))
 PARTS = parts(GRAPH)
-UNMENDED = {"marloft.deploy", "marloft.runtimes"}
+UNMENDED = {"marloft.runtimes"}
 
 
 @pytest.mark.xfail(strict=True, reason="runtimes.protocol and what implements it")

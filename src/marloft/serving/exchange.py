@@ -23,7 +23,7 @@ from marloft.contract.records import PredictionRecord
 from marloft.runtimes import Arrays
 from marloft.serving.intake import Rejected, Request, refused, request_id_of
 from marloft.serving.loaded_archive import LoadedArchive
-from marloft.serving.prediction import Sealed
+from marloft.serving.prediction import EncodedPrediction
 
 _NODE_BODY = msgspec.json.Decoder(NodeBody)
 _NULL = msgspec.Raw(b"null")
@@ -56,7 +56,7 @@ class Exchange:
     run_ms: float | None = None
     compose_ms: float | None = None
     predict_ms: float | None = None
-    prediction: Sealed | None = None
+    prediction: EncodedPrediction | None = None
     problem: Problem | None = None
     error: str | None = None
     latency_ms: float = 0.0

@@ -38,9 +38,9 @@ from marloft.serving.intake import Intake, Rejected, Request
 from marloft.serving.loaded_archive import LoadedArchive
 from marloft.serving.log import RecordLog, var_folder
 from marloft.serving.log_policy import FollowedPolicy, reduced
-from marloft.serving.log_throttle import RepeatedFailure
+from marloft.serving.log_throttle import LogThrottle
 from marloft.serving.metrics import WorkerMetrics
-from marloft.serving.prediction import Prediction, sealed
+from marloft.serving.prediction import Prediction, encode_prediction
 from marloft.serving.recent_answers import RecentAnswers
 from marloft.serving.rows import check_inputs, check_outputs, concatenate, cut
 
@@ -88,7 +88,7 @@ class Handler:
         )
         self._recent = None if self._archive.node is None else RecentAnswers()
         self._log = RecordLog(self._var / PREDICTIONS_FOLDER, FollowedPolicy(self._var))
-        self._log_failure = RepeatedFailure(_logger, "The prediction log cannot be written.")
+        self._log_failure = LogThrottle(_logger, "The prediction log cannot be written.")
         self._metrics = WorkerMetrics(self._archive.name, self._archive.version)
         self._encoder = msgspec.json.Encoder()
         self.load(self._archive)
@@ -174,7 +174,7 @@ class Handler:
             return
         started = time.perf_counter()
         try:
-            exchange.prediction = sealed(self.encode(exchange.request, exchange.outputs))
+            exchange.prediction = encode_prediction(self.encode(exchange.request, exchange.outputs))
         except BaseException as error:  # noqa: BLE001 - user code, as above
             self._fail(exchange, error)
         exchange.compose_ms = (time.perf_counter() - started) * 1e3
@@ -265,7 +265,7 @@ class Handler:
         outputs = self.predict(concatenate(parts))
         check_outputs(outputs, sum(counts))
         for request, own in zip(requests, cut(outputs, counts), strict=True):
-            sealed(self.encode(request, own))
+            encode_prediction(self.encode(request, own))
 
 
 def _refuse_late(exchange: Exchange) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from marloft.contract.policy import LogPolicy
-from marloft.serving.log_throttle import RepeatedFailure
+from marloft.serving.log_throttle import LogThrottle
 from marloft.serving.segments import close_dead_segments, close_segment, create_segment
 
 VAR_ENV = "MARLOFT_VAR"
@@ -44,7 +44,7 @@ class RecordLog:
         self._folder, self._policy = folder, policy
         self.path, self._file = create_segment(folder)
         self._size_bytes = 0
-        self._roll_failure = RepeatedFailure(
+        self._roll_failure = LogThrottle(
             _logger, f"No new segment can be opened in {folder}: the one before grows on."
         )
         self._encoder = msgspec.json.Encoder()

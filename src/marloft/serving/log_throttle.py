@@ -1,11 +1,11 @@
-"""A failure that repeats with every batch, logged so that it does not flood the log."""
+"""Throttled logging of a failure that repeats with every batch."""
 
 import logging
 import time
 from collections.abc import Callable
 
 
-class RepeatedFailure:
+class LogThrottle:
     """Logs the first failure, then one a minute at most, with the number since the last one."""
 
     def __init__(

@@ -14,7 +14,7 @@ from marloft.serving.exchange import Exchange, answer_problem, open_exchange
 from marloft.serving.intake import Rejected, decode_json, json_body
 from marloft.serving.log import RecordLog, var_folder
 from marloft.serving.log_policy import FollowedPolicy
-from marloft.serving.log_throttle import RepeatedFailure
+from marloft.serving.log_throttle import LogThrottle
 from marloft.serving.metrics import LogMetrics
 
 _logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class OutcomeReceiver:
         self._version = str(context.manifest["model"]["modelVersion"])
         var = var_folder()
         self._log = RecordLog(var / OUTCOMES_FOLDER, FollowedPolicy(var))
-        self._log_failure = RepeatedFailure(_logger, "The outcome log cannot be written.")
+        self._log_failure = LogThrottle(_logger, "The outcome log cannot be written.")
         self.registry = CollectorRegistry()
         self._metrics = LogMetrics(self.registry, "outcomes", self._version)
         self._decoder = msgspec.json.Decoder(Outcome)

@@ -1,4 +1,4 @@
-"""What `encode` returns for one request, and the check that it can be sent and logged as JSON."""
+"""What `encode` returns for one request, checked and encoded once for the log and the answer."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,10 +24,10 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     extra: dict[str, Any] | None = None
 
 
-class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+class EncodedPrediction(msgspec.Struct, frozen=True, kw_only=True):
     """A checked Prediction whose larger parts are JSON already: log and answer share the bytes.
 
-    `prediction` and `scores` are `msgspec.Raw` (or None), which stands where a value would.
+    `prediction` and `scores` are `msgspec.Raw` (or None), which a record takes in place of a value.
     """
 
     prediction: Any
@@ -52,7 +52,7 @@ def rank(item_ids: Sequence[Any], scores: NDArray[np.float32]) -> Prediction:
     )
 
 
-def sealed(returned: object) -> Sealed:
+def encode_prediction(returned: object) -> EncodedPrediction:
     """Check what `encode` returned and encode it.
 
     What cannot be encoded would otherwise fail the whole batch when the log is written.
@@ -69,7 +69,7 @@ def sealed(returned: object) -> Sealed:
     _numbers("confidence", returned.confidence)
     if returned.extra is not None:
         _ENCODER.encode(returned.extra)
-    return Sealed(
+    return EncodedPrediction(
         prediction=msgspec.Raw(prediction),
         confidence=returned.confidence,
         scores=None if returned.scores is None else _numbers("scores", returned.scores),

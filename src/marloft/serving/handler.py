@@ -24,7 +24,6 @@ from marloft.contract.predict_api import (
     RequestEnvelope,
     public_version,
 )
-from marloft.contract.records import PREDICTIONS_FOLDER
 from marloft.contract.release import read_release, releases_folder
 from marloft.errors import MarloftError
 from marloft.runtimes import Arrays
@@ -36,9 +35,7 @@ from marloft.serving.exchange import (
 )
 from marloft.serving.intake import Intake, Rejected, Request
 from marloft.serving.loaded_archive import LoadedArchive
-from marloft.serving.log import RecordLog, var_folder
-from marloft.serving.log_policy import FollowedPolicy, reduced
-from marloft.serving.log_throttle import LogThrottle
+from marloft.serving.log import PredictionLog, var_folder
 from marloft.serving.metrics import WorkerMetrics
 from marloft.serving.prediction import Prediction, encode_prediction
 from marloft.serving.recent_answers import RecentAnswers
@@ -87,9 +84,8 @@ class Handler:
             self._archive.schema, self._archive.version, envelope, self._archive.accepts
         )
         self._recent = None if self._archive.node is None else RecentAnswers()
-        self._log = RecordLog(self._var / PREDICTIONS_FOLDER, FollowedPolicy(self._var))
-        self._log_failure = LogThrottle(_logger, "The prediction log cannot be written.")
         self._metrics = WorkerMetrics(self._archive.name, self._archive.version)
+        self._log = PredictionLog(self._var, self._metrics.log)
         self._encoder = msgspec.json.Encoder()
         self.load(self._archive)
         self._golden = [msgspec.json.encode(each.request) for each in self._archive.golden()]
@@ -196,22 +192,11 @@ class Handler:
             for e in batch
             if e.route.is_traffic
         ]
-        policy = self._log.policy
-        try:
-            self._metrics.log.written(self._log.append(reduced(records, policy)))
-        except OSError as error:
-            dropped = len(records) if policy.disk_full == "serve" else 0
-            self._metrics.log.failed(dropped)
-            self._log_failure.log(error)
-            if dropped:
-                return
-            for exchange in batch:
-                exchange.problem = Problem(
-                    title="Prediction log unavailable",
-                    status=503,
-                    detail=f"The prediction log cannot be written: {error.strerror}.",
-                    request_id=exchange.request_id,
-                )
+        unlogged = self._log.write(records)
+        if unlogged is None:
+            return
+        for exchange in batch:
+            exchange.problem = msgspec.structs.replace(unlogged, request_id=exchange.request_id)
 
     def _answer(self, exchange: Exchange, context: Any) -> bytes:
         # TorchServe drops the status and headers of a workflow's nodes.

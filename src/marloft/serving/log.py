@@ -1,19 +1,45 @@
-"""The prediction log: one append per batch, before the answers leave the worker."""
+"""The prediction and outcome logs, written as the newest release's policy says.
+
+What a log policy means for writing is decided here alone: what is left out of a record, when a
+record has to be on disk, when a segment is full, and whether an answer may leave without a record.
+How long records are kept is for `marloft.logs.retain`.
+"""
 
 import errno
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, ClassVar
 
 import msgspec
+import xxhash
 
 from marloft.contract.policy import LogPolicy
+from marloft.contract.predict_api import Problem
+from marloft.contract.records import (
+    OUTCOMES_FOLDER,
+    PREDICTIONS_FOLDER,
+    OutcomeRecord,
+    PredictionRecord,
+)
+from marloft.contract.release import newest_number, read_release, release_path, releases_folder
+from marloft.errors import MarloftError
 from marloft.serving.log_throttle import LogThrottle
+from marloft.serving.metrics import LogMetrics
 from marloft.serving.segments import close_dead_segments, close_segment, create_segment
 
 VAR_ENV = "MARLOFT_VAR"
+REDACTED = "[redacted]"
+LOOK_S = 1.0
+_NULL = msgspec.Raw(b"null")
+_REDACTED = msgspec.Raw(msgspec.json.encode(REDACTED))
+# Values stay the bytes that the client sent.
+_rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+# Not the buckets of experiments: whose features are kept must not depend on an arm.
+_SHARE_SEED = 1
 _logger = logging.getLogger(__name__)
 
 
@@ -31,20 +57,56 @@ def var_folder() -> Path:
     return state
 
 
+class FollowedPolicy:
+    """The policy of the newest release of a state folder, looked for at most once a second.
+
+    Without a release, which is TorchServe by hand, the defaults hold. A release that cannot be
+    read leaves the one before in force and is logged.
+    """
+
+    def __init__(self, var: Path) -> None:
+        """Read the newest release there is."""
+        self._folder = releases_folder(var)
+        self._number = 0
+        self._policy = LogPolicy()
+        self._next_look_s = 0.0
+
+    def __call__(self) -> LogPolicy:
+        """Return the policy in force now."""
+        now = time.monotonic()
+        if now >= self._next_look_s:
+            self._next_look_s = now + LOOK_S
+            self._look()
+        return self._policy
+
+    def _look(self) -> None:
+        # Releases are numbered without gaps, so that one look at the next file is enough.
+        if self._number and not release_path(self._folder, self._number + 1).exists():
+            return
+        number = newest_number(self._folder)
+        if number == self._number:
+            return
+        self._number = number
+        try:
+            self._policy = read_release(self._folder, number).log
+        except MarloftError:
+            _logger.exception("Release %s cannot be read; the log's policy stays.", number)
+
+
 class RecordLog:
     """Appends JSON lines to a segment of its own, so that workers never share a file.
 
     A segment that reaches the policy's `segment_mb` is closed, with count and hash, and the next
-    one opened; closing, and the repair of what dead processes of this host left open, happens
-    beside the requests on one thread.
+    one opened; closing, and the repair of what dead processes of this host left open, happens on a
+    thread of its own, so that no request waits for it.
     """
 
     def __init__(self, folder: Path, policy: Callable[[], LogPolicy] = LogPolicy) -> None:
-        """Open a new segment in `folder`; `policy` is asked before each append."""
+        """Open a new segment in `folder`; `policy` is called before each append."""
         self._folder, self._policy = folder, policy
         self.path, self._file = create_segment(folder)
         self._size_bytes = 0
-        self._roll_failure = LogThrottle(
+        self._roll_failures = LogThrottle(
             _logger, f"No new segment can be opened in {folder}: the one before grows on."
         )
         self._encoder = msgspec.json.Encoder()
@@ -82,9 +144,8 @@ class RecordLog:
 
     def close(self) -> None:
         """Close the segment with its footer; returns when every earlier one is closed too."""
-        finished, file = self.path, self._file
+        self._closer.submit(_finish, self.path, self._file)
         self._file = -1
-        self._closer.submit(_finish, finished, file)
         self._closer.shutdown()
 
     def _roll(self) -> None:
@@ -92,18 +153,98 @@ class RecordLog:
         try:
             path, file = create_segment(self._folder)
         except OSError as error:
-            self._roll_failure.log(error)
+            self._roll_failures.log(error)
             return
-        finished = self.path, self._file
+        self._closer.submit(_finish, self.path, self._file)
         self.path, self._file, self._size_bytes = path, file, 0
-        self._closer.submit(_finish, *finished)
 
 
 def _finish(path: Path, file: int) -> None:
-    """Close a segment of this process; its lock is let go last."""
+    """Close a segment of this process; its lock is released last."""
     try:
         close_segment(path)
     except OSError:
         _logger.exception("Segment %s cannot be closed yet.", path)
     finally:
         os.close(file)
+
+
+class _AnswerLog:
+    """Records a batch before its answers leave, or returns the problem to answer instead."""
+
+    _name: ClassVar[str]
+    _folder: ClassVar[Path]
+
+    def __init__(self, var: Path, metrics: LogMetrics) -> None:
+        """Open a segment below the state folder `var`, whose newest release has the policy."""
+        self._log = RecordLog(var / self._folder, FollowedPolicy(var))
+        self._metrics = metrics
+        self._failures = LogThrottle(_logger, f"The {self._name} log cannot be written.")
+
+    def _write(self, records: Sequence[msgspec.Struct], droppable: int) -> Problem | None:
+        """Append and count; of records that cannot be written, `droppable` may be missing."""
+        try:
+            self._metrics.written(self._log.append(records))
+        except OSError as error:
+            self._metrics.failed(droppable)
+            self._failures.log(error)
+            if not droppable:
+                return Problem(
+                    title=f"{self._name.capitalize()} log unavailable",
+                    status=503,
+                    detail=f"The {self._name} log cannot be written: {error.strerror}.",
+                )
+        return None
+
+
+class PredictionLog(_AnswerLog):
+    """The log of one worker's predictions."""
+
+    _name, _folder = "prediction", PREDICTIONS_FOLDER
+
+    def write(self, records: Sequence[PredictionRecord]) -> Problem | None:
+        """Write a batch; with `disk_full: serve` its answers may leave without a record."""
+        policy = self._log.policy
+        droppable = len(records) if policy.disk_full == "serve" else 0
+        return self._write(reduced(records, policy), droppable)
+
+
+class OutcomeLog(_AnswerLog):
+    """The log of the outcomes that one worker accepted."""
+
+    _name, _folder = "outcome", OUTCOMES_FOLDER
+
+    def write(self, records: Sequence[OutcomeRecord]) -> Problem | None:
+        """Write a batch, whatever `disk_full` says: a 202 promises that the record is there."""
+        return self._write(records, droppable=0)
+
+
+def reduced(records: Sequence[PredictionRecord], policy: LogPolicy) -> Sequence[PredictionRecord]:
+    """Return the records with the features that the policy lets be logged.
+
+    Outside of `features_share`, drawn by a hash of the request id, `features` is null; the values
+    of the fields in `redact` are "[redacted]".
+    """
+    if not policy.redact and policy.features_share >= 1.0:
+        return records
+    return [
+        msgspec.structs.replace(record, features=_features(record, policy)) for record in records
+    ]
+
+
+def keeps_features(request_id: str, share: float) -> bool:
+    """Whether the features of a request are among the logged share, the same at each attempt."""
+    return xxhash.xxh64_intdigest(request_id.encode(), seed=_SHARE_SEED) < share * 2.0**64
+
+
+def _features(record: PredictionRecord, policy: LogPolicy) -> msgspec.Raw:
+    if not keeps_features(record.request_id, policy.features_share):
+        return _NULL
+    if not policy.redact or bytes(record.features) == b"null":
+        return record.features
+    rows: list[dict[str, Any]] = _rows.decode(record.features)
+    for row in rows:
+        for name in policy.redact:
+            if name in row:
+                row[name] = _REDACTED
+    return msgspec.Raw(msgspec.json.encode(rows))

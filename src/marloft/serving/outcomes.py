@@ -1,6 +1,5 @@
 """The receiver of outcomes: each is in the log before its 202 leaves."""
 
-import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,16 +7,12 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from marloft.contract.outcome_api import Outcome, OutcomeAccepted
-from marloft.contract.predict_api import Health, Problem, public_version
-from marloft.contract.records import OUTCOMES_FOLDER, OutcomeRecord
+from marloft.contract.predict_api import Health, public_version
+from marloft.contract.records import OutcomeRecord
 from marloft.serving.exchange import Exchange, answer_problem, open_exchange
 from marloft.serving.intake import Rejected, decode_json, json_body
-from marloft.serving.log import RecordLog, var_folder
-from marloft.serving.log_policy import FollowedPolicy
-from marloft.serving.log_throttle import LogThrottle
+from marloft.serving.log import OutcomeLog, var_folder
 from marloft.serving.metrics import LogMetrics
-
-_logger = logging.getLogger(__name__)
 
 
 class OutcomeReceiver:
@@ -30,11 +25,8 @@ class OutcomeReceiver:
     def initialize(self, context: Any) -> None:
         """Open a segment of the outcome log."""
         self._version = str(context.manifest["model"]["modelVersion"])
-        var = var_folder()
-        self._log = RecordLog(var / OUTCOMES_FOLDER, FollowedPolicy(var))
-        self._log_failure = LogThrottle(_logger, "The outcome log cannot be written.")
         self.registry = CollectorRegistry()
-        self._metrics = LogMetrics(self.registry, "outcomes", self._version)
+        self._log = OutcomeLog(var_folder(), LogMetrics(self.registry, "outcomes", self._version))
         self._decoder = msgspec.json.Decoder(Outcome)
         self._fields = list(Outcome.__struct_fields__)
 
@@ -57,18 +49,15 @@ class OutcomeReceiver:
             return None
 
     def _write_log(self, batch: list[Exchange], outcomes: list[Outcome]) -> None:
-        """Log before answering; an outcome that could not be logged is not accepted.
-
-        `disk_full: serve` changes nothing here: a 202 without a record would promise what is lost.
-        """
+        """Log before answering; an outcome that could not be logged is not accepted."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        try:
-            self._metrics.written(self._log.append([_record(o, now) for o in outcomes]))
-        except OSError as error:
-            self._metrics.failed()
-            self._log_failure.log(error)
-            for exchange in batch:
-                exchange.problem = exchange.problem or _unavailable(exchange.request_id, error)
+        unlogged = self._log.write([_record(outcome, now) for outcome in outcomes])
+        if unlogged is None:
+            return
+        for exchange in batch:
+            exchange.problem = exchange.problem or msgspec.structs.replace(
+                unlogged, request_id=exchange.request_id
+            )
 
     def _answer(self, exchange: Exchange, context: Any) -> bytes:
         if exchange.problem is not None:
@@ -88,13 +77,4 @@ def _record(outcome: Outcome, time: str) -> OutcomeRecord:
         item_id=outcome.item_id,
         event=outcome.event,
         value=outcome.value,
-    )
-
-
-def _unavailable(request_id: str, error: OSError) -> Problem:
-    return Problem(
-        title="Outcome log unavailable",
-        status=503,
-        detail=f"The outcome log cannot be written: {error.strerror}.",
-        request_id=request_id,
     )

@@ -1,4 +1,4 @@
-"""Closes segments: a torn last line is cut off, count and hash are written beside the bytes.
+"""Closes segments: a torn last line is cut off, count and hash are written to its footer.
 
 A segment without its footer is open. Its writer holds an flock on it for as long as the process
 lives, which no reuse of process ids can fake: whoever gets the lock may close the segment.
@@ -89,7 +89,7 @@ def close_dead_segments(folder: Path) -> list[Path]:
     """
     closed = []
     for path in sorted(folder.glob(SEGMENTS)):
-        if footer_path(path).exists() or not _may_be_ours(path):
+        if footer_path(path).exists() or not _may_be_dead(path):
             continue
         try:
             with _locked(path) as locked:
@@ -101,7 +101,7 @@ def close_dead_segments(folder: Path) -> list[Path]:
     return closed
 
 
-def _may_be_ours(path: Path) -> bool:
+def _may_be_dead(path: Path) -> bool:
     writer = writer_of(path)
     if writer is not None and writer.host == platform.node():
         return True

@@ -15,6 +15,7 @@ from marloft.contract.schema import Property, RowSchema
 from marloft.ranker.features import FeatureTables, count_unknown, encode, parse_user_id
 from marloft.runtimes import Arrays
 from marloft.serving import Handler, LoadedArchive, Prediction, Request, rank
+from marloft.serving.log import RecordLog
 from marloft.serving.outcomes import OutcomeReceiver
 
 SCHEMA = RowSchema(
@@ -90,6 +91,12 @@ class Server:
         """Answer one batch; a dict or bytes stands for a JSON request with that body."""
         answers = self.handler.handle(take_apart(self.context, requests), self.context)
         return [self._answer(i, answer) for i, answer in enumerate(answers)]
+
+    @property
+    def log(self) -> RecordLog:
+        """The log that the handler writes."""
+        log: RecordLog = self.handler._log._log
+        return log
 
     def records(self) -> list[dict[str, Any]]:
         """The log so far."""

@@ -124,7 +124,7 @@ def test_batch_is_written_with_one_system_call(
 
 
 def test_answer_that_cannot_be_logged_is_not_given(server: Server) -> None:
-    server.handler._log.close()
+    server.log.close()
     for answer in server.ask(factories.body(7, [3]), BAD_ROW):
         assert answer.status == 503
         assert "prediction" not in answer.body

@@ -1,15 +1,36 @@
-"""The prediction log: whole lines or an error, and a place that is said."""
+"""The logs: whole lines or an error, written as the newest release's policy says."""
 
 import json
 import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+import xxhash
 
+from marloft.contract.policy import LogPolicy
 from marloft.contract.records import OutcomeRecord
-from marloft.serving.log import RecordLog, var_folder
+from marloft.serving.log import FollowedPolicy, RecordLog, keeps_features, reduced, var_folder
+from tests.unit.serving.writing import prediction, release
+
+ROWS = [{"item_id": 50, "age": 31.50}, {"item_id": 3, "age": None, "zip": "8001"}]
+
+
+class Clock:
+    now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("marloft.serving.log.time", clock)
+    return clock
 
 
 def _record(item: int) -> OutcomeRecord:
@@ -72,3 +93,93 @@ def test_state_folder_without_a_name_is_said(
     with caplog.at_level(logging.WARNING):
         assert var_folder() == Path("/state/marloft")
     assert "MARLOFT_VAR is not set: logs go to /state/marloft" in caplog.text
+
+
+def test_policy_without_releases_is_the_default(tmp_path: Path) -> None:
+    assert FollowedPolicy(tmp_path)() == LogPolicy()
+
+
+def test_policy_is_the_newest_releases_within_a_second(tmp_path: Path, clock: Clock) -> None:
+    release(tmp_path, 1, segment_mb=2)
+    policy = FollowedPolicy(tmp_path)
+    assert policy().segment_mb == 2
+    for number in (2, 3):
+        release(tmp_path, number, segment_mb=2 + number)
+    clock.now_s += 0.9
+    assert policy().segment_mb == 2
+    clock.now_s += 0.2
+    assert policy().segment_mb == 5
+
+
+def test_first_release_is_seen_by_a_worker_that_started_without_one(
+    tmp_path: Path, clock: Clock
+) -> None:
+    policy = FollowedPolicy(tmp_path)
+    assert policy().fsync == "never"
+    release(tmp_path, 1, fsync="batch")
+    clock.now_s += 1.1
+    assert policy().fsync == "batch"
+
+
+def test_damaged_release_leaves_the_policy_before_and_is_said_once(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    release(tmp_path, 1, segment_mb=2)
+    policy = FollowedPolicy(tmp_path)
+    policy()
+    (tmp_path / "releases" / "000002.json").write_text("{")
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            clock.now_s += 1.1
+            assert policy().segment_mb == 2
+    assert caplog.text.count("Release 2 cannot be read") == 1
+
+
+def features(**policy: Any) -> Any:
+    (record,) = reduced([prediction("r-1", ROWS)], LogPolicy(**policy))
+    return msgspec.json.decode(record.features)
+
+
+def test_redacted_fields_have_no_value_and_the_others_the_clients_bytes() -> None:
+    assert features(redact=["age", "zip", "absent"]) == [
+        {"item_id": 50, "age": "[redacted]"},
+        {"item_id": 3, "age": "[redacted]", "zip": "[redacted]"},
+    ]
+    raw = msgspec.Raw(b'[{"item_id": 1.50, "age": 3}]')
+    record = msgspec.structs.replace(prediction("r-1"), features=raw)
+    (kept,) = reduced([record], LogPolicy(redact=["age"]))
+    assert bytes(kept.features) == b'[{"item_id":1.50,"age":"[redacted]"}]'
+
+
+def test_redaction_leaves_a_body_that_could_not_be_read_alone() -> None:
+    (record,) = reduced([prediction("r-1", None)], LogPolicy(redact=["age"]))
+    assert bytes(record.features) == b"null"
+
+
+def test_records_pass_untouched_when_nothing_is_left_out() -> None:
+    records = [prediction("r-1", ROWS)]
+    assert reduced(records, LogPolicy()) is records
+
+
+def test_share_keeps_every_record_and_the_features_of_some() -> None:
+    records = [prediction(f"r-{n}", ROWS) for n in range(2000)]
+    kept = reduced(records, LogPolicy(features_share=0.25))
+    assert [record.request_id for record in kept] == [record.request_id for record in records]
+    with_features = sum(bytes(record.features) != b"null" for record in kept)
+    # Binomial(2000, 0.25) has a standard deviation of 19.4.
+    assert 400 < with_features < 600
+
+
+def test_share_is_decided_by_the_id_alone_and_not_as_arms_are() -> None:
+    ids = [f"r-{n}" for n in range(1000)]
+    kept = {each for each in ids if keeps_features(each, 0.5)}
+    assert kept == {each for each in ids if xxhash.xxh64_intdigest(each.encode(), seed=1) < 2**63}
+    assert not any(keeps_features(each, 0.0) for each in ids)
+    assert all(keeps_features(each, 1.0) for each in ids)
+    unseeded = {each for each in ids if xxhash.xxh64_intdigest(each.encode()) < 2**63}
+    assert 0.4 < len(kept & unseeded) / len(unseeded) < 0.6
+
+
+def test_user_id_cannot_be_redacted() -> None:
+    with pytest.raises(msgspec.ValidationError, match="user_id, which is no feature"):
+        msgspec.convert({"redact": ["age", "user_id"]}, LogPolicy)

@@ -13,8 +13,7 @@ from marloft.contract import metric_names as names
 from marloft.contract.policy import LogPolicy
 from marloft.logs.read import open_log
 from marloft.serving import Handler
-from marloft.serving.log import RecordLog
-from marloft.serving.log_policy import LOOK_S
+from marloft.serving.log import LOOK_S, RecordLog
 from marloft.serving.outcomes import OutcomeReceiver
 from tests import factories
 from tests.unit.serving.driver import Server, TinyRanker
@@ -54,7 +53,7 @@ def test_answer_waits_for_the_disk(tmp_path: Path, serve: Callable[[Handler], Se
     release(tmp_path / "var", 1, fsync="batch")
     server = serve(TinyRanker())
     assert server.ask(ASKED)[0].status == 200
-    turn_into(server.handler._log, "/dev/null")
+    turn_into(server.log, "/dev/null")
     assert server.ask(ASKED)[0].status == 503
 
 
@@ -130,7 +129,7 @@ def test_full_disk_serves_on_and_counts_what_has_no_record(
 def test_outcome_is_never_accepted_without_a_record(tmp_path: Path, small_disk: Path) -> None:
     release(small_disk, 1, disk_full="serve")
     receiver = Server(OutcomeReceiver(), tmp_path, small_disk, "outcomes")
-    turn_into(receiver.handler._log, "/dev/full")
+    turn_into(receiver.log, "/dev/full")
     assert receiver.ask(CLICK)[0].status == 503
     owner = {"model": "outcomes", "version": "1.0"}
     assert receiver.handler.registry.get_sample_value(names.LOG_FAILURES, owner) == 1

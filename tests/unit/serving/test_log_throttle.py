@@ -26,7 +26,7 @@ def test_failures_are_logged_first_and_then_once_a_minute_with_their_number(
 def test_log_that_cannot_be_written_is_reported_once(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.handler._log.close()
+    server.log.close()
     for _ in range(20):
         assert server.ask(factories.body(7, [3]))[0].status == 503
     reports = [r for r in caplog.records if "cannot be written" in r.getMessage()]

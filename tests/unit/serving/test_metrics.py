@@ -81,7 +81,7 @@ def test_log_bytes_are_those_of_the_segment(server: Server) -> None:
 
 
 def test_batch_that_cannot_be_logged_is_counted(server: Server) -> None:
-    server.handler._log.close()
+    server.log.close()
     server.ask(GOOD, GOOD)
     assert value(server, names.LOG_FAILURES) == 1
     assert value(server, names.REQUESTS, status="5xx") == 2

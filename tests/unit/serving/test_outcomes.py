@@ -96,7 +96,7 @@ def test_batch_is_written_with_one_system_call_before_the_answers(
 
 
 def test_outcome_that_cannot_be_logged_is_not_accepted(receiver: Server) -> None:
-    receiver.handler._log.close()
+    receiver.log.close()
     lost, bad = receiver.ask(CLICK, b"{")
     assert (lost.status, bad.status) == (503, 400)
     assert "cannot be written: Bad file descriptor" in lost.body["detail"]

@@ -1,12 +1,17 @@
-"""One request on its way through a batch: what came, what was found, what is logged."""
+"""One request on its way through a batch: a value for each stage, made from the one before.
+
+`Received`, `Admitted`, `Predicted`, `Response`, `Exchange`; what is refused or fails gets its
+`Response` at once.
+"""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from marloft.contract.predict_api import (
     ATTEMPT_HEADER,
@@ -14,7 +19,10 @@ from marloft.contract.predict_api import (
     NO_ROUTE,
     PROBLEM_JSON,
     ROUTE_HEADER,
+    ExperimentArm,
+    Health,
     NodeBody,
+    PredictResponse,
     Problem,
     RouteFacts,
     parse_route_header,
@@ -29,132 +37,189 @@ _NODE_BODY = msgspec.json.Decoder(NodeBody)
 _NULL = msgspec.Raw(b"null")
 
 
-@dataclass(kw_only=True, slots=True)
-class Exchange:
-    """The state of one request inside `Handler.handle`; each stage fills its part.
+class Received(Struct, frozen=True, kw_only=True, gc=False):
+    """A request as it came; `problem` is what its headers or the assign node say against it.
 
-    `rows` are the model's for this request, `run_ms` how long the run took that it shared,
-    `predict_ms` its part of that by rows.
-    `asked_id` is TorchServe's own id. `ours` is false for a request that another node of the
-    workflow answers.
+    `torchserve_id` is TorchServe's own id, `request_id` the gateway's, the client's or else the
+    same. `for_this_node` is false when another node of the workflow answers.
     """
 
     index: int
     row: Mapping[str, Any]
     headers: Mapping[str, Any]
+    torchserve_id: str
     request_id: str
+    received_s: float = msgspec.field(default_factory=time.time)
     route: RouteFacts = NO_ROUTE
-    asked_id: str = ""
-    ours: bool = True
     attempt: int = 1
-    received_s: float = field(default_factory=time.time)
+    for_this_node: bool = True
+    problem: Problem | None = None
+
+
+class Admitted(Struct, frozen=True, kw_only=True, gc=False):
+    """A valid request with what `decode` made of it: arrays of `rows` entries."""
+
+    request: Request
+    inputs: Arrays
+    rows: int
+    admit_ms: float
+
+
+class Predicted(Struct, frozen=True, kw_only=True, gc=False):
+    """A request with the model's outputs for its rows; `run_ms` is what the whole run took."""
+
+    admitted: Admitted
+    outputs: Arrays
+    run_ms: float
+    predict_ms: float
+
+
+class Response(Struct, frozen=True, kw_only=True, gc=False):
+    """What a request gets: a prediction, a problem or, if it was a probe that went well, neither.
+
+    `request` is None when it could not be read; `error` is the exception behind a problem. `stages`
+    are the times in ms of those that were reached, `predict_ms` is the request's part by rows.
+    """
+
     request: Request | None = None
-    inputs: Arrays | None = None
-    rows: int = 0
-    outputs: Arrays | None = None
-    admit_ms: float | None = None
-    run_ms: float | None = None
-    compose_ms: float | None = None
-    predict_ms: float | None = None
     prediction: EncodedPrediction | None = None
     problem: Problem | None = None
     error: str | None = None
-    latency_ms: float = 0.0
+    stages: Mapping[str, float] = {}
+    predict_ms: float | None = None
+
+
+class Exchange(Struct, frozen=True, kw_only=True, gc=False):
+    """A request and its response: all that is logged, counted and sent of it.
+
+    `time` is when the response was ready (UTC ISO 8601), `latency_ms` runs from arrival until then.
+    """
+
+    received: Received
+    response: Response
+    time: str
+    latency_ms: float
+
+    @property
+    def request_id(self) -> str:
+        """The id in the body, else the one it came with."""
+        request = self.response.request
+        return self.received.request_id if request is None else request.request_id
+
+    def failed(self, problem: Problem) -> "Exchange":
+        """Return this exchange with a problem for its response, under the request's id."""
+        problem = replace(problem, request_id=self.request_id)
+        return replace(self, response=replace(self.response, problem=problem))
+
+    def body(self, version: str) -> PredictResponse | Health | Problem:
+        """Return the body of the answer, from the version called `version` over HTTP."""
+        route, prediction = self.received.route, self.response.prediction
+        if self.response.problem is not None:
+            return self.response.problem
+        if prediction is None:
+            return Health(model_version=version)
+        return PredictResponse(
+            prediction=prediction.prediction,
+            confidence=prediction.confidence,
+            latency_ms=self.latency_ms,
+            model_version=version,
+            request_id=self.request_id,
+            scores=prediction.scores,
+            experiment=ExperimentArm(name=route.experiment, arm=route.arm)
+            if route.experiment and route.arm
+            else None,
+        )
 
     def record(self, archive: LoadedArchive, archive_sha256: str | None) -> PredictionRecord:
-        """Fix `latency_ms` and return the line for the prediction log."""
-        now = time.time()
-        arrived = self.route.arrived_s or self.received_s
-        self.latency_ms = round(max(0.0, now - arrived) * 1e3, 3)
-        answer = self.prediction if self.problem is None else None
+        """Return the line for the prediction log."""
+        received, response, route = self.received, self.response, self.received.route
+        request, problem = response.request, response.problem
+        answer = response.prediction if problem is None else None
+        queue_s = None if route.arrived_s is None else received.received_s - route.arrived_s
         return PredictionRecord(
-            time=datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
+            time=self.time,
             request_id=self.request_id,
-            attempt=self.attempt,
+            attempt=received.attempt,
             role="answer",
-            status=self.problem.status if self.problem else 200,
-            user_id=self.request.user_id if self.request else None,
+            status=problem.status if problem else 200,
+            user_id=request.user_id if request else None,
             model=archive.name,
             version=archive.version,
-            intended_version=self.route.version,
+            intended_version=route.version,
             archive_sha256=archive_sha256,
-            release=self.route.release,
-            experiment=self.route.experiment,
-            arm=self.route.arm,
-            propensity=self.route.propensity,
-            features=self.request.features if self.request else _NULL,
+            release=route.release,
+            experiment=route.experiment,
+            arm=route.arm,
+            propensity=route.propensity,
+            features=request.features if request else _NULL,
             prediction=answer.prediction if answer else None,
             scores=answer.scores if answer else None,
-            queue_ms=self._queue_ms(),
-            predict_ms=None if self.predict_ms is None else round(self.predict_ms, 4),
+            queue_ms=None if queue_s is None else _ms(queue_s),
+            predict_ms=None if response.predict_ms is None else round(response.predict_ms, 4),
             latency_ms=self.latency_ms,
-            stages=self._stages(),
-            error=self.error or (self.problem.detail if self.problem else None),
+            stages={stage: round(ms, 4) for stage, ms in response.stages.items()},
+            error=response.error or (problem.detail if problem else None),
             extra=answer.extra if answer else None,
         )
 
-    def _stages(self) -> dict[str, float]:
-        spent = {"admit": self.admit_ms, "predict": self.run_ms, "compose": self.compose_ms}
-        return {stage: round(ms, 4) for stage, ms in spent.items() if ms is not None}
 
-    def _queue_ms(self) -> float | None:
-        if self.route.arrived_s is None:
-            return None
-        return round(max(0.0, self.received_s - self.route.arrived_s) * 1e3, 3)
-
-
-def open_exchange(index: int, row: Mapping[str, Any], context: Any) -> Exchange:
-    """Start the exchange of request `index` of a TorchServe batch.
+def receive(index: int, row: Mapping[str, Any], context: Any) -> Received:
+    """Return request `index` of a TorchServe batch.
 
     Without a gateway the headers are the client's own: malformed ones refuse this request alone.
     """
-    headers = lower_headers(context.get_all_request_header(index))
-    exchange = Exchange(
-        index=index,
-        row=row,
-        headers=headers,
-        request_id=request_id_of(headers, context.get_request_id(index)),
-    )
+    received = _received(index, row, context)
+    route, attempt, problem = NO_ROUTE, 1, None
     try:
-        exchange.route = parse_route_header(headers.get(ROUTE_HEADER))
-        exchange.attempt = int(headers.get(ATTEMPT_HEADER) or 1)
+        route = parse_route_header(received.headers.get(ROUTE_HEADER))
+        attempt = int(received.headers.get(ATTEMPT_HEADER) or 1)
     except ValueError as error:
         detail = f"{ROUTE_HEADER} or {ATTEMPT_HEADER} is malformed ({error}); leave both out."
-        exchange.problem = Rejected(detail, status=400).problem(exchange.request_id)
-    return exchange
+        problem = Rejected(detail, status=400).problem(received.request_id)
+    return replace(received, route=route, attempt=attempt, problem=problem)
 
 
-def open_node_exchange(
+def receive_in_workflow(
     index: int, row: Mapping[str, Any], context: Any, archive: LoadedArchive
-) -> Exchange:
-    """Start an exchange inside a workflow: the body's `_marloft` stands for the gateway's header.
+) -> Received:
+    """Return request `index` of a node: the body's `_marloft` stands for the gateway's header.
 
     The headers are the client's own. A workflow without an assign node leaves `_marloft` out: then
-    the request is ours, as without a gateway.
+    the request is for this node, as without a gateway.
     """
-    headers = lower_headers(context.get_all_request_header(index))
-    exchange = Exchange(
-        index=index,
-        row=row,
-        headers=headers,
-        request_id=request_id_of(headers, context.get_request_id(index)),
-        asked_id=context.get_request_id(index),
-    )
+    received = _received(index, row, context)
     try:
         facts = _NODE_BODY.decode(row["body"]).marloft
     except msgspec.ValidationError as error:
         refusal = Rejected(f"The body is not one that an assign node sends: {error}.")
-        exchange.problem = refusal.problem(exchange.request_id)
-        return exchange
+        return replace(received, problem=refusal.problem(received.request_id))
     except (KeyError, TypeError, UnicodeDecodeError, RecursionError, msgspec.DecodeError):
         # Without a readable body; the intake refuses it with the reason.
-        return exchange
-    if facts is not None:
-        exchange.ours = (facts.node, facts.version) == (archive.node, archive.version)
-        exchange.route, exchange.request_id = facts, facts.request_id
-        if facts.refusal is not None:
-            exchange.problem = refused(facts.refusal).problem(facts.request_id)
-    return exchange
+        return received
+    if facts is None:
+        return received
+    return replace(
+        received,
+        request_id=facts.request_id,
+        route=facts,
+        for_this_node=(facts.node, facts.version) == (archive.node, archive.version),
+        problem=facts.refusal and refused(facts.refusal).problem(facts.request_id),
+    )
+
+
+def finish(batch: Sequence[Received], responses: Sequence[Response]) -> list[Exchange]:
+    """Put each request and its response together; here alone latencies are taken, of all kinds."""
+    now_s = time.time()
+    now = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds")
+    return [
+        Exchange(
+            received=received,
+            response=response,
+            time=now,
+            latency_ms=_ms(now_s - (received.route.arrived_s or received.received_s)),
+        )
+        for received, response in zip(batch, responses, strict=True)
+    ]
 
 
 def answer_problem(problem: Problem, index: int, context: Any) -> bytes:
@@ -176,3 +241,19 @@ def lower_headers(given: Mapping[str, Any]) -> dict[str, Any]:
     if "content-type" not in headers and isinstance(body, Mapping):
         headers["content-type"] = body.get("content-type")
     return headers
+
+
+def _received(index: int, row: Mapping[str, Any], context: Any) -> Received:
+    headers = lower_headers(context.get_all_request_header(index))
+    torchserve_id = context.get_request_id(index)
+    return Received(
+        index=index,
+        row=row,
+        headers=headers,
+        torchserve_id=torchserve_id,
+        request_id=request_id_of(headers, torchserve_id),
+    )
+
+
+def _ms(seconds: float) -> float:
+    return round(max(0.0, seconds) * 1e3, 3)

@@ -13,25 +13,29 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from marloft.contract.predict_api import (
     NO_ROUTE,
-    ExperimentArm,
-    Health,
     NodeEnvelope,
-    PredictResponse,
     Problem,
     RequestEnvelope,
+    RouteFacts,
     public_version,
 )
 from marloft.contract.release import read_release, releases_folder
 from marloft.errors import MarloftError
 from marloft.runtimes import Arrays
 from marloft.serving.exchange import (
+    Admitted,
     Exchange,
+    Predicted,
+    Received,
+    Response,
     answer_problem,
-    open_exchange,
-    open_node_exchange,
+    finish,
+    receive,
+    receive_in_workflow,
 )
 from marloft.serving.intake import Intake, Rejected, Request
 from marloft.serving.loaded_archive import LoadedArchive
@@ -97,134 +101,108 @@ class Handler:
         As a node of a workflow it answers `b""` to a request that is another node's, and a request
         that TorchServe repeats as before.
         """
-        opened = [self._open(i, row, context) for i, row in enumerate(data)]
-        batch = opened if self._recent is None else self._recent.new(opened)
-        for exchange in batch:
-            self._admit(exchange)
-        self._run([exchange for exchange in batch if exchange.inputs is not None])
-        for exchange in batch:
-            self._compose(exchange)
-        self._write_log(batch)
-        self._metrics.answered(batch, context.metrics)
-        answers = [self._answer(exchange, context) for exchange in batch]
+        received = [self._receive(i, row, context) for i, row in enumerate(data)]
+        batch = received if self._recent is None else self._recent.new(received)
+        predicted = self._predict([self._admit(each) for each in batch])
+        exchanges = self._write_log(finish(batch, [self._compose(each) for each in predicted]))
+        self._metrics.answered(exchanges, context.metrics)
+        answers = [self._answer(exchange, context) for exchange in exchanges]
         if self._recent is None:
             return answers
-        by_id = {e.asked_id: answer for e, answer in zip(batch, answers, strict=True)}
-        return self._recent.answers(opened, by_id)
+        by_id = {each.torchserve_id: a for each, a in zip(batch, answers, strict=True)}
+        return self._recent.answers(received, by_id)
 
-    def _open(self, index: int, row: Mapping[str, Any], context: Any) -> Exchange:
+    def _receive(self, index: int, row: Mapping[str, Any], context: Any) -> Received:
         if self._archive.node is None:
-            return open_exchange(index, row, context)
-        return open_node_exchange(index, row, context, self._archive)
+            return receive(index, row, context)
+        return receive_in_workflow(index, row, context, self._archive)
 
-    def _admit(self, exchange: Exchange) -> None:
-        if exchange.problem is not None:
-            return
-        started = time.perf_counter()
+    def _admit(self, received: Received) -> Admitted | Response:
+        if received.problem is not None:
+            return Response(problem=received.problem)
+        started, request, request_id = time.perf_counter(), None, received.request_id
         try:
-            if exchange.route.probe:
-                _refuse_late(exchange)
-                self._rehearse(self._golden[:1])
-                return
-            exchange.request = self._intake.read(
-                exchange.row, exchange.headers, exchange.route, exchange.request_id
-            )
-            exchange.request_id = exchange.request.request_id
-            _refuse_late(exchange)
-            inputs = self.decode(exchange.request)
-            exchange.rows = check_inputs(inputs)
-            exchange.inputs = inputs
+            if received.route.probe:
+                _refuse_late(received.route)
+                self._dry_run(self._golden[:1])
+                return Response()
+            request = self._intake.read(received.row, received.headers, received.route, request_id)
+            request_id = request.request_id
+            _refuse_late(received.route)
+            inputs = self.decode(request)
+            rows = check_inputs(inputs)
+            return Admitted(request=request, inputs=inputs, rows=rows, admit_ms=_ms_since(started))
         except Rejected as refusal:
-            exchange.problem = refusal.problem(exchange.request_id)
-        except BaseException as error:  # noqa: BLE001 - user code: sys.exit fails one request too
-            self._fail(exchange, error)
-        exchange.admit_ms = (time.perf_counter() - started) * 1e3
+            response = Response(request=request, problem=refusal.problem(request_id))
+        except BaseException as raised:  # noqa: BLE001 - user code: sys.exit fails one request too
+            response = _failed(raised, request_id, request)
+        return replace(response, stages={"admit": _ms_since(started)})
 
-    def _run(self, ready: list[Exchange]) -> None:
+    def _predict(self, batch: list[Admitted | Response]) -> list[Predicted | Response]:
+        """Run the model on what was admitted; the others have their response already."""
+        admitted = [each for each in batch if isinstance(each, Admitted)]
+        predicted = iter(self._run(admitted) if admitted else ())
+        return [next(predicted) if isinstance(each, Admitted) else each for each in batch]
+
+    def _run(self, batch: list[Admitted]) -> list[Predicted | Response]:
         """Predict all rows together; when that fails, one by one to find whose fault it is."""
         try:
-            self._predict_together(ready)
-        except BaseException as error:  # noqa: BLE001 - user code, as above
-            if len(ready) == 1:
-                self._fail(ready[0], error)
-                return
-            for exchange in ready:
-                self._run([exchange])
+            return self._run_together(batch)
+        except BaseException as raised:  # noqa: BLE001 - user code, as above
+            if len(batch) > 1:
+                return [result for each in batch for result in self._run([each])]
+            response = _failed(raised, batch[0].request.request_id, batch[0].request)
+            return [replace(response, stages={"admit": batch[0].admit_ms})]
 
-    def _predict_together(self, ready: list[Exchange]) -> None:
-        if not ready:
-            return
-        inputs = concatenate([exchange.inputs or {} for exchange in ready])
-        counts = [exchange.rows for exchange in ready]
+    def _run_together(self, batch: list[Admitted]) -> list[Predicted | Response]:
+        inputs = concatenate([each.inputs for each in batch])
+        counts = [each.rows for each in batch]
         started = time.perf_counter()
         outputs = self.predict(inputs)
-        spent_ms = (time.perf_counter() - started) * 1e3
-        check_outputs(outputs, sum(counts))
-        for exchange, own in zip(ready, cut(outputs, counts), strict=True):
-            exchange.outputs = own
-            exchange.run_ms = spent_ms
-            exchange.predict_ms = spent_ms * exchange.rows / sum(counts)
+        run_ms, rows = _ms_since(started), sum(counts)
+        check_outputs(outputs, rows)
+        return [
+            Predicted(
+                admitted=each, outputs=own, run_ms=run_ms, predict_ms=run_ms * each.rows / rows
+            )
+            for each, own in zip(batch, cut(outputs, counts), strict=True)
+        ]
 
-    def _compose(self, exchange: Exchange) -> None:
-        if exchange.request is None or exchange.outputs is None:
-            return
-        started = time.perf_counter()
+    def _compose(self, predicted: Predicted | Response) -> Response:
+        if isinstance(predicted, Response):
+            return predicted
+        admitted, started = predicted.admitted, time.perf_counter()
+        request = admitted.request
         try:
-            exchange.prediction = encode_prediction(self.encode(exchange.request, exchange.outputs))
-        except BaseException as error:  # noqa: BLE001 - user code, as above
-            self._fail(exchange, error)
-        exchange.compose_ms = (time.perf_counter() - started) * 1e3
+            prediction = encode_prediction(self.encode(request, predicted.outputs))
+            response = Response(request=request, prediction=prediction)
+        except BaseException as raised:  # noqa: BLE001 - user code, as above
+            response = _failed(raised, request.request_id, request)
+        compose_ms = _ms_since(started)
+        stages = {"admit": admitted.admit_ms, "predict": predicted.run_ms, "compose": compose_ms}
+        return replace(response, stages=stages, predict_ms=predicted.predict_ms)
 
-    def _fail(self, exchange: Exchange, error: BaseException) -> None:
-        _logger.error("Request %s failed.", exchange.request_id, exc_info=error)
-        exchange.error = f"{type(error).__name__}: {error}"
-        exchange.problem = Problem(
-            title="Prediction failed",
-            status=500,
-            detail=_UNPROCESSED,
-            request_id=exchange.request_id,
-        )
-
-    def _write_log(self, batch: list[Exchange]) -> None:
-        """Log before answering; without a record no answer, unless the policy says `serve`."""
+    def _write_log(self, batch: list[Exchange]) -> list[Exchange]:
+        """Log before answering; return what may be answered."""
         records = [
-            e.record(self._archive, _archive_sha256(self._var, e.route.release, self._archive))
-            for e in batch
-            if e.route.is_traffic
+            each.record(
+                self._archive,
+                _archive_sha256(self._var, each.received.route.release, self._archive),
+            )
+            for each in batch
+            if each.received.route.is_traffic
         ]
         unlogged = self._log.write(records)
-        if unlogged is None:
-            return
-        for exchange in batch:
-            exchange.problem = msgspec.structs.replace(unlogged, request_id=exchange.request_id)
+        return batch if unlogged is None else [each.failed(unlogged) for each in batch]
 
     def _answer(self, exchange: Exchange, context: Any) -> bytes:
+        problem, index = exchange.response.problem, exchange.received.index
         # TorchServe drops the status and headers of a workflow's nodes.
-        in_workflow = self._archive.node is not None
-        version = public_version(self._archive.version)
-        if exchange.problem is not None:
-            if in_workflow:
-                return self._encoder.encode(exchange.problem)
-            return answer_problem(exchange.problem, exchange.index, context)
-        if not in_workflow:
-            context.set_response_content_type(exchange.index, "application/json")
-        if exchange.prediction is None:
-            return self._encoder.encode(Health(model_version=version))
-        answer = exchange.prediction
-        route = exchange.route
-        return self._encoder.encode(
-            PredictResponse(
-                prediction=answer.prediction,
-                confidence=answer.confidence,
-                latency_ms=exchange.latency_ms,
-                model_version=version,
-                request_id=exchange.request_id,
-                scores=answer.scores,
-                experiment=ExperimentArm(name=route.experiment, arm=route.arm)
-                if route.experiment and route.arm
-                else None,
-            )
-        )
+        if self._archive.node is None:
+            if problem is not None:
+                return answer_problem(problem, index, context)
+            context.set_response_content_type(index, "application/json")
+        return self._encoder.encode(exchange.body(public_version(self._archive.version)))
 
     def _warm_up(self) -> None:
         """Answer every golden request before the first client's, then all of them in one batch.
@@ -238,9 +216,9 @@ class Handler:
             if time.monotonic() - started > _WARM_UP_S:
                 _logger.warning("Warm-up stops after %s of %s runs.", done, len(batches) + 1)
                 return
-            self._rehearse(batch)
+            self._dry_run(batch)
 
-    def _rehearse(self, bodies: list[bytes]) -> None:
+    def _dry_run(self, bodies: list[bytes]) -> None:
         """Run requests through all stages in one batch; raises what the stages raise."""
         if not bodies:
             return
@@ -253,14 +231,27 @@ class Handler:
             encode_prediction(self.encode(request, own))
 
 
-def _refuse_late(exchange: Exchange) -> None:
-    """Raise Rejected (504) when the gateway has given up on the request: nobody would hear it."""
-    if exchange.route.expired(time.time()):
+def _refuse_late(route: RouteFacts) -> None:
+    """Raise Rejected (504) when the gateway has given up on the request and nobody waits for it."""
+    if route.expired(time.time()):
         raise Rejected(
-            f"The deadline passed before prediction: the gateway waited {exchange.route.limit_s} s "
+            f"The deadline passed before prediction: the gateway waited {route.limit_s} s "
             "for this request.",
             status=504,
         )
+
+
+def _failed(raised: BaseException, request_id: str, request: Request | None) -> Response:
+    """Log what the user's code raised; the record has it too, but not the client."""
+    _logger.error("Request %s failed.", request_id, exc_info=raised)
+    problem = Problem(
+        title="Prediction failed", status=500, detail=_UNPROCESSED, request_id=request_id
+    )
+    return Response(request=request, problem=problem, error=f"{type(raised).__name__}: {raised}")
+
+
+def _ms_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1e3
 
 
 @lru_cache(maxsize=64)

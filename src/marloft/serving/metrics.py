@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from marloft.contract import metric_names as names
 
 if TYPE_CHECKING:
-    from marloft.serving.exchange import Exchange
+    from marloft.serving.exchange import Exchange, Response
 
 FOLDER_ENV = "PROMETHEUS_MULTIPROC_DIR"
 _OWNER = ("model", "version")
@@ -67,44 +67,40 @@ class WorkerMetrics:
 
         Args:
             batch: the exchanges of one call of `handle`.
-            torchserve: TorchServe's own metrics cache, `context.metrics`; told of failures.
+            torchserve: TorchServe's own metrics cache, `context.metrics`, for failures.
         """
-        exchanges = [exchange for exchange in batch if exchange.route.is_traffic]
-        if not exchanges:
+        traffic = [exchange for exchange in batch if exchange.received.route.is_traffic]
+        if not traffic:
             return
-        self._batch_size.observe(len(exchanges))
-        observe_all(self._total, [exchange.latency_ms / 1e3 for exchange in exchanges])
+        responses = [exchange.response for exchange in traffic]
+        self._batch_size.observe(len(traffic))
+        observe_all(self._total, [exchange.latency_ms / 1e3 for exchange in traffic])
         observe_all(
             self._queue,
             [
-                max(0.0, exchange.received_s - exchange.route.arrived_s)
-                for exchange in exchanges
-                if exchange.route.arrived_s is not None
+                max(0.0, received.received_s - received.route.arrived_s)
+                for received in (exchange.received for exchange in traffic)
+                if received.route.arrived_s is not None
             ],
         )
-        self._admit.observe(sum(exchange.admit_ms or 0.0 for exchange in exchanges) / 1e3)
-        predict_ms = sum(exchange.predict_ms or 0.0 for exchange in exchanges)
+        self._admit.observe(sum(response.stages.get("admit", 0.0) for response in responses) / 1e3)
+        predict_ms = sum(response.predict_ms or 0.0 for response in responses)
         if predict_ms:
             self._predict.observe(predict_ms / 1e3)
-            self._compose.observe(sum(exchange.compose_ms or 0.0 for exchange in exchanges) / 1e3)
-        self._count_statuses(exchanges)
-        failed = sum(e.problem is not None and e.problem.status >= 500 for e in exchanges)
+            self._compose.observe(sum(r.stages.get("compose", 0.0) for r in responses) / 1e3)
+        self._count_statuses(responses)
+        failed = sum(r.problem is not None and r.problem.status >= 500 for r in responses)
         if failed and torchserve is not None:
-            self._tell_torchserve(torchserve, failed)
+            self._count_at_torchserve(torchserve, failed)
 
-    def _count_statuses(self, exchanges: "Sequence[Exchange]") -> None:
-        problems = [exchange for exchange in exchanges if exchange.problem is not None]
-        good = len(exchanges) - len(problems)
-        if good:
-            self._child(self._requests, "2xx").inc(good)
-        if not problems:
-            return
-        for status, count in Tally(map(_status_class, problems)).items():
+    def _count_statuses(self, responses: "Sequence[Response]") -> None:
+        statuses = Tally(_status_class(response) for response in responses)
+        for status, count in statuses.items():
             self._child(self._requests, status).inc(count)
-        for error, count in Tally(map(_error_class, problems)).items():
+        for error, count in Tally(filter(None, map(_error_class, responses))).items():
             self._child(self._errors, error).inc(count)
 
-    def _tell_torchserve(self, torchserve: Any, failed: int) -> None:
+    def _count_at_torchserve(self, torchserve: Any, failed: int) -> None:
         """Count failures at TorchServe's /metrics too, for those who run nothing else.
 
         It costs about 100 µs, so only what should not happen goes there; TorchServe itself counts
@@ -174,17 +170,17 @@ def observe_all(histogram: Histogram, values: Sequence[float]) -> None:
         histogram._buckets[bucket].inc(count)
 
 
-def _status_class(exchange: "Exchange") -> str:
-    assert exchange.problem is not None
-    return f"{exchange.problem.status // 100}xx"
+def _status_class(response: "Response") -> str:
+    return f"{response.problem.status // 100}xx" if response.problem else "2xx"
 
 
-def _error_class(exchange: "Exchange") -> str:
+def _error_class(response: "Response") -> str | None:
     """Return the exception's class for a handler's failure, else the problem's title.
 
     Both come from code, never from a request, so that a client cannot make new series.
     """
-    assert exchange.problem is not None
-    if exchange.error is not None:
-        return exchange.error.partition(":")[0]
-    return exchange.problem.title.lower().replace(" ", "_")
+    if response.problem is None:
+        return None
+    if response.error is not None:
+        return response.error.partition(":")[0]
+    return response.problem.title.lower().replace(" ", "_")

@@ -4,12 +4,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from marloft.contract.outcome_api import Outcome, OutcomeAccepted
-from marloft.contract.predict_api import Health, public_version
+from marloft.contract.predict_api import Health, Problem, public_version
 from marloft.contract.records import OutcomeRecord
-from marloft.serving.exchange import Exchange, answer_problem, open_exchange
+from marloft.serving.exchange import Received, answer_problem, receive
 from marloft.serving.intake import Rejected, decode_json, json_body
 from marloft.serving.log import OutcomeLog, var_folder
 from marloft.serving.metrics import LogMetrics
@@ -32,41 +33,38 @@ class OutcomeReceiver:
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer one batch: one entry per request, in order; a bad one is refused alone."""
-        batch = [open_exchange(i, row, context) for i, row in enumerate(data)]
-        outcomes = [self._admit(exchange) for exchange in batch]
-        self._write_log(batch, [outcome for outcome in outcomes if outcome is not None])
-        return [self._answer(exchange, context) for exchange in batch]
+        batch = [receive(i, row, context) for i, row in enumerate(data)]
+        admitted = [self._admit(received) for received in batch]
+        unlogged = self._write_log([each for each in admitted if isinstance(each, Outcome)])
+        return [
+            self._answer(received, each if isinstance(each, Problem) else unlogged, context)
+            for received, each in zip(batch, admitted, strict=True)
+        ]
 
-    def _admit(self, exchange: Exchange) -> Outcome | None:
-        """Return the outcome, None for a probe or when the exchange has its problem."""
-        if exchange.problem is not None or exchange.route.probe:
-            return None
+    def _admit(self, received: Received) -> Outcome | Problem | None:
+        """Return the outcome, the problem with it, or None for a probe."""
+        if received.problem is not None or received.route.probe:
+            return received.problem
         try:
-            body = json_body(exchange.row, exchange.headers)
+            body = json_body(received.row, received.headers)
             return decode_json(self._decoder, body, self._fields)
         except Rejected as refusal:
-            exchange.problem = refusal.problem(exchange.request_id)
-            return None
+            return refusal.problem(received.request_id)
 
-    def _write_log(self, batch: list[Exchange], outcomes: list[Outcome]) -> None:
-        """Log before answering; an outcome that could not be logged is not accepted."""
+    def _write_log(self, outcomes: list[Outcome]) -> Problem | None:
+        """Log before answering; return what is answered to outcomes that could not be logged."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        unlogged = self._log.write([_record(outcome, now) for outcome in outcomes])
-        if unlogged is None:
-            return
-        for exchange in batch:
-            exchange.problem = exchange.problem or msgspec.structs.replace(
-                unlogged, request_id=exchange.request_id
-            )
+        return self._log.write([_record(outcome, now) for outcome in outcomes])
 
-    def _answer(self, exchange: Exchange, context: Any) -> bytes:
-        if exchange.problem is not None:
-            return answer_problem(exchange.problem, exchange.index, context)
-        context.set_response_content_type(exchange.index, "application/json")
-        if exchange.route.probe:
+    def _answer(self, received: Received, problem: Problem | None, context: Any) -> bytes:
+        if problem is not None:
+            problem = replace(problem, request_id=received.request_id)
+            return answer_problem(problem, received.index, context)
+        context.set_response_content_type(received.index, "application/json")
+        if received.route.probe:
             version = public_version(self._version)
             return msgspec.json.encode(Health(model_version=version))
-        context.set_response_status(code=202, phrase="Accepted", idx=exchange.index)
+        context.set_response_status(code=202, phrase="Accepted", idx=received.index)
         return msgspec.json.encode(OutcomeAccepted())
 
 

@@ -1,16 +1,16 @@
-"""What a workflow's node answered lately, so that a repeated question is not predicted anew.
+"""What a workflow's node answered lately, so that a repeated request is not predicted twice.
 
-TorchServe's workflow executor hands a node its job before it listens for the answer. Where threads
-wait for a core, a fast node answers first, is not heard, and is asked again after `timeout-ms`,
-under the same request id. The answer then has to be the same one, with no second record.
+TorchServe's workflow executor hands a node its job before it waits for the answer. On a busy
+machine a fast node may answer before that; the executor misses the answer and sends the request
+again after `timeout-ms`, under the same id. It has to get the same answer, with no second record.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from marloft.serving.exchange import Exchange
+from marloft.serving.exchange import Received
 
-# Far more than a node answers in the time after which TorchServe asks again.
+# Far more than a node answers in the time after which TorchServe repeats a request.
 _KEPT = 1024
 
 
@@ -22,18 +22,18 @@ class RecentAnswers:
         self._kept = kept
         self._answers: OrderedDict[str, bytes] = OrderedDict()
 
-    def new(self, opened: Sequence[Exchange]) -> list[Exchange]:
+    def new(self, batch: Sequence[Received]) -> list[Received]:
         """Return the requests that are this node's to answer and that it has not answered yet."""
-        first: dict[str, Exchange] = {}
-        for exchange in opened:
-            if exchange.ours and exchange.asked_id not in self._answers:
-                first.setdefault(exchange.asked_id, exchange)
+        first: dict[str, Received] = {}
+        for received in batch:
+            if received.for_this_node and received.torchserve_id not in self._answers:
+                first.setdefault(received.torchserve_id, received)
         return list(first.values())
 
-    def answers(self, opened: Sequence[Exchange], new: dict[str, bytes]) -> list[bytes]:
+    def answers(self, batch: Sequence[Received], new: dict[str, bytes]) -> list[bytes]:
         """Remember the new answers and return one for each request, `b""` for another node's."""
         self._answers |= new
-        found = [self._answers[e.asked_id] if e.ours else b"" for e in opened]
+        found = [self._answers[e.torchserve_id] if e.for_this_node else b"" for e in batch]
         while len(self._answers) > self._kept:
             self._answers.popitem(last=False)
         return found

@@ -20,13 +20,12 @@ pytestmark = pytest.mark.slow
 
 
 _WORKER = """
-from marloft.contract.predict_api import RouteFacts
-from marloft.serving.exchange import Exchange
+from marloft.serving.exchange import Received, Response, finish
 from marloft.serving.metrics import WorkerMetrics
 metrics = WorkerMetrics("ranker", "{version}")
-exchange = Exchange(index=0, row={{}}, headers={{}}, request_id="a", latency_ms=3.0)
+received = Received(index=0, row={{}}, headers={{}}, torchserve_id="a", request_id="a")
 for _ in range({count}):
-    metrics.answered([exchange])
+    metrics.answered(finish([received], [Response()]))
 """
 
 

@@ -62,12 +62,12 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """One request as a client sends it; `asked_id` is the id that TorchServe gives it."""
+    """One request as a client sends it; `torchserve_id` is the id that TorchServe gives it."""
 
     body: Any
     headers: dict[str, str] | None = None
     content_type: str = "application/json"
-    asked_id: str | None = None
+    torchserve_id: str | None = None
 
 
 class Server:
@@ -126,7 +126,7 @@ def _as_frontend_sends(index: int, request: Sent) -> dict[str, Any]:
     raw = request.body if isinstance(request.body, bytes) else json.dumps(request.body).encode()
     headers = {"content-type": request.content_type, **(request.headers or {})}
     return {
-        "requestId": (request.asked_id or f"ts-{index}").encode(),
+        "requestId": (request.torchserve_id or f"ts-{index}").encode(),
         "parameters": [
             {"name": "body", "contentType": request.content_type, "value": bytearray(raw)}
         ],

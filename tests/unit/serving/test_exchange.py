@@ -1,4 +1,4 @@
-"""A handler as a node of a workflow: it answers its own requests, once, and never raises."""
+"""A request's way through a batch: its latency, and that of a workflow's node, answered once."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from marloft.contract.predict_api import NodeFacts, Refusal
+from marloft.contract.predict_api import NodeFacts, Refusal, RouteFacts
 from marloft.runtimes import Arrays
+from marloft.serving.exchange import Received, Response, finish
 from tests import factories
 from tests.unit.serving.driver import FAULT_IN_PREDICT, Sent, Server, TinyRanker
 
@@ -50,8 +51,8 @@ def node(
     return start
 
 
-def _told(facts: NodeFacts, body: dict[str, Any] = BODY, asked_id: str | None = None) -> Sent:
-    return Sent(body=body | {"_marloft": msgspec.to_builtins(facts)}, asked_id=asked_id)
+def _told(facts: NodeFacts, body: dict[str, Any] = BODY, torchserve_id: str | None = None) -> Sent:
+    return Sent(body=body | {"_marloft": msgspec.to_builtins(facts)}, torchserve_id=torchserve_id)
 
 
 def _with(**changes: Any) -> NodeFacts:
@@ -109,11 +110,11 @@ def test_question_asked_again_gets_the_same_answer_and_no_second_record(
     node: Callable[..., Server],
 ) -> None:
     server = node()
-    first, same_batch = server.ask(_told(MINE, asked_id="x"), _told(MINE, asked_id="x"))
-    (later,) = server.ask(_told(MINE, asked_id="x"))
+    first, same_batch = server.ask(_told(MINE, torchserve_id="x"), _told(MINE, torchserve_id="x"))
+    (later,) = server.ask(_told(MINE, torchserve_id="x"))
     assert first.raw == same_batch.raw == later.raw != b""
     assert len(server.records()) == 1
-    (another,) = server.ask(_told(MINE, asked_id="y"))
+    (another,) = server.ask(_told(MINE, torchserve_id="y"))
     assert another.body["request_id"] == "a"
     assert len(server.records()) == 2
 
@@ -176,3 +177,28 @@ def test_marloft_in_a_body_is_an_unknown_field_outside_a_workflow(
     (answer,) = node(registered).ask(_told(MINE))
     assert answer.status == 422
     assert answer.body["errors"][0]["pointer"] == "/_marloft"
+
+
+@pytest.mark.parametrize("kind", [RouteFacts(), RouteFacts(check=True), RouteFacts(probe=True)])
+@pytest.mark.parametrize(
+    ("arrived_s", "latency_ms"), [(99.0, 2000.0), (None, 1500.0), (102.0, 0.0)]
+)
+def test_latency_runs_from_arrival_whatever_the_request_is_for(
+    monkeypatch: pytest.MonkeyPatch,
+    kind: RouteFacts,
+    arrived_s: float | None,
+    latency_ms: float,
+) -> None:
+    received = Received(
+        index=0,
+        row={},
+        headers={},
+        torchserve_id="a",
+        request_id="a",
+        received_s=99.5,
+        route=msgspec.structs.replace(kind, arrived_s=arrived_s),
+    )
+    monkeypatch.setattr("marloft.serving.exchange.time.time", lambda: 101.0)
+    (exchange,) = finish([received], [Response()])
+    assert exchange.latency_ms == latency_ms
+    assert exchange.time == "1970-01-01T00:01:41.000+00:00"

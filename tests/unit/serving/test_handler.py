@@ -164,10 +164,12 @@ def test_health_probe_runs_the_model_and_is_not_logged(server: Server) -> None:
 
 
 def test_golden_check_is_answered_as_any_request_and_not_logged(server: Server) -> None:
-    (told,) = server.ask(Sent(body=factories.body(7, [3]), headers={"x-marloft": "check=1"}))
+    headers = {"x-marloft": "check=1;t=1.5"}
+    (checked,) = server.ask(Sent(body=factories.body(7, [3]), headers=headers))
     (usual,) = server.ask(factories.body(7, [3]))
-    assert told.status == 200
-    assert told.body["scores"] == usual.body["scores"]
+    assert checked.status == 200
+    assert checked.body["scores"] == usual.body["scores"]
+    assert checked.body["latency_ms"] > 1e9
     assert len(server.records()) == 1
 
 

@@ -85,9 +85,9 @@ def test_batch_is_written_with_one_system_call_before_the_answers(
         order.append("write")
         return write(file, data)
 
-    def answering(self: OutcomeReceiver, exchange: Any, context: Any) -> bytes:
+    def answering(self: OutcomeReceiver, *arguments: Any) -> bytes:
         order.append("answer")
-        return answer(self, exchange, context)
+        return answer(self, *arguments)
 
     monkeypatch.setattr("marloft.serving.log.os.write", writing)
     monkeypatch.setattr(OutcomeReceiver, "_answer", answering)

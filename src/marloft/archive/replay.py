@@ -35,7 +35,7 @@ def replay(path: Path, policy: TrustPolicy = ANY_ORIGIN, limits: Limits = LIMITS
     with tempfile.TemporaryDirectory(prefix="marloft-replay-") as scratch:
         archive = unpack(path, Path(scratch))
         if not archive.golden and archive.manifest.artifact is not None:
-            nothing = _check("MRL020", GOLDEN_JSONL, "there is nothing to replay")
+            nothing = Check.failed("MRL020", GOLDEN_JSONL, "there is nothing to replay")
             return msgspec.structs.replace(report, checks=[*report.checks, nothing])
         places = list(range(len(archive.golden)))
         batches = [[place] for place in places] + ([places] if places else [])
@@ -54,16 +54,16 @@ def _judged(archive: Unpacked, outcome: Outcome, found: Found | None) -> list[Ch
     handler = archive.manifest.handler
     ended = stray(outcome)
     if ended is not None:
-        return [_check("MRL023", handler, ended)]
-    kept = _check("MRL023", "", "ended in time, nothing left running")
+        return [Check.failed("MRL023", handler, ended)]
+    kept = Check.passed("MRL023", "ended in time, nothing left running")
     if found is None:
-        return [kept, _check("MRL020", handler, _last_words(outcome))]
+        return [kept, Check.failed("MRL020", handler, _last_words(outcome))]
     if not archive.golden:
-        return [kept, _check("MRL020", "", "the handler loads; it has no golden answers")]
+        return [kept, Check.passed("MRL020", "the handler loads; it has no golden answers")]
     *alone, together = found.batches
     return [
         kept,
-        _check("MRL020", "", "the handler loads and answers"),
+        Check.passed("MRL020", "the handler loads and answers"),
         _compare("MRL021", "alone", archive, [answer for (answer,) in alone]),
         _compare("MRL022", "in one batch", archive, together),
     ]
@@ -74,12 +74,8 @@ def _compare(code: str, how: str, archive: Unpacked, answers: list[Answer]) -> C
     for number, (wanted, answer) in enumerate(zip(archive.golden, answers, strict=True), start=1):
         found = fault(wanted.expected, answer.status, answer.body, tolerance)
         if found is not None:
-            return _check(code, f"{GOLDEN_JSONL}:{number}", f"asked {how}: {found}")
-    return _check(code, "", f"{len(archive.golden)} golden answers repeated {how}")
-
-
-def _check(code: str, culprit: str, message: str) -> Check:
-    return Check(code=code, ok=not culprit, culprit=culprit, message=message)
+            return Check.failed(code, f"{GOLDEN_JSONL}:{number}", f"asked {how}: {found}")
+    return Check.passed(code, f"{len(archive.golden)} golden answers repeated {how}")
 
 
 def _last_words(outcome: Outcome) -> str:

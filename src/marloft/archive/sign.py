@@ -116,19 +116,21 @@ def check_signature(archive: Path, public_key: Path) -> Check:
     config = _verifier(verifying, public_key)
     path = signature_path(archive)
     if not path.is_file():
-        return _refused(path.name, f"{archive.name} is not signed")
+        return Check.failed(_CODE, path.name, f"{archive.name} is not signed")
     if path.stat().st_size > _LARGEST:
-        return _refused(path.name, f"is larger than {_LARGEST:,} bytes: no signature")
+        return Check.failed(_CODE, path.name, f"is larger than {_LARGEST:,} bytes: no signature")
     try:
         # The library prints a warning about old bundles.
         with contextlib.redirect_stdout(io.StringIO()):
             config.verify(archive, path)
     except InvalidSignature:
-        return _refused(path.name, f"is not a signature by {public_key}")
+        return Check.failed(_CODE, path.name, f"is not a signature by {public_key}")
     except _REFUSALS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        return _refused(path.name, f"does not hold for these bytes and {public_key}: {reason}")
-    return Check(code=_CODE, ok=True, culprit="", message=f"signed by {public_key}")
+        return Check.failed(
+            _CODE, path.name, f"does not hold for these bytes and {public_key}: {reason}"
+        )
+    return Check.passed(_CODE, f"signed by {public_key}")
 
 
 def _need_model_signing() -> tuple[Any, Any]:
@@ -177,7 +179,3 @@ def _pem(public: Any) -> bytes:
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return pem
-
-
-def _refused(culprit: str, message: str) -> Check:
-    return Check(code=_CODE, ok=False, culprit=culprit, message=message)

@@ -19,8 +19,6 @@ from marloft.archive.checks.contents import (
     check_secrets,
     check_shadowing,
     check_stock_manifest,
-    failed,
-    passed,
     reason,
 )
 from marloft.archive.checks.documents import MODEL_CARD, document_checks
@@ -91,7 +89,7 @@ def verify(path: Path, policy: TrustPolicy = ANY_ORIGIN) -> VerifyReport:
             manifest, checks = _inspect(archive, path, sha256, policy)
     except UNREADABLE as error:
         manifest = None
-        checks = [failed("MRL001", path.name, f"it is no zip file: {reason(error)}")]
+        checks = [Check.failed("MRL001", path.name, f"it is no zip file: {reason(error)}")]
     return VerifyReport(
         path=str(path),
         sha256=sha256,
@@ -117,9 +115,9 @@ def _inspect(
     try:
         manifest = parse_json(content.bytes_of(ARCHIVE_JSON), Manifest, ARCHIVE_JSON)
     except UNUSABLE as error:
-        return None, [*checks, failed("MRL005", ARCHIVE_JSON, reason(error))]
+        return None, [*checks, Check.failed("MRL005", ARCHIVE_JSON, reason(error))]
     described = f"archive.json describes {manifest.name} {manifest.version}"
-    checks.append(passed("MRL005", described))
+    checks.append(Check.passed("MRL005", described))
     for stage in _stages(content, manifest, path, sha256, policy):
         checks += stage()
         if not all(check.ok for check in checks):
@@ -152,8 +150,8 @@ def _stages(
 def _check_layout(archive: zipfile.ZipFile, path: Path) -> Check:
     fault = layout_fault(archive, path)
     if fault is not None:
-        return failed("MRL001", *fault)
-    return passed("MRL001", f"a zip file of {len(archive.infolist())} members")
+        return Check.failed("MRL001", *fault)
+    return Check.passed("MRL001", f"a zip file of {len(archive.infolist())} members")
 
 
 def _check_names(infos: list[zipfile.ZipInfo]) -> Check:
@@ -168,46 +166,48 @@ def _check_names(infos: list[zipfile.ZipInfo]) -> Check:
         if why is None and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             why = "it is a link or a device"
         if why is not None:
-            return failed("MRL002", info.orig_filename, f"unsafe path: {why}")
-    return passed("MRL002", "every path stays inside the archive's folder")
+            return Check.failed("MRL002", info.orig_filename, f"unsafe path: {why}")
+    return Check.passed("MRL002", "every path stays inside the archive's folder")
 
 
 def _check_duplicates(infos: list[zipfile.ZipInfo]) -> Check:
     seen: set[str] = set()
     for info in infos:
         if info.filename.casefold() in seen:
-            return failed("MRL003", info.filename, "occurs twice; the last one would run")
+            return Check.failed("MRL003", info.filename, "occurs twice; the last one would run")
         seen.add(info.filename.casefold())
     clash = colliding(seen)
     if clash is not None:
-        return failed("MRL003", clash, "uses another member as a folder")
-    return passed("MRL003", "no path occurs twice")
+        return Check.failed("MRL003", clash, "uses another member as a folder")
+    return Check.passed("MRL003", "no path occurs twice")
 
 
 def _check_sizes(infos: list[zipfile.ZipInfo], size_bytes: int) -> Check:
     for info in infos:
         if info.file_size > max(_BOMB_FLOOR, _BOMB_RATIO * info.compress_size):
-            return failed(
+            return Check.failed(
                 "MRL004", info.filename, f"unpacks to {info.file_size:,} bytes: a zip bomb"
             )
         if info.filename in _DOCUMENTS and info.file_size > _LARGEST_DOCUMENT:
-            return failed(
+            return Check.failed(
                 "MRL004", info.filename, f"is larger than {_LARGEST_DOCUMENT >> 20} MiB: a document"
             )
     total = sum(info.file_size for info in infos)
     if total > max(_BOMB_FLOOR, _BOMB_RATIO * size_bytes):
-        return failed("MRL004", "", f"unpacks to {total:,} bytes: a zip bomb")
-    return passed("MRL004", f"unpacks to {total:,} bytes")
+        return Check.failed("MRL004", "", f"unpacks to {total:,} bytes: a zip bomb")
+    return Check.passed("MRL004", f"unpacks to {total:,} bytes")
 
 
 def _check_sidecar(path: Path, sha256: str) -> Check:
     sidecar = sidecar_path(path)
     if not sidecar.exists():
-        return passed("MRL013", "no sidecar to compare with")
+        return Check.passed("MRL013", "no sidecar to compare with")
     try:
         recorded = read_json(sidecar, ArchiveSidecar).sha256
     except ConfigError as error:
-        return failed("MRL013", sidecar.name, str(error))
+        return Check.failed("MRL013", sidecar.name, str(error))
     if recorded != sha256:
-        return failed("MRL013", sidecar.name, f"says sha256 {recorded[:12]}…, not {sha256[:12]}…")
-    return passed("MRL013", "the sidecar names these bytes")
+        return Check.failed(
+            "MRL013", sidecar.name, f"says sha256 {recorded[:12]}…, not {sha256[:12]}…"
+        )
+    return Check.passed("MRL013", "the sidecar names these bytes")

@@ -77,8 +77,10 @@ def read_allocations(
         else:
             found[release] = allocation
     if faults:
-        return found, _failed("design", f"release {faults[0][0]}", faults[0][1])
-    return found, _passed("design", f"releases {sorted(found)} split as the experiment's file says")
+        return found, Check.failed("design", f"release {faults[0][0]}", faults[0][1])
+    return found, Check.passed(
+        "design", f"releases {sorted(found)} split as the experiment's file says"
+    )
 
 
 def _allocation(
@@ -119,31 +121,31 @@ def check_served_arm(groups: list[ServedGroup], allocations: Mapping[int, Alloca
         versions = {arm.name: arm.version for arm in split.arms}
         meant = versions.get(group.arm or "")
         if meant is not None and {group.version, group.intended_version or meant} != {meant}:
-            return _failed(
+            return Check.failed(
                 "served_arm",
                 f"request {group.example}",
                 f"arm {group.arm!r} is version {meant}, but {group.version} served it "
                 f"(the gateway meant {group.intended_version})",
             )
-    return _passed("served_arm", "every record was served by its arm's version")
+    return Check.passed("served_arm", "every record was served by its arm's version")
 
 
 def check_assignment(groups: list[ServedGroup], allocations: Mapping[int, Allocation]) -> Check:
     """Check that each record's arm is the one that its user hashes to under its release."""
     for group, split in _with_allocation(groups, allocations):
         if group.user_id is None:
-            return _failed(
+            return Check.failed(
                 "assignment", f"request {group.example}", "it has an arm but names no user"
             )
         arm = arm_of(split, group.user_id)
         if arm != group.arm:
-            return _failed(
+            return Check.failed(
                 "assignment",
                 f"request {group.example}",
                 f"user {group.user_id!r} belongs to {arm!r} under release {group.release}, "
                 f"the record says {group.arm!r}",
             )
-    return _passed("assignment", "every record's arm was recomputed from its release")
+    return Check.passed("assignment", "every record's arm was recomputed from its release")
 
 
 def _with_allocation(
@@ -171,13 +173,13 @@ def check_srm(split: Allocation, users: Mapping[str, int]) -> tuple[Check, float
         for arm, n in zip(split.arms, observed, strict=True)
     )
     if p >= SRM_ALPHA:
-        return _passed("srm", f"{counts}; chi-square p = {p:.3g}"), p
+        return Check.passed("srm", f"{counts}; chi-square p = {p:.3g}"), p
     share = sum(observed) / sum(weights)
     # Pearson residuals, (observed - expected) / root of expected.
     gaps = [abs(n - w * share) / (w * share) ** 0.5 for n, w in zip(observed, weights, strict=True)]
     worst = split.arms[gaps.index(max(gaps))].name
     message = f"{counts}; chi-square p = {p:.2g} is below {SRM_ALPHA}: users are missing or extra"
-    return _failed("srm", f"arm {worst}", message), p
+    return Check.failed("srm", f"arm {worst}", message), p
 
 
 def check_records(groups: list[ServedGroup], experiment: Experiment) -> Check:
@@ -186,31 +188,23 @@ def check_records(groups: list[ServedGroup], experiment: Experiment) -> Check:
     users = Counter(arm for arm, _ in seen)
     for arm in experiment.arms[:2]:
         if users[arm.name] < 2:
-            return _failed(
+            return Check.failed(
                 "records",
                 f"arm {arm.name}",
                 f"the log holds {users[arm.name]} users of {experiment.name!r} in it; at "
                 "least 2 are needed: send traffic through the gateway, or check --var",
             )
-    return _passed("records", f"{sum(users.values()):,} users in {len(users)} arms")
+    return Check.passed("records", f"{sum(users.values()):,} users in {len(users)} arms")
 
 
 def check_outcomes(clicks: Mapping[str, int], experiment: Experiment) -> Check:
     """Check that control and the candidate have clicks at all."""
     for arm in experiment.arms[:2]:
         if clicks.get(arm.name, 0) == 0:
-            return _failed(
+            return Check.failed(
                 "outcomes",
                 f"arm {arm.name}",
                 f"no {experiment.metrics.ctr.event!r} on the first {experiment.metrics.ctr.top} "
                 "items of any answer; check that outcomes are sent and their log is complete",
             )
-    return _passed("outcomes", f"{sum(clicks.values()):,} clicks joined to their answers")
-
-
-def _passed(code: str, message: str) -> Check:
-    return Check(code=code, ok=True, culprit="", message=message)
-
-
-def _failed(code: str, culprit: str, message: str) -> Check:
-    return Check(code=code, ok=False, culprit=culprit, message=message)
+    return Check.passed("outcomes", f"{sum(clicks.values()):,} clicks joined to their answers")

@@ -61,12 +61,12 @@ def check_hashes(content: Content, manifest: Manifest) -> Check:
         try:
             actual = content.sha256_of(member)
         except UNREADABLE as error:
-            return failed("MRL006", member, f"cannot be read: {reason(error)}")
+            return Check.failed("MRL006", member, f"cannot be read: {reason(error)}")
         if actual != expected:
-            return failed(
+            return Check.failed(
                 "MRL006", member, f"has sha256 {actual[:12]}…, archive.json says {expected[:12]}…"
             )
-    return passed("MRL006", "every member has the hash in archive.json")
+    return Check.passed("MRL006", "every member has the hash in archive.json")
 
 
 def check_members(content: Content, manifest: Manifest) -> Check:
@@ -77,37 +77,37 @@ def check_members(content: Content, manifest: Manifest) -> Check:
         # Code alone may read its bodies by itself; a model's rows are always described.
         needed |= {manifest.artifact, SCHEMA_JSON}
     for member in sorted(held - listed):
-        return failed("MRL007", member, "is not listed in archive.json")
+        return Check.failed("MRL007", member, "is not listed in archive.json")
     for member in sorted((listed | needed) - held):
-        return failed("MRL007", member, "is missing")
-    return passed("MRL007", "archive.json lists what is there and nothing else")
+        return Check.failed("MRL007", member, "is missing")
+    return Check.passed("MRL007", "archive.json lists what is there and nothing else")
 
 
 def check_schema(content: Content, manifest: Manifest) -> Check:
     """MRL008: `schema.json` is a row schema, says no more, and can carry what is accepted."""
     if SCHEMA_JSON not in content.names:
-        return passed("MRL008", "no row schema to check")
+        return Check.passed("MRL008", "no row schema to check")
     try:
         schema = content.schema()
         compiled(schema)
         raw_type(manifest.accepts, schema)
         document = msgspec.json.decode(content.bytes_of(SCHEMA_JSON))
     except UNUSABLE as error:
-        return failed("MRL008", SCHEMA_JSON, reason(error))
+        return Check.failed("MRL008", SCHEMA_JSON, reason(error))
     if document != to_json_schema(schema):
-        return failed("MRL008", SCHEMA_JSON, "says more or other than the rows it is read as")
-    return passed("MRL008", f"rows of {', '.join(schema.row)}, at most {schema.max_rows}")
+        return Check.failed("MRL008", SCHEMA_JSON, "says more or other than the rows it is read as")
+    return Check.passed("MRL008", f"rows of {', '.join(schema.row)}, at most {schema.max_rows}")
 
 
 def check_golden(content: Content) -> Check:
     """MRL009: every golden request is one that the schema admits."""
     if GOLDEN_JSONL not in content.names:
-        return passed("MRL009", "no golden answers to check")
+        return Check.passed("MRL009", "no golden answers to check")
     try:
         answers = parse_golden(content.bytes_of(GOLDEN_JSONL), content.schema())
     except UNUSABLE as error:
-        return failed("MRL009", GOLDEN_JSONL, reason(error))
-    return passed("MRL009", f"{len(answers)} golden answers fit the schema")
+        return Check.failed("MRL009", GOLDEN_JSONL, reason(error))
+    return Check.passed("MRL009", f"{len(answers)} golden answers fit the schema")
 
 
 def check_stock_manifest(content: Content, manifest: Manifest) -> Check:
@@ -123,10 +123,10 @@ def check_stock_manifest(content: Content, manifest: Manifest) -> Check:
         }
         wrong = {key: model.get(key) for key, value in pairs.items() if model.get(key) != value}
     except (TypeError, AttributeError, *UNUSABLE) as error:
-        return failed("MRL010", STOCK_MANIFEST, reason(error))
+        return Check.failed("MRL010", STOCK_MANIFEST, reason(error))
     for key, value in wrong.items():
-        return failed("MRL010", STOCK_MANIFEST, f"{key} is {value!r}, not {pairs[key]!r}")
-    return passed("MRL010", "TorchServe's manifest says the same")
+        return Check.failed("MRL010", STOCK_MANIFEST, f"{key} is {value!r}, not {pairs[key]!r}")
+    return Check.passed("MRL010", "TorchServe's manifest says the same")
 
 
 def check_requires(manifest: Manifest) -> Check:
@@ -135,15 +135,17 @@ def check_requires(manifest: Manifest) -> Check:
     try:
         fits = SpecifierSet(wanted).contains(marloft.__version__, prereleases=True)
     except InvalidSpecifier:
-        return failed("MRL011", ARCHIVE_JSON, f"requires.marloft {wanted!r} is no version range")
+        return Check.failed(
+            "MRL011", ARCHIVE_JSON, f"requires.marloft {wanted!r} is no version range"
+        )
     if not wanted or not fits:
-        return failed(
+        return Check.failed(
             "MRL011", ARCHIVE_JSON, f"needs marloft {wanted!r}; this is {marloft.__version__}"
         )
     missing = unmet(manifest.requires)
     if missing is not None:
-        return failed("MRL011", ARCHIVE_JSON, missing)
-    return passed("MRL011", f"needs marloft {wanted} and has all else it requires")
+        return Check.failed("MRL011", ARCHIVE_JSON, missing)
+    return Check.passed("MRL011", f"needs marloft {wanted} and has all else it requires")
 
 
 def check_shadowing(content: Content) -> Check:
@@ -151,8 +153,10 @@ def check_shadowing(content: Content) -> Check:
     for member in content.names:
         module = shadowed(member)
         if module is not None:
-            return failed("MRL012", member, f"would hide the module {module!r} from the worker")
-    return passed("MRL012", "no member hides a module")
+            return Check.failed(
+                "MRL012", member, f"would hide the module {module!r} from the worker"
+            )
+    return Check.passed("MRL012", "no member hides a module")
 
 
 def check_pickles(content: Content) -> Check:
@@ -164,33 +168,23 @@ def check_pickles(content: Content) -> Check:
         except UNREADABLE as error:
             found = f"a file that cannot be read: {reason(error)}"
         if found is not None:
-            return failed("MRL018", member, f"is {found}; reading a pickle runs code")
-    return passed("MRL018", "no member is a pickle")
+            return Check.failed("MRL018", member, f"is {found}; reading a pickle runs code")
+    return Check.passed("MRL018", "no member is a pickle")
 
 
 def check_secrets(content: Content, artifact: str | None) -> Check:
     """MRL019: no member looks like a secret; an artifact's bytes are an export's, not searched."""
     for member in content.names:
         if secret_name(member):
-            return failed("MRL019", member, "has the name of a file with secrets")
+            return Check.failed("MRL019", member, "has the name of a file with secrets")
         try:
             with content.archive.open(member) as stream:
                 found = None if member == artifact else secret_in(stream)
         except UNREADABLE as error:
             found = f"what cannot be read: {reason(error)}"
         if found is not None:
-            return failed("MRL019", member, f"holds {found}")
-    return passed("MRL019", "no member looks like a secret")
-
-
-def passed(code: str, message: str) -> Check:
-    """Return a check that found nothing wrong."""
-    return Check(code=code, ok=True, culprit="", message=message)
-
-
-def failed(code: str, culprit: str, message: str) -> Check:
-    """Return a check that failed because of `culprit`."""
-    return Check(code=code, ok=False, culprit=culprit, message=message)
+            return Check.failed("MRL019", member, f"holds {found}")
+    return Check.passed("MRL019", "no member looks like a secret")
 
 
 def reason(error: BaseException) -> str:

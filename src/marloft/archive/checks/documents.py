@@ -104,9 +104,9 @@ def _checked(
     check: Callable[[bytes, str | None], str],
 ) -> Check:
     if member not in archive.namelist():
-        return Check(code=code, ok=True, culprit="", message=f"no {member} to check")
+        return Check.passed(code, f"no {member} to check")
     try:
         found = check(archive.read(member), artifact_sha256)
     except (ArchiveError, *UNREADABLE) as error:
-        return Check(code=code, ok=False, culprit=member, message=str(error))
-    return Check(code=code, ok=True, culprit="", message=found)
+        return Check.failed(code, member, str(error))
+    return Check.passed(code, found)

@@ -38,24 +38,22 @@ def _signature(path: Path, policy: TrustPolicy) -> Check:
         seen = (
             "a signature, and no public key to check it" if signature.exists() else "no signature"
         )
-        return _found("MRL016", "", f"none required; there is {seen}")
-    return _found("MRL016", signature.name, "required, and no public key was given to check it")
+        return Check.passed("MRL016", f"none required; there is {seen}")
+    return Check.failed(
+        "MRL016", signature.name, "required, and no public key was given to check it"
+    )
 
 
 def _audit(path: Path, policy: TrustPolicy) -> Check:
     if policy.fairness is None:
-        return _found("MRL017", "", "no audit required")
+        return Check.passed("MRL017", "no audit required")
     try:
         manifest = read_manifest(path)
         artifact = manifest.artifact and manifest.members.get(manifest.artifact)
         with zipfile.ZipFile(path) as archive:
             found = check_fairness(archive.read(FAIRNESS_JSON), artifact)
     except KeyError:
-        return _found("MRL017", FAIRNESS_JSON, "the policy wants an audit, and there is none")
+        return Check.failed("MRL017", FAIRNESS_JSON, "the policy wants an audit, and there is none")
     except (ArchiveError, ConfigError, *UNREADABLE) as error:
-        return _found("MRL017", FAIRNESS_JSON, str(error))
-    return _found("MRL017", "", found)
-
-
-def _found(code: str, culprit: str, message: str) -> Check:
-    return Check(code=code, ok=not culprit, culprit=culprit, message=message)
+        return Check.failed("MRL017", FAIRNESS_JSON, str(error))
+    return Check.passed("MRL017", found)

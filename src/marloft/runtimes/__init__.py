@@ -1,5 +1,6 @@
 """Runtimes: one interface over ONNX Runtime, TorchScript and TensorRT."""
 
-from marloft.runtimes.protocol import Arrays, Runtime, load_runtime
+from marloft.runtimes.load import load_runtime
+from marloft.runtimes.protocol import Arrays, Runtime
 
 __all__ = ["Arrays", "Runtime", "load_runtime"]

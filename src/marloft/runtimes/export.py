@@ -23,7 +23,8 @@ from marloft import files
 from marloft.contract.manifest import Artifact, GoldenAnswer
 from marloft.contract.manifest import Runtime as RuntimeName
 from marloft.errors import DataError
-from marloft.runtimes.protocol import Arrays, load_runtime
+from marloft.runtimes.load import load_runtime
+from marloft.runtimes.protocol import Arrays
 
 if TYPE_CHECKING:
     import torch

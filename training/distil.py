@@ -13,8 +13,6 @@ export that differs from the student by more than 1e-4 ends with exit code 2.
 """
 
 import argparse
-import shlex
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -122,14 +120,12 @@ def export_student(student: Ranker, teacher: TrainedRun, result: DistilResult) -
     with tempfile.TemporaryDirectory(prefix="marloft-distil-") as scratch:
         path = Path(scratch) / STUDENT_ONNX
         export.write_onnx(student, path)
-        measured = export.measure(path, "onnx", inputs, score(student, inputs), likes)
         parents = {
             STUDENT_WEIGHTS: result.weights_sha256,
             WEIGHTS: result.teacher_weights_sha256,
             prepare.TABLES: teacher.result.data[prepare.TABLES],
         }
-        command = shlex.join(["python", *sys.argv])
-        sidecar = export.describe(path, "onnx", measured, inputs, parents, command)
+        sidecar = export.describe(path, "onnx", inputs, score(student, inputs), likes, parents)
         sidecar.metrics["teacher_test_auc"] = result.teacher_test_auc
         files.write_atomic(folder / STUDENT_ONNX, path.read_bytes())
         files.write_json(files.sidecar_path(folder / STUDENT_ONNX), sidecar)

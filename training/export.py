@@ -11,8 +11,6 @@ source model's answers to twenty requests); with --tensorrt also model.plan and 
 """
 
 import argparse
-import shlex
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +26,7 @@ from marloft.errors import reported
 from marloft.ranker import export, golden, prepare
 from marloft.ranker.models import score
 from marloft.ranker.runs import TrainedRun, load_run
-from marloft.runtimes.export import describe_arrays
+from marloft.runtimes.export import MAX_ABS_DIFF, describe_arrays
 from marloft.runtimes.tensorrt import describe_host, engine_file, import_tensorrt
 from marloft.training import engine
 from marloft.training.checkpoint import WEIGHTS
@@ -36,7 +34,7 @@ from marloft.training.engine import EngineSettings
 
 ONNX, PLAN = "model.onnx", "model.plan"
 NAMES: dict[RuntimeName, str] = {"onnx": ONNX, "torchscript": "model.torchscript"}
-# Half precision keeps 11 bits, and every layer rounds anew.
+# Half precision keeps 11 bits, and every layer rounds again.
 FP16_MAX_ABS_DIFF = 1e-2
 
 
@@ -50,23 +48,21 @@ def export_run(run: Path, out: Path, settings: EngineSettings | None) -> None:
         WEIGHTS: trained.result.weights_sha256,
         prepare.TABLES: trained.result.data[prepare.TABLES],
     }
-    command = shlex.join(["python", *sys.argv])
 
     with tempfile.TemporaryDirectory(prefix="marloft-export-") as scratch:
         work = Path(scratch)
         export.write_onnx(trained.model, work / ONNX)
         export.write_torchscript(trained.model, work / NAMES["torchscript"])
-        sidecars: list[Artifact] = []
-        for runtime, name in NAMES.items():
-            measured = export.measure(work / name, runtime, inputs, expected, likes)
-            sidecars.append(
-                export.describe(work / name, runtime, measured, inputs, parents, command)
-            )
+        sidecars = [
+            export.describe(work / name, runtime, inputs, expected, likes, parents)
+            for runtime, name in NAMES.items()
+        ]
         if settings:
             facts = write_plan(trt, work, inputs, settings)
-            allowed = FP16_MAX_ABS_DIFF if settings.precision == "fp16" else export.MAX_ABS_DIFF
-            measured = export.measure(work / PLAN, "tensorrt", inputs, expected, likes, allowed)
-            sidecar = export.describe(work / PLAN, "tensorrt", measured, inputs, parents, command)
+            allowed = FP16_MAX_ABS_DIFF if settings.precision == "fp16" else MAX_ABS_DIFF
+            sidecar = export.describe(
+                work / PLAN, "tensorrt", inputs, expected, likes, parents, allowed
+            )
             sidecars.append(replace(sidecar, engine=facts))
         publish(work, out, trained, sidecars)
 

@@ -10,7 +10,7 @@ from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from marloft.files import write_atomic
-from marloft.runtimes.export import record_export, write_golden
+from marloft.runtimes.export import describe_export, write_golden
 
 BUILD = Path(__file__).parent / "build"
 
@@ -21,7 +21,8 @@ graph = to_onnx(model, rows[:1], options={"zipmap": False}, target_opset=17)
 write_atomic(BUILD / "model.onnx", graph.SerializeToString())
 
 chances = model.predict_proba(rows)
-record_export(BUILD / "model.onnx", "onnx", {"X": rows}, {"probabilities": chances})
+expected = {"probabilities": chances}
+describe_export(BUILD / "model.onnx", runtime="onnx", inputs={"X": rows}, expected=expected)
 features = [dict(zip(FIELDS, row.tolist(), strict=True)) for row in rows]
 golden = [
     ({"features": features[i : i + 3]}, {"scores": chances[i : i + 3, 0].tolist()})

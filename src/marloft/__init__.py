@@ -1,7 +1,7 @@
 """marloft: from a trained PyTorch model to an A/B-tested, monitored TorchServe endpoint.
 
-The archive's verbs are functions of this module too. They are imported when they are asked for,
-since every worker imports `marloft`.
+The archive's verbs and `describe_export` are functions of this module too. They are imported on
+first use, since every worker imports `marloft`.
 """
 
 from importlib import import_module
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from marloft.archive.build import build as pack
-    from marloft.archive.export import describe_export
     from marloft.archive.inspection import inspect
     from marloft.archive.project.adopt import adopt
     from marloft.archive.record_golden import record_golden
     from marloft.archive.verify import verify
+    from marloft.runtimes.export import describe_export
 
 __version__ = "0.1.0"
 __all__ = ["adopt", "describe_export", "inspect", "pack", "record_golden", "verify"]
 
 _HOMES = {
     "adopt": ("marloft.archive.project.adopt", "adopt"),
-    "describe_export": ("marloft.archive.export", "describe_export"),
+    "describe_export": ("marloft.runtimes.export", "describe_export"),
     "inspect": ("marloft.archive.inspection", "inspect"),
     "record_golden": ("marloft.archive.record_golden", "record_golden"),
     "pack": ("marloft.archive.build", "build"),

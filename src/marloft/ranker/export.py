@@ -1,4 +1,4 @@
-"""The ranker as ONNX and as TorchScript, and the proof that a file answers as its source does.
+"""The ranker as ONNX and as TorchScript, and the sidecar of a file that answers as its source does.
 
 Both take the arrays that `features.encode` returns, by name, with any number of rows n, and give
 `score` float32[n]. The same weights give the same bytes: neither file holds a time or a path.
@@ -7,14 +7,11 @@ Both take the arrays that `features.encode` returns, by name, with any number of
 import logging
 import warnings
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from msgspec import Struct
 from numpy.typing import NDArray
 
 from marloft import files
@@ -24,23 +21,9 @@ from marloft.errors import DataError
 from marloft.ranker import metrics
 from marloft.ranker.features import INPUT_NAMES
 from marloft.ranker.models import Ranker, Scorer
+from marloft.runtimes import Arrays
 from marloft.runtimes import export as runtimes_export
-from marloft.runtimes import load_runtime
-
-MAX_ABS_DIFF = 1e-4
-
-
-class Measured(Struct, frozen=True, kw_only=True):
-    """What running an exported file showed.
-
-    `max_abs_diff` is its largest absolute distance from the source model's scores over
-    `rows_compared` rows.
-    """
-
-    max_abs_diff: float
-    rows_compared: int
-    test_auc: float
-    test_log_loss: float
+from marloft.runtimes.export import MAX_ABS_DIFF, compare_export
 
 
 def quiet_exporter() -> None:
@@ -78,15 +61,16 @@ def write_torchscript(model: Ranker, path: Path) -> None:
     runtimes_export.write_torchscript(Scorer(model), _named_example(model), path)
 
 
-def measure(
+def describe(
     path: Path,
     runtime: RuntimeName,
-    inputs: Mapping[str, NDArray[Any]],
+    inputs: Arrays,
     expected: NDArray[np.float32],
     likes: NDArray[np.int64],
+    parents: Mapping[str, str],
     allowed: float = MAX_ABS_DIFF,
-) -> Measured:
-    """Run a file on all rows at once and on the first row alone, and compare.
+) -> Artifact:
+    """Compare an exported file with its source model; return its sidecar with its own test figures.
 
     Args:
         path: the exported file.
@@ -94,61 +78,21 @@ def measure(
         inputs: what `features.encode` returned, n rows.
         expected: the source model's scores, float32[n].
         likes: int[n] of 0 and 1.
+        parents: what it was made from, with its SHA-256.
         allowed: the largest distance of a score that is accepted.
 
     Raises:
         DataError: a score is further than that from the source model's.
     """
-    loaded = load_runtime(runtime, path, threads=1)
-    scores = loaded.run(inputs)["score"]
-    alone = loaded.run({name: array[:1] for name, array in inputs.items()})["score"]
-    distance = max(_distance(scores, expected), _distance(alone, expected[:1]))
-    # Written so that a NaN is refused too.
-    if not distance <= allowed:
-        raise DataError(
-            f"{path.name} differs from its source model by {distance:.3g} (at most "
-            f"{allowed:g} is allowed); nothing was exported, check the export of this model."
-        )
-    return Measured(
-        max_abs_diff=distance,
-        rows_compared=len(expected),
-        test_auc=metrics.auc(likes, scores),
-        test_log_loss=metrics.log_loss(likes, scores),
+    compared = compare_export(
+        path, runtime=runtime, inputs=inputs, expected={"score": expected}, allowed=allowed
     )
-
-
-def describe(
-    path: Path,
-    runtime: RuntimeName,
-    measured: Measured,
-    inputs: Mapping[str, NDArray[Any]],
-    parents: Mapping[str, str],
-    command: str,
-) -> Artifact:
-    """Return the sidecar of an exported file.
-
-    `parents` maps what it was made from to its SHA-256, `command` is what made it.
-    """
-    return Artifact(
-        file=path.name,
-        runtime=runtime,
-        sha256=files.sha256_file(path),
-        size_bytes=path.stat().st_size,
-        inputs=runtimes_export.describe_arrays(inputs),
-        outputs={"score": "float32[n]"},
-        parents=dict(parents),
-        max_abs_diff=measured.max_abs_diff,
-        rows_compared=measured.rows_compared,
-        metrics={"test_auc": measured.test_auc, "test_log_loss": measured.test_log_loss},
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=command,
-    )
-
-
-def _distance(scores: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    if scores.shape != expected.shape:
-        raise DataError(f"the export gave scores of shape {scores.shape}, not {expected.shape}.")
-    return float(np.max(np.abs(scores.astype(np.float64) - expected.astype(np.float64))))
+    scores = compared.outputs["score"]
+    quality = {
+        "test_auc": metrics.auc(likes, scores),
+        "test_log_loss": metrics.log_loss(likes, scores),
+    }
+    return compared.describe(parents, quality)
 
 
 def _named_example(model: Ranker) -> dict[str, torch.Tensor]:

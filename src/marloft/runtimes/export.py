@@ -1,8 +1,9 @@
 """From a trained model to an artifact that `marloft pack` takes: the file and its sidecar.
 
 The sidecar says how far the exported file is from its source model, so that nothing is packed
-that was never compared. `export_torchscript` does all of it; beside a file that another exporter
-wrote (torch.onnx, skl2onnx), `record_export` does the rest.
+that was never compared. `export_torchscript` does all of it; for a file that another exporter
+wrote (torch.onnx, skl2onnx), `describe_export` does the rest. The source's answers are given as
+arrays, so that they can come from any framework.
 """
 
 import io
@@ -10,7 +11,8 @@ import shlex
 import sys
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,7 @@ from marloft.runtimes.protocol import Arrays
 if TYPE_CHECKING:
     import torch
 
+MAX_ABS_DIFF = 1e-4
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -80,7 +83,7 @@ def export_torchscript(
     with torch.inference_mode():
         answers: NDArray[np.float32] = module(**inputs).numpy()
     arrays = {name: rows.numpy() for name, rows in inputs.items()}
-    record_export(path, "torchscript", arrays, {"score": answers})
+    describe_export(path, runtime="torchscript", inputs=arrays, expected={"score": answers})
     return answers
 
 
@@ -96,58 +99,108 @@ def write_golden(path: Path, answers: Iterable[tuple[dict[str, Any], dict[str, A
     files.write_atomic(path, msgspec.json.Encoder().encode_lines(lines))
 
 
-def record_export(
+def describe_export(
     path: Path,
+    *,
     runtime: RuntimeName,
     inputs: Arrays,
     expected: Arrays,
-    allowed: float = 1e-4,
+    parents: Sequence[Path] = (),
+    metrics: Mapping[str, float] | None = None,
+    allowed: float = MAX_ABS_DIFF,
 ) -> Artifact:
-    """Compare an exported file with its source model and write its sidecar `<path>.json`.
+    """Run an exported file on its runtime, compare it, and write `<path>.json` beside it.
+
+    It is run on all rows at once and on the first row alone, since an export often takes the
+    number of rows of its example for a constant.
 
     Args:
         path: the exported file.
         runtime: what runs it.
-        inputs: n rows of each input.
-        expected: what the *source* model answers to them, by the names of the file's outputs
-            (`score` for TorchScript), each with n rows; other outputs are not compared.
+        inputs: each input by name, n rows.
+        expected: what the source model answers, by output name, n rows (the output of TorchScript
+            is `score`); other outputs are not compared.
+        parents: the files it was made from, such as the trained weights; their hashes are kept.
+        metrics: what is known of the model's quality.
         allowed: the largest absolute difference that is accepted.
 
     Raises:
-        DataError: an output is missing, has another shape, or is further than that away.
+        DataError: an output is missing, has another shape, or is further away than `allowed`.
+    """
+    compared = compare_export(
+        path, runtime=runtime, inputs=inputs, expected=expected, allowed=allowed
+    )
+    hashes = {parent.name: files.sha256_file(parent) for parent in parents}
+    sidecar = compared.describe(hashes, metrics or {})
+    files.write_json(files.sidecar_path(path), sidecar)
+    return sidecar
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedExport:
+    """An exported file that answers as its source model does.
+
+    `outputs` are the file's own answers to `inputs`, n rows each, and `max_abs_diff` is their
+    largest absolute difference from `expected`, the source's.
+    """
+
+    path: Path
+    runtime: RuntimeName
+    inputs: Arrays
+    expected: Arrays
+    outputs: Arrays
+    max_abs_diff: float
+
+    def describe(self, parents: Mapping[str, str], metrics: Mapping[str, float]) -> Artifact:
+        """Return the file's sidecar; `parents` maps what it was made from to its SHA-256."""
+        return Artifact(
+            file=self.path.name,
+            runtime=self.runtime,
+            sha256=files.sha256_file(self.path),
+            size_bytes=self.path.stat().st_size,
+            inputs=describe_arrays(self.inputs),
+            outputs=describe_arrays(self.expected),
+            parents=dict(parents),
+            max_abs_diff=self.max_abs_diff,
+            rows_compared=len(next(iter(self.expected.values()))),
+            metrics=dict(metrics),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=shlex.join(["python", *sys.argv]),
+        )
+
+
+def compare_export(
+    path: Path, *, runtime: RuntimeName, inputs: Arrays, expected: Arrays, allowed: float
+) -> ComparedExport:
+    """Run an exported file as `describe_export` does, and write nothing.
+
+    Raises:
+        DataError: an output is missing, has another shape, or is further away than `allowed`.
     """
     loaded = load_runtime(runtime, path, threads=1)
-    together = loaded.run(inputs)
+    outputs = loaded.run(inputs)
     alone = loaded.run({name: rows[:1] for name, rows in inputs.items()})
     distances = [
-        _distance(path.name, name, outputs, rows)
+        _distance(path, name, found, rows)
         for name, wanted in expected.items()
-        for outputs, rows in ((together, wanted), (alone, wanted[:1]))
+        for found, rows in ((outputs, wanted), (alone, wanted[:1]))
     ]
     # Python's max would pass over a NaN.
     distance = float(np.max(distances))
     # Written so that a NaN is refused too.
     if not distance <= allowed:
         raise DataError(
-            f"{path.name} differs from its source model by {distance:.3g} (at most {allowed:g} is "
-            "allowed); no sidecar was written, check the export of this model."
+            f"{path} differs from its source model by {distance:.3g}, more than {allowed:g}; "
+            "check the export."
         )
-    sidecar = Artifact(
-        file=path.name,
+    return ComparedExport(
+        path=path,
         runtime=runtime,
-        sha256=files.sha256_file(path),
-        size_bytes=path.stat().st_size,
-        inputs=describe_arrays(inputs),
-        outputs=describe_arrays(expected),
-        parents={},
+        inputs=inputs,
+        expected=expected,
+        outputs=outputs,
         max_abs_diff=distance,
-        rows_compared=len(next(iter(inputs.values()))),
-        metrics={},
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["python", *sys.argv]),
     )
-    files.write_json(files.sidecar_path(path), sidecar)
-    return sidecar
 
 
 def describe_arrays(arrays: Arrays) -> dict[str, str]:
@@ -158,12 +211,15 @@ def describe_arrays(arrays: Arrays) -> dict[str, str]:
     }
 
 
-def _distance(file: str, name: str, outputs: Arrays, wanted: NDArray[Any]) -> float:
+def _distance(path: Path, name: str, outputs: Arrays, wanted: NDArray[Any]) -> float:
     if name not in outputs:
-        raise DataError(f"{file} has no output {name!r}; it has: {', '.join(outputs)}.")
+        raise DataError(f"{path} has no output {name!r}; it has: {', '.join(outputs)}.")
     found = outputs[name]
     if found.shape != wanted.shape:
-        raise DataError(f"{file}: {name} has shape {found.shape}, the source's {wanted.shape}.")
+        raise DataError(
+            f"{path} gives {name!r} of shape {found.shape}, its source {wanted.shape}; "
+            "export it with a dynamic row axis."
+        )
     return float(np.max(np.abs(found.astype(np.float64) - wanted.astype(np.float64))))
 
 

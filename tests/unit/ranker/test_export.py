@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 WRITERS = {"onnx": export.write_onnx, "torchscript": export.write_torchscript}
+PARENTS = {"model.pt": "0" * 64}
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +62,11 @@ def test_an_export_answers_as_its_source(
     runtime: RuntimeName,
 ) -> None:
     expected, likes = models.score(ranker, inputs), np.arange(12) % 2
-    measured = export.measure(exported[runtime], runtime, inputs, expected, likes)
-    assert measured.max_abs_diff < 1e-6
-    assert measured.rows_compared == 12
+    sidecar = export.describe(exported[runtime], runtime, inputs, expected, likes, PARENTS)
+    assert sidecar.max_abs_diff < 1e-6
+    assert sidecar.rows_compared == 12
+    assert sidecar.parents == PARENTS
+    assert set(sidecar.metrics) == {"test_auc", "test_log_loss"}
 
 
 def test_an_export_with_one_changed_weight_is_refused(
@@ -77,12 +80,13 @@ def test_an_export_with_one_changed_weight_is_refused(
     bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) + 0.01, bias.name))
     onnx.save(proto, tmp_path / "model.onnx")
     with pytest.raises(DataError, match=r"model\.onnx differs from its source model by 0\.00"):
-        export.measure(
+        export.describe(
             tmp_path / "model.onnx",
             "onnx",
             inputs,
             models.score(ranker, inputs),
             np.arange(12) % 2,
+            PARENTS,
         )
 
 
@@ -91,7 +95,7 @@ def test_an_export_that_gives_nan_is_refused(
 ) -> None:
     nothing = np.full(12, np.nan, dtype=np.float32)
     with pytest.raises(DataError, match="by nan"):
-        export.measure(exported["onnx"], "onnx", inputs, nothing, np.arange(12) % 2)
+        export.describe(exported["onnx"], "onnx", inputs, nothing, np.arange(12) % 2, PARENTS)
 
 
 def test_onnx_bytes_are_the_same_each_time(

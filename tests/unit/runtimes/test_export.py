@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from marloft.archive.spec import read_artifact
 from marloft.contract.manifest import GoldenAnswer
@@ -13,13 +14,11 @@ from marloft.files import parse_json, sidecar_path
 from marloft.ranker.features import encode
 from marloft.runtimes.export import (
     describe_arrays,
+    describe_export,
     export_torchscript,
-    record_export,
     write_golden,
 )
 from tests import factories
-
-pytestmark = pytest.mark.slow
 
 ITEMS = [3, 1, 2]
 
@@ -38,11 +37,26 @@ def model(tmp_path: Path) -> Path:
     return folder / "model.onnx"
 
 
+def _scores() -> NDArray[np.float64]:
+    return np.array(factories.score(7, ITEMS))
+
+
+def test_sidecar_is_what_pack_reads(model: Path, inputs: dict[str, Any]) -> None:
+    parents, expected = [model.with_name("tables.npz")], {"score": _scores()}
+    describe_export(model, runtime="onnx", inputs=inputs, expected=expected, parents=parents)
+    sidecar = read_artifact(model, "onnx")
+    assert sidecar.inputs["genres"] == "float32[n,3]"
+    assert sidecar.outputs == {"score": "float64[n]"}
+    assert list(sidecar.parents) == ["tables.npz"]
+    assert sidecar.rows_compared == 3
+    assert sidecar.max_abs_diff < 1e-6
+
+
 def test_sidecar_says_how_far_the_file_is_from_its_source(
     model: Path, inputs: dict[str, Any]
 ) -> None:
-    expected = np.array(factories.score(7, ITEMS), np.float32) + np.float32(1e-5)
-    record_export(model, "onnx", inputs, {"score": expected})
+    expected = _scores().astype(np.float32) + np.float32(1e-5)
+    describe_export(model, runtime="onnx", inputs=inputs, expected={"score": expected})
     sidecar = read_artifact(model, "onnx")
     assert sidecar.max_abs_diff == pytest.approx(1e-5, rel=0.1)
     assert sidecar.rows_compared == 3
@@ -54,8 +68,10 @@ def test_sidecar_says_how_far_the_file_is_from_its_source(
     ("expected", "words"),
     [
         ({"score": np.zeros(3, np.float32)}, "differs from its source model"),
+        ({"score": _scores() + 1e-3}, r"differs from its source model by 0\.001"),
         ({"score": np.full(3, np.nan, np.float32)}, "differs from its source model by nan"),
-        ({"score": np.zeros((3, 1), np.float32)}, r"shape \(3,\), the source's \(3, 1\)"),
+        ({"score": np.zeros((3, 1), np.float32)}, r"shape \(3,\), its source \(3, 1\)"),
+        ({"score": _scores()[:2]}, "dynamic row axis"),
         ({"scores": np.zeros(3, np.float32)}, "no output 'scores'; it has: score"),
     ],
 )
@@ -63,10 +79,11 @@ def test_file_that_answers_otherwise_gets_no_sidecar(
     model: Path, inputs: dict[str, Any], expected: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(DataError, match=words):
-        record_export(model, "onnx", inputs, expected)
+        describe_export(model, runtime="onnx", inputs=inputs, expected=expected)
     assert not sidecar_path(model).exists()
 
 
+@pytest.mark.slow
 def test_torchscript_answers_as_its_module_and_holds_no_path(tmp_path: Path) -> None:
     import torch
 

@@ -25,7 +25,7 @@ import msgspec
 from msgspec import Struct
 from rich.console import Console
 
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.archive.replay import replay
 from marloft.archive.sign import sign
 from marloft.archive.verify import VerifyReport, verify
@@ -53,8 +53,8 @@ peak_kib = re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())
 print(time.perf_counter() - started, int(peak_kib) / 1024)
 """
 _PACK = _REPORT.format(
-    setup="from marloft.archive.pack import pack",
-    work="pack(Path(sys.argv[1]), Path(sys.argv[2]))",
+    setup="from marloft.archive.pack import write_archive",
+    work="write_archive(Path(sys.argv[1]), Path(sys.argv[2]))",
 )
 _COPY = _REPORT.format(
     setup="import hashlib, os",
@@ -170,7 +170,7 @@ def good_archives(folder: Path) -> list[tuple[Path, VerifyReport]]:
     zookeeper = None
     found = []
     for config in sorted((project / "archive_configs").glob("*.yaml")):
-        path = store / pack(config, store).file
+        path = store / write_archive(config, store).file
         if path.name == ARCHIVE:
             zookeeper = keeper(path, project / "keys")
             sign(path, zookeeper.keys / "marloft.key")

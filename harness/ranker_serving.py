@@ -10,7 +10,7 @@ import msgspec
 import psutil
 
 from harness.serving import Serving, free_ports, run_marloft
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.contract.release import newest_number, releases_folder
 from marloft.errors import ConfigError, StepError
 
@@ -43,7 +43,7 @@ def prepare(folder: Path, handler: str = "") -> Path:
     newer = (configs / "ranker_v2.yaml").read_text().replace('version: "2.0"', 'version: "2.1"')
     (configs / "ranker_newer.yaml").write_text(newer)
     for name in ("ranker_v1", "ranker_v2", "ranker_newer"):
-        pack(configs / f"{name}.yaml", folder / "model_store")
+        write_archive(configs / f"{name}.yaml", folder / "model_store")
     shutil.copy(REPOSITORY / "config.properties", folder)
     return folder
 

@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from marloft.archive.build import build as pack
     from marloft.archive.inspection import inspect
+    from marloft.archive.pack import pack
     from marloft.archive.project.adopt import adopt
     from marloft.archive.record_golden import record_golden
     from marloft.archive.verify import verify
@@ -23,7 +23,7 @@ _HOMES = {
     "describe_export": ("marloft.runtimes.export", "describe_export"),
     "inspect": ("marloft.archive.inspection", "inspect"),
     "record_golden": ("marloft.archive.record_golden", "record_golden"),
-    "pack": ("marloft.archive.build", "build"),
+    "pack": ("marloft.archive.pack", "pack"),
     "verify": ("marloft.archive.verify", "verify"),
 }
 

@@ -7,7 +7,7 @@ import httpx
 import msgspec
 
 from harness import driver, serving
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.contract.records import OutcomeRecord, PredictionRecord
 from tests.factories import REPOSITORY
 from tests.free_ports import free_ports
@@ -27,7 +27,7 @@ def configure(project: Path, deployment: str) -> None:
     (project / "config.properties").write_bytes((REPOSITORY / "config.properties").read_bytes())
     (project / "deployment.yaml").write_text(deployment)
     for config in sorted((project / "archive_configs").glob("*.yaml")):
-        pack(config, project / "model_store")
+        write_archive(config, project / "model_store")
 
 
 def records(project: Path) -> list[PredictionRecord]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.archive.replay import replay
 from marloft.archive.verify import VerifyReport
 from tests import factories
@@ -22,7 +22,7 @@ def _replayed(tmp_path: Path, old: str, new: str) -> VerifyReport:
     assert old in text
     path.write_text(text.replace(old, new, 1))
     store = project / "model_store"
-    return replay(store / pack(project / "archive_configs" / "ranker_v1.yaml", store).file)
+    return replay(store / write_archive(project / "archive_configs" / "ranker_v1.yaml", store).file)
 
 
 def _failing(report: VerifyReport) -> list[tuple[str, str]]:
@@ -32,7 +32,7 @@ def _failing(report: VerifyReport) -> list[tuple[str, str]]:
 def test_archive_of_code_alone_is_only_loaded(tmp_path: Path) -> None:
     project = factories.write_project(tmp_path)
     config = project / "archive_configs" / "outcomes.yaml"
-    report = replay(tmp_path / pack(config, tmp_path).file)
+    report = replay(tmp_path / write_archive(config, tmp_path).file)
     assert report.ok
     assert [check.code for check in report.checks][-1] == "MRL020"
 
@@ -42,7 +42,7 @@ def test_archive_of_code_alone_that_does_not_load_is_refused(tmp_path: Path) -> 
     handler = project / "handlers" / "outcomes.py"
     handler.write_text(handler.read_text().replace("import OutcomeReceiver", "import Gone"))
     config = project / "archive_configs" / "outcomes.yaml"
-    report = replay(tmp_path / pack(config, tmp_path).file)
+    report = replay(tmp_path / write_archive(config, tmp_path).file)
     assert _failing(report) == [("MRL020", "outcomes.py")]
 
 
@@ -51,7 +51,7 @@ def test_model_without_golden_answers_is_refused(tmp_path: Path) -> None:
     config = project / "archive_configs" / "ranker_v1.yaml"
     text = config.read_text()
     config.write_text(text.replace("golden: ../build/export/golden.jsonl\n", ""))
-    report = replay(tmp_path / pack(config, tmp_path).file)
+    report = replay(tmp_path / write_archive(config, tmp_path).file)
     assert _failing(report) == [("MRL020", "golden.jsonl")]
 
 
@@ -71,7 +71,7 @@ def test_archive_that_fails_verification_is_not_run(tmp_path: Path) -> None:
     handler = project / "handlers" / "ranker.py"
     text = handler.read_text()
     handler.write_text(f"{text}\nimport pathlib\npathlib.Path({str(proof)!r}).touch()\n")
-    good = tmp_path / pack(project / "archive_configs" / "ranker_v1.yaml", tmp_path).file
+    good = tmp_path / write_archive(project / "archive_configs" / "ranker_v1.yaml", tmp_path).file
     bad = tmp_path / "bad.mar"
     bad.write_bytes(good.read_bytes())
     with zipfile.ZipFile(bad, "a") as archive:

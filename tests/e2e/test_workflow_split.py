@@ -13,7 +13,7 @@ import msgspec
 import psutil
 import pytest
 
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.assignment import arm_of
 from marloft.contract.allocation import allocation_file, allocation_path, packed_allocation
 from marloft.contract.manifest import WorkerSettings
@@ -131,10 +131,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(project)
     for name, weights in SPLITS.items():
         _write_workflow(project, name, weights)
-        pack(configs / f"{name}_assign.yaml", server.store)
+        write_archive(configs / f"{name}_assign.yaml", server.store)
         pack_workflow(project / "workflows" / name / "workflow.yaml", server.store)
     for config in ("ranker_v1", "ranker_v2", "feed_ab_select"):
-        pack(configs / f"{config}.yaml", server.store)
+        write_archive(configs / f"{config}.yaml", server.store)
     with server.torchserve, server.client:
         yield server
     server.workflows.close()
@@ -310,7 +310,7 @@ def test_node_that_raises_would_leave_threads_behind(server: Server) -> None:
     (folder / "workflow.yaml").write_bytes(
         msgspec.yaml.encode({"models": models, "dag": {"first": ["last"]}})
     )
-    pack(configs / "raising.yaml", server.store)
+    write_archive(configs / "raising.yaml", server.store)
     pack_workflow(folder / "workflow.yaml", server.store)
     with server.registered("raising"):
         before = server.threads()

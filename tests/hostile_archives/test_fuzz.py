@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.archive.sign import sign, signature_path
 from marloft.archive.verify import verify
 from marloft.files import sidecar_path
@@ -47,7 +47,7 @@ DOCUMENTS = (
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Keeper:
     project = factories.write_project(tmp_path_factory.mktemp("project"))
     store = project / "model_store"
-    good = store / pack(project / "archive_configs" / "ranker_v1.yaml", store).file
+    good = store / write_archive(project / "archive_configs" / "ranker_v1.yaml", store).file
     return keeper(good, project / "keys")
 
 

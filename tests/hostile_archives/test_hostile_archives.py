@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.archive.sign import sign
 from marloft.archive.verify import verify
 from marloft.contract.policy import TrustPolicy
@@ -42,7 +42,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory, marker: Path) -> Keeper:
     lines = "card: ../build/card/model_card.md\naudit: ../build/fairness/fairness.json\n"
     if "\ncard:" not in config.read_text():
         config.write_text(config.read_text() + lines)
-    return keeper(store / pack(config, store).file, project / "keys")
+    return keeper(store / write_archive(config, store).file, project / "keys")
 
 
 @pytest.mark.parametrize("animal", STATIC, ids=lambda animal: animal.name)
@@ -96,7 +96,7 @@ def test_every_archive_of_the_repository_is_accepted(tmp_path: Path) -> None:
     project = factories.write_project(tmp_path, torchscript=True)
     store = project / "model_store"
     for config in sorted((project / "archive_configs").glob("*.yaml")):
-        report = verify(store / pack(config, store).file)
+        report = verify(store / write_archive(config, store).file)
         assert [check for check in report.checks if not check.ok] == [], config
 
 

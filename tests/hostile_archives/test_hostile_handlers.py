@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.archive.replay import replay
 from marloft.archive.sandbox.confinement import Isolation
 from marloft.archive.verify import VerifyReport, verify
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("zoo_replay")]
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = factories.write_project(tmp_path_factory.mktemp("project"))
     store = project / "model_store"
-    return store / pack(project / "archive_configs" / "ranker_v1.yaml", store).file
+    return store / write_archive(project / "archive_configs" / "ranker_v1.yaml", store).file
 
 
 @pytest.fixture(scope="module")

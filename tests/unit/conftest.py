@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from tests import factories
 
 
@@ -14,8 +14,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     factories.write_project(folder)
     config = folder / "archive_configs" / "ranker_v1.yaml"
-    pack(config, folder / "store")
+    write_archive(config, folder / "store")
     other = config.with_name("other.yaml")
     other.write_text(config.read_text().replace('version: "1.0"', 'version: "1.1"'))
-    pack(other, folder / "store")
+    write_archive(other, folder / "store")
     return folder / "store"

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from marloft.archive.checks.documents import MODEL_CARD, front_matter
 from marloft.archive.checks.members import RESERVED
-from marloft.archive.describe import read_manifest
+from marloft.archive.manifest import read_manifest
 from marloft.archive.verify import verify
 from marloft.contract.allocation import ALLOCATION_JSON
 from marloft.contract.audit import FAIRNESS_JSON, FairnessReport

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from marloft.archive.describe import read_manifest
+from marloft.archive.manifest import read_manifest
 from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON, Manifest
 from marloft.contract.predict_api import PROBLEM_JSON, PredictResponse, Problem, RequestEnvelope
 from marloft.errors import ArchiveError

@@ -16,6 +16,8 @@ from marloft.archive.checks.members import RESERVED, STOCK_MANIFEST, colliding, 
 from marloft.archive.checks.requirements import read_requirements, unmet
 from marloft.archive.checks.screening import screen
 from marloft.archive.golden import compiled, parse_golden
+from marloft.archive.manifest import make_manifest
+from marloft.archive.sandbox.handler_trial import examine
 from marloft.archive.spec import ArchiveSpec, artifact_sidecar, read_spec, refuse_changed
 from marloft.archive.zip_writer import Source, ZipWriter
 from marloft.contract.allocation import ALLOCATION_JSON, packed_allocation
@@ -27,7 +29,6 @@ from marloft.contract.manifest import (
     SCHEMA_JSON,
     ArchiveSidecar,
     Artifact,
-    Manifest,
     Measured,
     WorkerSettings,
     archive_path,
@@ -36,11 +37,30 @@ from marloft.contract.schema import to_json_schema
 from marloft.errors import ArchiveError, ConfigError
 from marloft.files import read_json, sha256_file, sidecar_path, to_json, write_json
 
-Examination = Callable[[Path], Measured]
+Trial = Callable[[Path], Measured]
 
 
 def pack(
-    config: Path, out: Path = Path("model_store"), *, examination: Examination | None = None
+    config: Path, out: Path = Path("model_store"), *, run_handler: bool = True
+) -> ArchiveSidecar:
+    """Build an archive into the store, once its handler has proved that it works.
+
+    Args:
+        config: a file of `archive_configs/`.
+        out: the model store.
+        run_handler: False for an archive that this machine cannot run, such as a TensorRT engine's;
+            the sidecar's `measured` is then None.
+
+    Raises:
+        ConfigError: the file, or one it names, is missing or has not the expected form.
+        ArchiveError: as `write_archive`.
+        HandlerError: the handler fails, with its traceback in `log`; the store is left as it was.
+    """
+    return write_archive(config, out, trial=examine if run_handler else None)
+
+
+def write_archive(
+    config: Path, out: Path = Path("model_store"), *, trial: Trial | None = None
 ) -> ArchiveSidecar:
     """Build `<out>/<name>-<version>.mar` and its sidecar `<name>-<version>.mar.json`.
 
@@ -50,9 +70,8 @@ def pack(
     Args:
         config: a file of `archive_configs/`.
         out: the model store.
-        examination: runs on the built archive before the store gets it, and refuses it by an
-            ArchiveError; `sandbox.handler_trial.examine` is the one of `marloft pack`. Not run
-            again for bytes that the store holds examined.
+        trial: runs on the built archive before the store gets it, and refuses it by an
+            ArchiveError. Not run again for bytes that the store holds tried.
 
     Raises:
         ConfigError: the file, or one it names, is missing or has not the expected form.
@@ -71,10 +90,10 @@ def pack(
         _write(built, spec, members, artifact, requires)
         sidecar = _sidecar(built, spec, config)
         known = _known(path, sidecar.sha256, config)
-        if known is not None and (known.measured is not None or examination is None):
+        if known is not None and (known.measured is not None or trial is None):
             return known
-        if examination is not None:
-            sidecar = msgspec.structs.replace(sidecar, measured=examination(built))
+        if trial is not None:
+            sidecar = msgspec.structs.replace(sidecar, measured=trial(built))
         if not path.exists():
             built.replace(path)
     write_json(sidecar_path(path), sidecar)
@@ -207,29 +226,7 @@ def _write(
         hashes = {name: archive.add(name, members[name]) for name in sorted(members)}
         if artifact is not None and spec.artifact is not None:
             refuse_changed(Path(spec.artifact), artifact, hashes[Path(spec.artifact).name])
-        archive.add(ARCHIVE_JSON, to_json(_manifest(spec, hashes, artifact, requires)))
-
-
-def _manifest(
-    spec: ArchiveSpec,
-    hashes: dict[str, str],
-    artifact: Artifact | None,
-    requires: dict[str, str],
-) -> Manifest:
-    return Manifest(
-        name=spec.name,
-        version=spec.version,
-        runtime=spec.runtime,
-        artifact=spec.artifact and Path(spec.artifact).name,
-        handler=Path(spec.handler).name,
-        members=hashes,
-        settings=spec.settings,
-        accepts=spec.accepts,
-        golden_tolerance=spec.golden_tolerance,
-        parents={} if artifact is None else artifact.parents,
-        requires=requires,
-        sensitive_features_at_serving=spec.sensitive_features_at_serving,
-    )
+        archive.add(ARCHIVE_JSON, to_json(make_manifest(spec, hashes, artifact, requires)))
 
 
 def _compatible(version: str) -> str:

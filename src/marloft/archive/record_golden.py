@@ -15,8 +15,7 @@ from typing import Any
 import msgspec
 
 from marloft.archive.golden import difference, parse_golden
-from marloft.archive.sources import located
-from marloft.archive.spec import ArchiveSpec
+from marloft.archive.spec import ArchiveSpec, located
 from marloft.contract.manifest import GoldenAnswer
 from marloft.errors import ConfigError, nearest
 from marloft.files import read_yaml, write_atomic

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from marloft.archive.build import build
+from marloft.archive.pack import pack as pack_archive
 from marloft.archive.replay import replay as run_replay
 from marloft.archive.sandbox.confinement import Isolation
 from marloft.archive.sandbox.handler_trial import HandlerError
@@ -63,7 +63,7 @@ def pack(
 def _packed(config: Path, out: Path, check: bool) -> ArchiveSidecar:
     """Pack one archive; what a failing handler wrote goes to stderr before the error."""
     try:
-        return build(config, out, run_handler=check)
+        return pack_archive(config, out, run_handler=check)
     except HandlerError as error:
         if error.log:
             typer.echo(error.log, err=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from marloft.archive.describe import read_manifest
+from marloft.archive.manifest import read_manifest
 from marloft.contract.manifest import archive_file, parse_archive_file, version_order
 from marloft.contract.release import Release, newest_number, read_release, releases_folder
 from marloft.deploy.status import roles

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from marloft.archive.inspection import Difference, compare, inspect
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.errors import ArchiveError
 from marloft.files import sha256_file
 from tests import factories
@@ -30,7 +30,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def _pack(project: Path, store: Path, config: str = "ranker_v1") -> Path:
-    return store / pack(project / "archive_configs" / f"{config}.yaml", store).file
+    return store / write_archive(project / "archive_configs" / f"{config}.yaml", store).file
 
 
 def _edit(path: Path, old: str, new: str) -> None:

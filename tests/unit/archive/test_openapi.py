@@ -12,7 +12,7 @@ from openapi_spec_validator import validate
 from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
 from marloft.archive.openapi import openapi_of
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.errors import ArchiveError
 from tests import factories
 
@@ -23,7 +23,7 @@ CONFIGS = ("ranker_v1", "outcomes", "feed_ab_assign")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = factories.write_project(tmp_path_factory.mktemp("project"))
     for name in CONFIGS:
-        pack(project / "archive_configs" / f"{name}.yaml", project / "model_store")
+        write_archive(project / "archive_configs" / f"{name}.yaml", project / "model_store")
     return project / "model_store"
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marloft.archive.describe import read_manifest
-from marloft.archive.pack import pack
+from marloft.archive.manifest import read_manifest
+from marloft.archive.pack import write_archive
 from marloft.contract.allocation import AllocationFile
 from marloft.contract.manifest import ArchiveSidecar, Manifest, Measured
 from marloft.errors import ArchiveError, ConfigError, MarloftError
@@ -39,14 +39,14 @@ def _edit(path: Path, old: str, new: str) -> None:
 def test_same_inputs_give_the_same_bytes_in_another_folder_on_another_day(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = pack(_config(project), tmp_path / "one")
+    first = write_archive(_config(project), tmp_path / "one")
     other = tmp_path / "elsewhere" / "deeper"
     shutil.copytree(project, other)
     for file in other.rglob("*"):
         os.utime(file, (0, 0))
         file.chmod(0o700)
     monkeypatch.chdir(other)
-    second = pack(Path("archive_configs/ranker_v1.yaml"), Path("two"))
+    second = write_archive(Path("archive_configs/ranker_v1.yaml"), Path("two"))
     assert first.sha256 == second.sha256
     one, two = tmp_path / "one" / first.file, other / "two" / second.file
     assert one.read_bytes() == two.read_bytes()
@@ -79,24 +79,24 @@ def test_same_inputs_give_the_same_bytes_in_another_folder_on_another_day(
 def test_any_other_input_gives_other_bytes(
     project: Path, tmp_path: Path, file: str, old: str, new: str
 ) -> None:
-    first = pack(_config(project), tmp_path / "one")
+    first = write_archive(_config(project), tmp_path / "one")
     text = (project / file).read_text()
     assert old in text
     (project / file).write_text(text.replace(old, new, 1))
-    assert pack(_config(project), tmp_path / "two").sha256 != first.sha256
+    assert write_archive(_config(project), tmp_path / "two").sha256 != first.sha256
 
 
 def test_other_weights_and_other_requirements_give_other_bytes(
     project: Path, tmp_path: Path
 ) -> None:
-    packed = [pack(_config(project), tmp_path / "one").sha256]
+    packed = [write_archive(_config(project), tmp_path / "one").sha256]
     _edit(_config(project), "card: ../build/card/model_card.md\n", "")
     _edit(_config(project), "audit: ../build/fairness/fairness.json\n", "")
-    packed.append(pack(_config(project), tmp_path / "two").sha256)
+    packed.append(write_archive(_config(project), tmp_path / "two").sha256)
     factories.write_export(project / "build" / "export", seed=1)
-    packed.append(pack(_config(project), tmp_path / "three").sha256)
+    packed.append(write_archive(_config(project), tmp_path / "three").sha256)
     _require(project, "numpy>=2\n")
-    packed.append(pack(_config(project), tmp_path / "four").sha256)
+    packed.append(write_archive(_config(project), tmp_path / "four").sha256)
     assert len(set(packed)) == 4
 
 
@@ -115,13 +115,13 @@ def test_bytes_are_the_same_exactly_when_the_files_are(
         (folder / "a.yaml").write_text(
             "{name: a, version: '1.0', handler: outcomes.py, files: {data: data}}"
         )
-        packed.append(pack(folder / "a.yaml", folder / "store").sha256)
+        packed.append(write_archive(folder / "a.yaml", folder / "store").sha256)
     assert (packed[0] == packed[1]) == (contents[0] == contents[1])
 
 
 def test_requirements_are_recorded(project: Path, tmp_path: Path) -> None:
     _require(project, "numpy>=2,<9\n")
-    path = tmp_path / pack(_config(project), tmp_path).file
+    path = tmp_path / write_archive(_config(project), tmp_path).file
     assert read_manifest(path).requires == {"marloft": ">=0.1,<0.2", "numpy": "<9,>=2"}
 
 
@@ -138,7 +138,7 @@ def test_requirement_that_is_not_met_is_refused(
 ) -> None:
     _require(project, text)
     with pytest.raises(MarloftError, match=message):
-        pack(_config(project), tmp_path / "store")
+        write_archive(_config(project), tmp_path / "store")
 
 
 def test_accepted_type_that_the_schema_cannot_carry_is_refused(
@@ -146,7 +146,7 @@ def test_accepted_type_that_the_schema_cannot_carry_is_refused(
 ) -> None:
     _edit(_config(project), "[application/json]", "[application/json, image/png]")
     with pytest.raises(ConfigError, match=r"yaml: accepts .*image/png: .*needs exactly one"):
-        pack(_config(project), tmp_path / "store")
+        write_archive(_config(project), tmp_path / "store")
     assert not (tmp_path / "store").exists()
 
 
@@ -154,7 +154,7 @@ def test_folder_is_packed_with_its_folders(project: Path, tmp_path: Path) -> Non
     (project / "words" / "en").mkdir(parents=True)
     (project / "words" / "en" / "vocabulary.txt").write_text("hello\n")
     _edit(_config(project), "  tables.npz:", "  words: ../words\n  tables.npz:")
-    sidecar = pack(_config(project), tmp_path)
+    sidecar = write_archive(_config(project), tmp_path)
     with zipfile.ZipFile(tmp_path / sidecar.file) as archive:
         assert archive.read("words/en/vocabulary.txt") == b"hello\n"
 
@@ -167,14 +167,14 @@ def test_secret_or_pickle_among_the_files_is_refused(
     (project / "words" / name).write_text("x")
     _edit(_config(project), "  tables.npz:", "  words: ../words\n  tables.npz:")
     with pytest.raises(ArchiveError, match=f"member 'words/{name}'"):
-        pack(_config(project), tmp_path / "store")
+        write_archive(_config(project), tmp_path / "store")
 
 
 def test_secret_in_the_handler_is_refused(project: Path, tmp_path: Path) -> None:
     handler = project / "handlers" / "ranker.py"
     handler.write_text(handler.read_text() + "\nKEY = 'AKIA" + "IOSFODNN7EXAMPLE'\n")
     with pytest.raises(ArchiveError, match=r"member 'ranker\.py' holds an AWS access key id"):
-        pack(_config(project), tmp_path / "store")
+        write_archive(_config(project), tmp_path / "store")
 
 
 @pytest.mark.slow
@@ -199,8 +199,9 @@ def _peak_mib(project: Path, store: Path) -> float:
     Not by getrusage(2): its figure begins with the size of the process that started this one.
     """
     code = (
-        "import sys; from pathlib import Path; from marloft.archive.pack import pack; "
-        "pack(Path(sys.argv[1]), Path(sys.argv[2])); print(Path('/proc/self/status').read_text())"
+        "import sys; from pathlib import Path; from marloft.archive.pack import write_archive; "
+        "write_archive(Path(sys.argv[1]), Path(sys.argv[2])); "
+        "print(Path('/proc/self/status').read_text())"
     )
     command = [sys.executable, "-c", code, str(_config(project)), str(store)]
     status = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -214,7 +215,7 @@ def _require(project: Path, text: str) -> None:
 
 
 def test_archive_holds_what_the_design_says(project: Path, tmp_path: Path) -> None:
-    sidecar = pack(_config(project), tmp_path)
+    sidecar = write_archive(_config(project), tmp_path)
     with zipfile.ZipFile(tmp_path / sidecar.file) as archive:
         names = archive.namelist()
         assert names == [*sorted(set(names) - {"archive.json"}), "archive.json"]
@@ -250,39 +251,39 @@ def test_archive_holds_what_the_design_says(project: Path, tmp_path: Path) -> No
 
 
 def test_archive_names_no_place_of_its_build(project: Path, tmp_path: Path) -> None:
-    sidecar = pack(_config(project), tmp_path)
+    sidecar = write_archive(_config(project), tmp_path)
     assert str(tmp_path).encode() not in (tmp_path / sidecar.file).read_bytes()
 
 
 def test_sidecar_lies_beside_the_archive(project: Path, tmp_path: Path) -> None:
-    sidecar = pack(_config(project), tmp_path)
+    sidecar = write_archive(_config(project), tmp_path)
     assert read_json(tmp_path / "ranker-1.0.mar.json", ArchiveSidecar) == sidecar
     assert sidecar.sha256 == sha256_file(tmp_path / "ranker-1.0.mar")
 
 
 def test_packing_again_changes_nothing(project: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    pack(_config(project), store)
+    write_archive(_config(project), store)
     before = {file.name: file.stat().st_mtime_ns for file in store.iterdir()}
-    pack(_config(project), store)
+    write_archive(_config(project), store)
     assert {file.name: file.stat().st_mtime_ns for file in store.iterdir()} == before
     assert set(before) == {"ranker-1.0.mar", "ranker-1.0.mar.json"}
 
 
 def test_other_bytes_under_a_version_are_refused(project: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    held = pack(_config(project), store).sha256
+    held = write_archive(_config(project), store).sha256
     _edit(_config(project), "batch_size: 16", "batch_size: 8")
     with pytest.raises(ArchiveError, match="raise `version` in"):
-        pack(_config(project), store)
+        write_archive(_config(project), store)
     assert sha256_file(store / "ranker-1.0.mar") == held
     assert len(list(store.iterdir())) == 2
 
 
 def test_raised_version_is_packed_beside_the_old_one(project: Path, tmp_path: Path) -> None:
-    pack(_config(project), tmp_path)
+    write_archive(_config(project), tmp_path)
     _edit(_config(project), 'version: "1.0"', 'version: "1.2"')
-    assert pack(_config(project), tmp_path).file == "ranker-1.2.mar"
+    assert write_archive(_config(project), tmp_path).file == "ranker-1.2.mar"
 
 
 @pytest.mark.parametrize(
@@ -301,14 +302,14 @@ def test_questionable_member_is_refused(
 ) -> None:
     _edit(_config(project), "  tables.npz:", f"  {member}: ../handlers/ranker.py\n  tables.npz:")
     with pytest.raises(ArchiveError, match=message):
-        pack(_config(project), tmp_path / "store")
+        write_archive(_config(project), tmp_path / "store")
 
 
 def test_handler_named_like_a_standard_module_is_refused(project: Path, tmp_path: Path) -> None:
     (project / "handlers" / "ranker.py").rename(project / "handlers" / "select.py")
     _edit(_config(project), "handlers/ranker.py", "handlers/select.py")
     with pytest.raises(ArchiveError, match="hide the module 'select'"):
-        pack(_config(project), tmp_path / "store")
+        write_archive(_config(project), tmp_path / "store")
 
 
 @pytest.mark.parametrize(
@@ -321,21 +322,21 @@ def test_handler_torchserve_could_not_load_is_refused(
     handler = project / "handlers" / "ranker.py"
     handler.write_text(handler.read_text() + more)
     with pytest.raises(ArchiveError, match=message):
-        pack(_config(project), tmp_path / "store")
+        write_archive(_config(project), tmp_path / "store")
 
 
 def test_changed_artifact_is_refused(project: Path, tmp_path: Path) -> None:
     with (project / "build" / "export" / "model.onnx").open("ab") as stream:
         stream.write(b"\0")
     with pytest.raises(ArchiveError, match="export it again"):
-        pack(_config(project), tmp_path / "store")
+        write_archive(_config(project), tmp_path / "store")
     assert list((tmp_path / "store").iterdir()) == []
 
 
 def test_golden_file_the_schema_refuses_is_not_packed(project: Path, tmp_path: Path) -> None:
     _edit(_config(project), "minimum: 0", "minimum: 40")
     with pytest.raises(ConfigError, match=r"golden\.jsonl:2: the schema refuses it"):
-        pack(_config(project), tmp_path / "store")
+        write_archive(_config(project), tmp_path / "store")
 
 
 def test_failed_packing_leaves_nothing_behind(project: Path, tmp_path: Path) -> None:
@@ -344,7 +345,7 @@ def test_failed_packing_leaves_nothing_behind(project: Path, tmp_path: Path) -> 
         raise ArchiveError("planted")
 
     with pytest.raises(ArchiveError, match="planted"):
-        pack(_config(project), tmp_path / "store", examination=refuse)
+        write_archive(_config(project), tmp_path / "store", trial=refuse)
     assert list((tmp_path / "store").iterdir()) == []
 
 
@@ -355,16 +356,16 @@ def test_examined_bytes_are_not_examined_again(project: Path, tmp_path: Path) ->
         calls.append(built)
         return Measured(load_s=1.0, peak_memory_mb=2.0, first_request_ms=3.0, answers=4)
 
-    assert pack(_config(project), tmp_path).measured is None
-    examined = pack(_config(project), tmp_path, examination=accept)
+    assert write_archive(_config(project), tmp_path).measured is None
+    examined = write_archive(_config(project), tmp_path, trial=accept)
     assert examined.measured == accept(tmp_path)
-    assert pack(_config(project), tmp_path, examination=accept) == examined
-    assert pack(_config(project), tmp_path) == examined
+    assert write_archive(_config(project), tmp_path, trial=accept) == examined
+    assert write_archive(_config(project), tmp_path) == examined
     assert len(calls) == 2
 
 
 def test_assign_nodes_archive_holds_the_experiments_split(project: Path, tmp_path: Path) -> None:
-    sidecar = pack(project / "archive_configs" / "feed_ab_assign.yaml", tmp_path)
+    sidecar = write_archive(project / "archive_configs" / "feed_ab_assign.yaml", tmp_path)
     with zipfile.ZipFile(tmp_path / sidecar.file) as archive:
         names = archive.namelist()
         split = parse_json(archive.read("allocation.json"), AllocationFile, "allocation.json")
@@ -376,4 +377,4 @@ def test_assign_nodes_archive_holds_the_experiments_split(project: Path, tmp_pat
     experiment = project / "workflows" / "feed_ab" / "experiment.yaml"
     _edit(experiment, 'version: "1.0", weight: 50', 'version: "1.0", weight: 49')
     with pytest.raises(ArchiveError, match="raise `version` in"):
-        pack(project / "archive_configs" / "feed_ab_assign.yaml", tmp_path)
+        write_archive(project / "archive_configs" / "feed_ab_assign.yaml", tmp_path)

@@ -1,10 +1,10 @@
-"""Archive YAML files: typos, missing files and changed artifacts are refused with the cure."""
+"""Archive YAML files: what they name is found; typos, links, changed artifacts are refused."""
 
 from pathlib import Path
 
 import pytest
 
-from marloft.archive.spec import read_artifact, read_spec
+from marloft.archive.spec import expand, located, read_artifact, read_spec
 from marloft.errors import ArchiveError, ConfigError
 from tests import factories
 
@@ -109,3 +109,59 @@ def test_artifact_without_sidecar_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.onnx.json").unlink()
     with pytest.raises(ConfigError, match=r"model\.onnx\.json does not exist"):
         read_artifact(artifact, "onnx")
+
+
+@pytest.fixture
+def assets(tmp_path: Path) -> Path:
+    for name in ("assets/a.txt", "assets/deep/b.txt", "assets/deep/c.json", "one.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    (tmp_path / "assets" / "__pycache__").mkdir()
+    (tmp_path / "assets" / "__pycache__" / "x.pyc").touch()
+    return tmp_path / "a.yaml"
+
+
+def test_folder_is_kept_with_its_folders(assets: Path) -> None:
+    found = expand(assets, {"words": "assets"})
+    folder = assets.parent / "assets"
+    assert found == {
+        "words/a.txt": str(folder / "a.txt"),
+        "words/deep/b.txt": str(folder / "deep" / "b.txt"),
+        "words/deep/c.json": str(folder / "deep" / "c.json"),
+    }
+
+
+def test_glob_is_kept_from_its_first_wildcard_on(assets: Path) -> None:
+    assert set(expand(assets, {"words": "assets/**/*.txt"})) == {"words/a.txt", "words/deep/b.txt"}
+    assert set(expand(assets, {".": "assets/d*/*.json"})) == {"deep/c.json"}
+
+
+def test_file_keeps_the_name_it_is_given(assets: Path) -> None:
+    assert expand(assets, {"x/y.txt": "one.txt"}) == {"x/y.txt": str(assets.parent / "one.txt")}
+
+
+def test_two_entries_for_one_member_are_refused(assets: Path) -> None:
+    with pytest.raises(ConfigError, match=r"would both be 'words/a\.txt'"):
+        expand(assets, {"words": "assets", "words/a.txt": "one.txt"})
+
+
+@pytest.mark.parametrize("source", ["assets/*.csv", "nothing/*"])
+def test_glob_that_finds_nothing_is_refused(assets: Path, source: str) -> None:
+    with pytest.raises(ConfigError, match="holds no file"):
+        expand(assets, {"words": source})
+
+
+@pytest.mark.parametrize("source", ["/etc/hostname", "C:/model.onnx", "~/model.onnx"])
+def test_absolute_path_is_refused(assets: Path, source: str) -> None:
+    with pytest.raises(ConfigError, match=rf"a\.yaml: golden: {source} is an absolute path"):
+        located(assets, "golden", source)
+
+
+@pytest.mark.parametrize("files", [{"x.txt": "link.txt"}, {"words": "assets"}, {"w": "linked"}])
+def test_link_is_refused(assets: Path, files: dict[str, str]) -> None:
+    (assets.parent / "link.txt").symlink_to("one.txt")
+    (assets.parent / "assets" / "link.txt").symlink_to("../one.txt")
+    (assets.parent / "linked").symlink_to("assets")
+    with pytest.raises(ConfigError, match="is a link; name the file"):
+        expand(assets, files)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.archive.sign import new_keys, sign, signature_path
 from marloft.archive.transfer import pull, push
 from marloft.cli import app
@@ -25,7 +25,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A signed archive with its sidecar; the keys lie beside it."""
     project = factories.write_project(tmp_path_factory.mktemp("project"))
     store = project / "model_store"
-    path = store / pack(project / "archive_configs" / "ranker_v1.yaml", store).file
+    path = store / write_archive(project / "archive_configs" / "ranker_v1.yaml", store).file
     new_keys(project / "keys")
     sign(path, project / "keys" / "marloft.key")
     return path

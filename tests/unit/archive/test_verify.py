@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.archive.verify import verify
 from marloft.errors import ArchiveError
 from tests import factories
@@ -21,7 +21,7 @@ from tests.hostile_archives.building import Members, read, rehash, write
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = factories.write_project(tmp_path_factory.mktemp("project"))
     store = project / "model_store"
-    return store / pack(project / "archive_configs" / "ranker_v1.yaml", store).file
+    return store / write_archive(project / "archive_configs" / "ranker_v1.yaml", store).file
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_packed_archive_passes_every_check(good: Path) -> None:
 
 def test_archive_of_code_alone_passes_every_check(tmp_path: Path) -> None:
     project = factories.write_project(tmp_path)
-    path = tmp_path / pack(project / "archive_configs" / "outcomes.yaml", tmp_path).file
+    path = tmp_path / write_archive(project / "archive_configs" / "outcomes.yaml", tmp_path).file
     assert [check.culprit for check in verify(path).checks if not check.ok] == []
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == [
@@ -192,7 +192,7 @@ def test_archive_of_code_alone_needs_no_schema_but_one_with_an_artifact_does(
 ) -> None:
     project = factories.write_project(tmp_path / "project")
     for name in ("feed_ab_assign", "feed_ab_select"):
-        packed = pack(project / "archive_configs" / f"{name}.yaml", tmp_path)
+        packed = write_archive(project / "archive_configs" / f"{name}.yaml", tmp_path)
         assert verify(tmp_path / packed.file).ok
     del members["schema.json"]
     _change(members, "archive.json", lambda d: d["members"].pop("schema.json"))

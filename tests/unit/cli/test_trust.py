@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from marloft.archive.openapi import openapi_of
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.archive.sandbox.confinement import Isolation
 from marloft.cli import app
 from marloft.cli.archive import confined
@@ -18,7 +18,7 @@ from tests import factories
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = factories.write_project(tmp_path_factory.mktemp("project"))
-    pack(project / "archive_configs" / "ranker_v1.yaml", project)
+    write_archive(project / "archive_configs" / "ranker_v1.yaml", project)
     return project
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.deploy.release.write import apply
 from marloft.deploy.store import delete, find_garbage
 from marloft.files import sidecar_path
@@ -23,7 +23,7 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for version in ("1.0", "1.1", "1.2", "1.10"):
         other = config.with_name("other.yaml")
         other.write_text(config.read_text().replace('version: "1.0"', f'version: "{version}"'))
-        pack(other, folder / "store")
+        write_archive(other, folder / "store")
     return folder / "store"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from marloft.archive.checks.documents import check_fairness
 from marloft.archive.checks.layout import UNREADABLE
-from marloft.archive.describe import read_manifest
+from marloft.archive.manifest import read_manifest
 from marloft.archive.sign import check_signature, signature_path
 from marloft.contract.audit import FAIRNESS_JSON
 from marloft.contract.check import Check

@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from marloft.archive.describe import read_manifest
 from marloft.archive.golden_requests import Sent, as_sent
+from marloft.archive.manifest import read_manifest
 from marloft.archive.sandbox.confinement import Limits, Outcome, run
 from marloft.contract.manifest import (
     GOLDEN_JSONL,

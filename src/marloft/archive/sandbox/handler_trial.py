@@ -8,9 +8,9 @@ import zipfile
 from pathlib import Path
 
 from marloft.archive.checks.lint import lint
-from marloft.archive.describe import read_manifest
 from marloft.archive.golden import fault
 from marloft.archive.golden_requests import as_json
+from marloft.archive.manifest import read_manifest
 from marloft.archive.sandbox.confinement import Outcome
 from marloft.archive.sandbox.handler_run import Answer, Found, Unpacked, ask, stray, unpack
 from marloft.contract.manifest import GOLDEN_JSONL, Measured

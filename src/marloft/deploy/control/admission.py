@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from marloft.archive.describe import read_manifest
+from marloft.archive.manifest import read_manifest
 from marloft.contract.live import VersionState
 from marloft.contract.manifest import archive_path
 from marloft.contract.release import Key, Release, ReleasedVersion

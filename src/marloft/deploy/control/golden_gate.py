@@ -6,9 +6,9 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from marloft.archive.describe import read_manifest
 from marloft.archive.golden import fault
 from marloft.archive.golden_requests import Sent, as_sent
+from marloft.archive.manifest import read_manifest
 from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON, GoldenAnswer, decode_golden
 from marloft.contract.predict_api import ROUTE_HEADER
 from marloft.contract.schema import from_json_schema

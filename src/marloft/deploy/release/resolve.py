@@ -5,7 +5,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from marloft.archive.describe import read_manifest
+from marloft.archive.manifest import read_manifest
 from marloft.archive.verify import verify
 from marloft.contract.manifest import Name, archive_path, version_order
 from marloft.contract.policy import LogPolicy, RolloutPlan, TrustPolicy

@@ -13,7 +13,7 @@ from marloft.archive.checks.documents import (
     document_checks,
     front_matter,
 )
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.archive.verify import verify
 from marloft.errors import ArchiveError
 from marloft.files import to_json
@@ -37,7 +37,7 @@ def project(tmp_path: Path) -> Path:
 
 def packed(project: Path) -> Path:
     store = project / "model_store"
-    return store / pack(project / "archive_configs" / "ranker_v1.yaml", store).file
+    return store / write_archive(project / "archive_configs" / "ranker_v1.yaml", store).file
 
 
 def test_archive_holds_card_and_audit_and_verifies(project: Path) -> None:

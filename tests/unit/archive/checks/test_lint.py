@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from marloft.archive.checks.lint import lint
-from marloft.archive.describe import read_manifest
-from marloft.archive.pack import pack
+from marloft.archive.manifest import read_manifest
+from marloft.archive.pack import write_archive
 from marloft.errors import ArchiveError
 from tests import factories
 
@@ -15,7 +15,7 @@ SHIPPED = ("ranker_v1", "outcomes", "feed_ab_assign", "feed_ab_select", "ranker_
 
 
 def _lint(project: Path, config: str = "ranker_v1") -> None:
-    path = project / pack(project / "archive_configs" / f"{config}.yaml", project).file
+    path = project / write_archive(project / "archive_configs" / f"{config}.yaml", project).file
     with zipfile.ZipFile(path) as archive:
         lint(archive, read_manifest(path))
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from marloft.archive.checks.policy import check_policy
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.archive.sign import new_keys, sign, signature_path
 from marloft.contract.policy import TrustPolicy
 from marloft.errors import ConfigError
@@ -18,7 +18,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Keys, and the ranker with its documents."""
     project = factories.write_project(tmp_path_factory.mktemp("project"))
     config = project / "archive_configs" / "ranker_v1.yaml"
-    pack(config, project)
+    write_archive(config, project)
     new_keys(project)
     return project
 
@@ -71,7 +71,7 @@ def test_missing_public_key_is_the_users_mistake(store: Path, tmp_path: Path) ->
 def test_audited_wants_an_audit(store: Path, tmp_path: Path) -> None:
     audited = TrustPolicy(fairness="audited")
     assert _failing(_archive(store, tmp_path), audited) == []
-    plain = store / pack(store / "archive_configs" / "outcomes.yaml", store).file
+    plain = store / write_archive(store / "archive_configs" / "outcomes.yaml", store).file
     assert _failing(plain, audited) == [("MRL017", "fairness.json")]
 
 

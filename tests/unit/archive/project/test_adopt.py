@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from marloft.archive.pack import pack
+from marloft.archive.pack import write_archive
 from marloft.archive.project.adopt import adopt
 from marloft.archive.spec import ArchiveSpec, read_spec
 from marloft.archive.verify import verify
@@ -62,14 +62,14 @@ def _written(path: Path, members: dict[str, Any]) -> Path:
 @pytest.mark.slow
 def test_archive_of_our_handler_is_taken_as_it_is(project: Path, tmp_path: Path) -> None:
     unpacked = tmp_path / "unpacked"
-    own = tmp_path / pack(project / "archive_configs" / "ranker_v1.yaml", tmp_path).file
+    own = tmp_path / write_archive(project / "archive_configs" / "ranker_v1.yaml", tmp_path).file
     with zipfile.ZipFile(own) as archive:
         archive.extract("schema.json", unpacked)
     extra = f"build/export/tables.npz,{unpacked}/schema.json,build/export/golden.jsonl"
     stock = _stock(project, "--handler", "handlers/ranker.py", "--extra-files", extra)
     adopted = adopt(stock, tmp_path / "adopted")
     assert adopted.missing == []
-    sidecar = pack(Path(adopted.config), tmp_path / "store")
+    sidecar = write_archive(Path(adopted.config), tmp_path / "store")
     assert (sidecar.name, sidecar.version) == ("old_ranker", "2.1")
     assert verify(tmp_path / "store" / sidecar.file).ok
     spec = read_spec(Path(adopted.config))
@@ -94,7 +94,7 @@ def test_handler_of_torchserves_own_kind_is_to_be_moved(project: Path, tmp_path:
     spec = read_yaml(Path(adopted.config), ArchiveSpec)
     assert (spec.settings.workers, spec.settings.batch_size) == (2, 4)
     with pytest.raises(ConfigError, match="schema is missing"):
-        pack(Path(adopted.config), tmp_path / "store")
+        write_archive(Path(adopted.config), tmp_path / "store")
 
 
 def test_schema_and_golden_answers_may_be_given(project: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import marloft
-from marloft.archive.build import build
+from marloft.archive.pack import pack
 from marloft.archive.sandbox.handler_trial import HandlerError
 from marloft.contract.manifest import Measured
 from tests import factories
@@ -22,7 +22,7 @@ def _built(folder: Path, old: str = "", new: str = "", config: str = "ranker_v1"
     handler.write_text(text.replace(old, new, 1))
     store = project / "store"
     try:
-        sidecar = build(project / "archive_configs" / f"{config}.yaml", store)
+        sidecar = pack(project / "archive_configs" / f"{config}.yaml", store)
     except HandlerError:
         assert list(store.iterdir()) == []
         raise

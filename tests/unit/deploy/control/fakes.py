@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from marloft.archive.describe import read_manifest
+from marloft.archive.manifest import read_manifest
 from marloft.contract.allocation import allocation_path
 from marloft.contract.live import Live, WatchState, live_path
 from marloft.contract.manifest import WorkerSettings, archive_path, parse_archive_file

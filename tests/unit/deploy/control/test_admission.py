@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from marloft.archive.describe import read_manifest
-from marloft.archive.pack import pack
+from marloft.archive.manifest import read_manifest
+from marloft.archive.pack import write_archive
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.release import Key, Release, ReleasedModel, ReleasedVersion
 from marloft.deploy.control.admission import Admission
@@ -178,7 +178,7 @@ def served(tmp_path: Path, **settings: int) -> tuple[Admission, Release, Path]:
     """Return an admission whose store holds a packed 1.0 that served, and its release."""
     project = factories.write_project(tmp_path)
     store = project / "model_store"
-    sidecar = pack(project / "archive_configs" / "ranker_v1.yaml", store)
+    sidecar = write_archive(project / "archive_configs" / "ranker_v1.yaml", store)
     own = read_manifest(store / sidecar.file).settings
     pinned = ReleasedVersion(sha256=sidecar.sha256, settings=replace(own, **settings))
     release = made_release(

@@ -17,7 +17,7 @@ def parse_golden(data: bytes, schema: RowSchema) -> list[GoldenAnswer]:
         ConfigError: the schema cannot be compiled, there is no line, a line is not a golden
             answer, or its request is one that the schema refuses.
     """
-    decoder = compiled(schema)
+    decoder = compile_schema(schema)
     answers = decode_golden(data)
     if not answers:
         raise ConfigError(f"{GOLDEN_JSONL} is empty; record at least one answer.")
@@ -30,7 +30,7 @@ def parse_golden(data: bytes, schema: RowSchema) -> list[GoldenAnswer]:
     return answers
 
 
-def compiled(schema: RowSchema) -> "msgspec.json.Decoder[list[Any]]":
+def compile_schema(schema: RowSchema) -> "msgspec.json.Decoder[list[Any]]":
     """Compile the schema; raises ConfigError with the cause when its bounds make no sense."""
     try:
         return rows_decoder(schema)
@@ -38,8 +38,10 @@ def compiled(schema: RowSchema) -> "msgspec.json.Decoder[list[Any]]":
         raise ConfigError(f"schema: {error}; correct the field's bounds.") from None
 
 
-def fault(expected: dict[str, Any], status: int, body: str, tolerance: float) -> str | None:
-    """Say in words how what a request got is not the golden answer, None when it is."""
+def response_difference(
+    expected: dict[str, Any], status: int, body: str, tolerance: float
+) -> str | None:
+    """Return in words how a response differs from the golden answer, None when it is the same."""
     if status != 200:
         return f"status {status}: {body}"
     try:

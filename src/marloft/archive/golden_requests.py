@@ -18,16 +18,16 @@ _HEADERS = {
 }
 
 
-class Sent(Struct, frozen=True, kw_only=True):
+class HttpRequest(Struct, frozen=True, kw_only=True):
     """One request: its headers, names in lower case, and its body."""
 
     headers: dict[str, str]
     body: bytes
 
 
-def as_sent(
+def http_requests(
     golden: Sequence[GoldenAnswer], accepts: Sequence[str], schema: RowSchema | None
-) -> list[Sent]:
+) -> list[HttpRequest]:
     """Return each golden request in a form that the archive accepts.
 
     `golden.jsonl` is JSON throughout. A request of one row that holds nothing but the bytes can be
@@ -43,22 +43,22 @@ def as_sent(
         ConfigError: another type than JSON is accepted, and the schema has no field to take it.
     """
     kind = None if schema is None else raw_type(accepts, schema)
-    sent: list[Sent] = []
+    sent: list[HttpRequest] = []
     raw_next = True
     for answer in golden:
-        raw = None if kind is None or schema is None else _raw(answer.request, kind, schema)
+        raw = None if kind is None or schema is None else _raw_request(answer.request, kind, schema)
         if raw is not None and (raw_next or JSON_TYPE not in accepts):
             sent.append(raw)
             raw_next = False
         else:
-            sent.append(as_json(msgspec.json.encode(answer.request)))
+            sent.append(json_request(msgspec.json.encode(answer.request)))
             raw_next = True
     return sent
 
 
-def as_json(body: bytes) -> Sent:
+def json_request(body: bytes) -> HttpRequest:
     """Return a request whose body is said to be JSON."""
-    return Sent(headers={"content-type": JSON_TYPE}, body=body)
+    return HttpRequest(headers={"content-type": JSON_TYPE}, body=body)
 
 
 def raw_type(accepts: Sequence[str], schema: RowSchema) -> str | None:
@@ -76,16 +76,16 @@ def raw_type(accepts: Sequence[str], schema: RowSchema) -> str | None:
     return own if own in others else others[0]
 
 
-def _raw(request: dict[str, Any], kind: str, schema: RowSchema) -> Sent | None:
+def _raw_request(request: dict[str, Any], kind: str, schema: RowSchema) -> HttpRequest | None:
     """Return the request as raw bytes, None when they cannot say all of it."""
     field = binary_field(schema)
     rows = request["features"]
-    beside = {name: value for name, value in request.items() if name != "features"}
-    if len(rows) != 1 or not set(beside) <= set(_HEADERS):
+    others = {name: value for name, value in request.items() if name != "features"}
+    if len(rows) != 1 or not set(others) <= set(_HEADERS):
         return None
     if any(value != schema.row[name].default for name, value in rows[0].items() if name != field):
         return None
-    headers = {_HEADERS[name]: str(value) for name, value in beside.items() if value is not None}
+    headers = {_HEADERS[name]: str(value) for name, value in others.items() if value is not None}
     body = msgspec.convert(rows[0][field], bytes)
     # A worker refuses an empty body; as text it is a value like any other.
-    return Sent(headers={"content-type": kind, **headers}, body=body) if body else None
+    return HttpRequest(headers={"content-type": kind, **headers}, body=body) if body else None

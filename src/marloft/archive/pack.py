@@ -15,9 +15,9 @@ from marloft.archive.checks.lint import handler_class
 from marloft.archive.checks.members import RESERVED, STOCK_MANIFEST, colliding, shadowed, unsafe
 from marloft.archive.checks.requirements import read_requirements, unmet
 from marloft.archive.checks.screening import screen
-from marloft.archive.golden import compiled, parse_golden
+from marloft.archive.golden import compile_schema, parse_golden
 from marloft.archive.manifest import make_manifest
-from marloft.archive.sandbox.handler_trial import examine
+from marloft.archive.sandbox.handler_trial import try_handler
 from marloft.archive.spec import ArchiveSpec, artifact_sidecar, read_spec, refuse_changed
 from marloft.archive.zip_writer import Source, ZipWriter
 from marloft.contract.allocation import ALLOCATION_JSON, packed_allocation
@@ -56,7 +56,7 @@ def pack(
         ArchiveError: as `write_archive`.
         HandlerError: the handler fails, with its traceback in `log`; the store is left as it was.
     """
-    return write_archive(config, out, trial=examine if run_handler else None)
+    return write_archive(config, out, trial=try_handler if run_handler else None)
 
 
 def write_archive(
@@ -132,7 +132,7 @@ def _generated(spec: ArchiveSpec) -> dict[str, Source]:
         STOCK_MANIFEST: _stock_manifest(spec),
     }
     if spec.schema is not None:
-        compiled(spec.schema)
+        compile_schema(spec.schema)
         generated[SCHEMA_JSON] = to_json(to_json_schema(spec.schema))
     if spec.allocation is not None:
         experiment = Path(spec.allocation.experiment)

@@ -5,9 +5,17 @@ from pathlib import Path
 
 import msgspec
 
-from marloft.archive.golden import fault
-from marloft.archive.sandbox.confinement import Limits, Outcome
-from marloft.archive.sandbox.handler_run import LIMITS, Answer, Found, Unpacked, ask, stray, unpack
+from marloft.archive.golden import response_difference
+from marloft.archive.sandbox.confinement import ConfinedRun, Limits
+from marloft.archive.sandbox.handler_run import (
+    LIMITS,
+    HandlerAnswer,
+    HandlerRun,
+    UnpackedArchive,
+    broken_limit,
+    run_batches,
+    unpack,
+)
 from marloft.archive.verify import ANY_ORIGIN, VerifyReport, verify
 from marloft.contract.check import Check
 from marloft.contract.manifest import GOLDEN_JSONL
@@ -22,8 +30,8 @@ def replay(path: Path, policy: TrustPolicy = ANY_ORIGIN, limits: Limits = LIMITS
     An archive of code alone may hold no golden requests; then its handler is only loaded.
 
     This runs the archive's code, if `verify` accepts it under `policy`; under the default one the
-    caller vouches for it. `sandbox.run` says what it runs with; the report's `isolation` says which
-    of that the kernel granted.
+    caller vouches for it. `confinement.run` says what it runs with; the report's `isolation` says
+    which of that the kernel granted.
 
     Raises:
         ArchiveError: there is no such file.
@@ -39,47 +47,49 @@ def replay(path: Path, policy: TrustPolicy = ANY_ORIGIN, limits: Limits = LIMITS
             return msgspec.structs.replace(report, checks=[*report.checks, nothing])
         places = list(range(len(archive.golden)))
         batches = [[place] for place in places] + ([places] if places else [])
-        outcome, found = ask(archive, archive.sent, batches, limits)
-    checks = _judged(archive, outcome, found)
+        process, answered = run_batches(archive, archive.requests, batches, limits)
+    checks = _check_run(archive, process, answered)
     failed = not all(check.ok for check in checks)
     return msgspec.structs.replace(
         report,
         checks=[*report.checks, *checks],
-        log="\n".join(outcome.log.splitlines()[-_LOG_LINES:]) if failed else None,
-        isolation=outcome.isolation,
+        log="\n".join(process.log.splitlines()[-_LOG_LINES:]) if failed else None,
+        isolation=process.isolation,
     )
 
 
-def _judged(archive: Unpacked, outcome: Outcome, found: Found | None) -> list[Check]:
+def _check_run(
+    archive: UnpackedArchive, process: ConfinedRun, answered: HandlerRun | None
+) -> list[Check]:
     handler = archive.manifest.handler
-    ended = stray(outcome)
-    if ended is not None:
-        return [Check.failed("MRL023", handler, ended)]
-    kept = Check.passed("MRL023", "ended in time, nothing left running")
-    if found is None:
-        return [kept, Check.failed("MRL020", handler, _last_words(outcome))]
+    broken = broken_limit(process)
+    if broken is not None:
+        return [Check.failed("MRL023", handler, broken)]
+    ended = Check.passed("MRL023", "ended in time, nothing left running")
+    if answered is None:
+        return [ended, Check.failed("MRL020", handler, _last_line(process))]
     if not archive.golden:
-        return [kept, Check.passed("MRL020", "the handler loads; it has no golden answers")]
-    *alone, together = found.batches
+        return [ended, Check.passed("MRL020", "the handler loads; it has no golden answers")]
+    *alone, together = answered.batches
     return [
-        kept,
+        ended,
         Check.passed("MRL020", "the handler loads and answers"),
         _compare("MRL021", "alone", archive, [answer for (answer,) in alone]),
         _compare("MRL022", "in one batch", archive, together),
     ]
 
 
-def _compare(code: str, how: str, archive: Unpacked, answers: list[Answer]) -> Check:
+def _compare(code: str, how: str, archive: UnpackedArchive, answers: list[HandlerAnswer]) -> Check:
     tolerance = archive.manifest.golden_tolerance
     for number, (wanted, answer) in enumerate(zip(archive.golden, answers, strict=True), start=1):
-        found = fault(wanted.expected, answer.status, answer.body, tolerance)
+        found = response_difference(wanted.expected, answer.status, answer.body, tolerance)
         if found is not None:
             return Check.failed(code, f"{GOLDEN_JSONL}:{number}", f"asked {how}: {found}")
     return Check.passed(code, f"{len(archive.golden)} golden answers repeated {how}")
 
 
-def _last_words(outcome: Outcome) -> str:
-    lines = outcome.log.strip().splitlines()
+def _last_line(process: ConfinedRun) -> str:
+    lines = process.log.strip().splitlines()
     if lines:
         return lines[-1]
-    return f"the worker ended with status {outcome.status} and no output that can be read"
+    return f"the worker ended with status {process.status} and no output that can be read"

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from marloft.archive.golden import compiled, difference, parse_golden
+from marloft.archive.golden import compile_schema, difference, parse_golden
 from marloft.contract.schema import Property, RowSchema
 from marloft.errors import ConfigError
 from tests import factories
@@ -42,7 +42,7 @@ def test_faulty_golden_file_is_refused_with_its_line(data: bytes, message: str) 
 def test_schema_with_senseless_bounds_is_refused() -> None:
     schema = RowSchema(row={"name": Property(type="string", min_length=-1)})
     with pytest.raises(ConfigError, match="correct the field's bounds"):
-        compiled(schema)
+        compile_schema(schema)
 
 
 EXPECTED = {"scores": [0.2, 0.9, 0.89999], "prediction": [12, 13, 11]}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from marloft.archive.golden_requests import as_sent, raw_type
+from marloft.archive.golden_requests import http_requests, raw_type
 from marloft.contract.manifest import GoldenAnswer
 from marloft.contract.schema import Property, RowSchema
 from marloft.errors import ConfigError
@@ -25,13 +25,13 @@ def _golden(*requests: dict[str, Any]) -> list[GoldenAnswer]:
 
 
 def _kinds(accepts: list[str], *requests: dict[str, Any]) -> list[str]:
-    sent = as_sent(_golden(*requests), accepts, ROWS)
+    sent = http_requests(_golden(*requests), accepts, ROWS)
     return [each.headers["content-type"] for each in sent]
 
 
 def test_raw_body_is_the_bytes_with_the_rest_in_headers() -> None:
     golden = _golden({"features": [_row()], "user_id": 7, "request_id": "a", "model_version": None})
-    (sent,) = as_sent(golden, [JSON, PNG], ROWS)
+    (sent,) = http_requests(golden, [JSON, PNG], ROWS)
     assert sent.body == BODY
     assert sent.headers == {"content-type": PNG, "x-user-id": "7", "x-request-id": "a"}
 
@@ -57,7 +57,7 @@ def test_request_that_bytes_cannot_say_stays_json(request_: dict[str, Any]) -> N
 
 
 def test_code_that_reads_its_bodies_itself_gets_json() -> None:
-    assert as_sent([], [JSON, PNG], None) == []
+    assert http_requests([], [JSON, PNG], None) == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from marloft.archive.checks.layout import UNREADABLE
 from marloft.archive.checks.members import STOCK_MANIFEST, shadowed
 from marloft.archive.checks.requirements import unmet
 from marloft.archive.checks.screening import pickle_kind, secret_in, secret_name
-from marloft.archive.golden import compiled, parse_golden
+from marloft.archive.golden import compile_schema, parse_golden
 from marloft.archive.golden_requests import raw_type
 from marloft.contract.check import Check
 from marloft.contract.manifest import ARCHIVE_JSON, GOLDEN_JSONL, SCHEMA_JSON, Manifest
@@ -89,7 +89,7 @@ def check_schema(content: Content, manifest: Manifest) -> Check:
         return Check.passed("MRL008", "no row schema to check")
     try:
         schema = content.schema()
-        compiled(schema)
+        compile_schema(schema)
         raw_type(manifest.accepts, schema)
         document = msgspec.json.decode(content.bytes_of(SCHEMA_JSON))
     except UNUSABLE as error:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 _LOG_BYTES = 64 << 10
-# How much longer than its own limit the keeper may take before it is killed itself.
+# How much longer than its own limit the launcher may take before it is killed itself.
 _GRACE_S = 20.0
 
 
@@ -32,7 +32,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Isolation(Struct, frozen=True, kw_only=True):
-    """What kept a program in its place; False where the kernel did not grant it.
+    """What confined a program; False where the kernel did not grant it.
 
     Attributes:
         environment: none of the caller's variables, a home and a temporary folder of its own.
@@ -59,16 +59,17 @@ class Isolation(Struct, frozen=True, kw_only=True):
         return all(held) and self.processes
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
-    """How a run ended.
+class ConfinedRun(Struct, frozen=True, kw_only=True):
+    """How the run of a confined program ended.
 
-    `status` is the exit status, `-n` after signal n; None when it had to be ended. `left` says that
-    processes it had started were still there when it ended. `log` is the end of what it wrote.
+    `status` is the exit status, `-n` after signal n; None when it had to be ended. `left_running`
+    says that processes it had started were still there when it ended. `log` is the end of what it
+    wrote.
     """
 
     status: int | None
     timed_out: bool
-    left: bool
+    left_running: bool
     isolation: Isolation
     log: str
 
@@ -76,11 +77,11 @@ class Outcome(Struct, frozen=True, kw_only=True):
 class _Report(Struct, frozen=True, kw_only=True):
     status: int | None
     timed_out: bool
-    left: bool
+    left_running: bool
     isolation: Isolation
 
 
-def run(command: Sequence[str], folder: Path, scratch: Path, limits: Limits) -> Outcome:
+def run(command: Sequence[str], folder: Path, scratch: Path, limits: Limits) -> ConfinedRun:
     """Run `command` in `folder`; it can write below `scratch` only, where the kernel grants that.
 
     The namespaces are user, network, mount, process and IPC namespaces (namespaces(7)). Where they
@@ -93,7 +94,7 @@ def run(command: Sequence[str], folder: Path, scratch: Path, limits: Limits) -> 
         scratch: an existing folder; `home`, `tmpdir` and `marloft_var` are made in it.
         limits: what it may use.
     """
-    keeper = Path(__file__).with_name("keeper.py")
+    launcher = Path(__file__).with_name("launcher.py")
     reader, writer = os.pipe()
     with tempfile.TemporaryFile() as log, os.fdopen(reader, "rb") as reports:
         arguments = json.dumps(
@@ -107,7 +108,7 @@ def run(command: Sequence[str], folder: Path, scratch: Path, limits: Limits) -> 
         )
         try:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-B", str(keeper), arguments],
+                [sys.executable, "-I", "-B", str(launcher), arguments],
                 cwd=folder,
                 env=_environment(scratch),
                 stdin=subprocess.DEVNULL,
@@ -119,14 +120,14 @@ def run(command: Sequence[str], folder: Path, scratch: Path, limits: Limits) -> 
         finally:
             os.close(writer)
         ended = _wait(process, limits.wall_s + _GRACE_S)
-        report = _report(reports.read() if ended else b"")
+        report = _read_report(reports.read() if ended else b"")
         size = log.seek(0, os.SEEK_END)
         log.seek(max(0, size - _LOG_BYTES))
         text = log.read().decode(errors="replace")
-    return Outcome(
+    return ConfinedRun(
         status=report.status,
         timed_out=report.timed_out,
-        left=report.left,
+        left_running=report.left_running,
         isolation=report.isolation,
         log=text,
     )
@@ -153,8 +154,8 @@ def _wait(process: "subprocess.Popen[bytes]", timeout_s: float) -> bool:
     return True
 
 
-def _report(data: bytes) -> _Report:
-    """Return what the keeper wrote; one that was killed by the program it kept wrote nothing."""
+def _read_report(data: bytes) -> _Report:
+    """Return what the launcher wrote; one that its own program killed wrote nothing."""
     if data:
         return msgspec.json.decode(data, type=_Report)
     nothing = Isolation(
@@ -164,6 +165,6 @@ def _report(data: bytes) -> _Report:
         network=False,
         mounts=False,
         processes=False,
-        why="the keeper process was ended and could not say",
+        why="the launching process was ended before it could report",
     )
-    return _Report(status=None, timed_out=False, left=True, isolation=nothing)
+    return _Report(status=None, timed_out=False, left_running=True, isolation=nothing)

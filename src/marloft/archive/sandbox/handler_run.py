@@ -1,6 +1,6 @@
-"""Asks an archive's handler batches of requests, in a confined process of its own.
+"""Runs batches of requests through an archive's handler, in a confined process of its own.
 
-`pack` examines a handler by it and `verify --replay` repeats golden answers by it. It costs two to
+`pack` tries a handler by it and `verify --replay` repeats golden answers by it. It costs two to
 three seconds, most of it TorchServe's import of torch.
 """
 
@@ -15,9 +15,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from marloft.archive.golden_requests import Sent, as_sent
+from marloft.archive.golden_requests import HttpRequest, http_requests
 from marloft.archive.manifest import read_manifest
-from marloft.archive.sandbox.confinement import Limits, Outcome, run
+from marloft.archive.sandbox.confinement import ConfinedRun, Limits, run
 from marloft.contract.manifest import (
     GOLDEN_JSONL,
     SCHEMA_JSON,
@@ -28,14 +28,14 @@ from marloft.contract.manifest import (
 from marloft.contract.schema import from_json_schema
 
 LIMITS = Limits()
-_FOLDER, _QUESTIONS, _ANSWERS = "archive", "questions.json", "answers.json"
+_FOLDER, _BATCHES, _ANSWERS = "archive", "batches.json", "answers.json"
 _MOST_ANSWERS = 256 << 20
 # A model is in memory once as file and at most a few times as tensors.
 _COPIES = 4
 
 
-class Unpacked(Struct, frozen=True, kw_only=True):
-    """An archive in a folder, with its golden answers and how each of them is asked.
+class UnpackedArchive(Struct, frozen=True, kw_only=True):
+    """An archive in a folder, with its golden answers and the request of each.
 
     `folder` lies in a scratch folder that nothing else uses; `size_bytes` is the archive's.
     """
@@ -43,40 +43,40 @@ class Unpacked(Struct, frozen=True, kw_only=True):
     folder: Path
     manifest: Manifest
     golden: list[GoldenAnswer]
-    sent: list[Sent]
+    requests: list[HttpRequest]
     size_bytes: int
 
     @property
-    def described(self) -> bool:
+    def has_schema(self) -> bool:
         """Whether marloft's base class reads the requests: there is a row schema."""
         return (self.folder / SCHEMA_JSON).exists()
 
 
-class Answer(Struct, frozen=True, kw_only=True):
-    """What one request got."""
+class HandlerAnswer(Struct, frozen=True, kw_only=True):
+    """What the handler answered to one request."""
 
     status: int
     body: str
 
 
-class Found(Struct, frozen=True, kw_only=True):
-    """What the worker wrote: the answers of each batch, and what loading and asking took.
+class HandlerRun(Struct, frozen=True, kw_only=True):
+    """What the worker wrote: the answers of each batch, and what loading and answering took.
 
     `loaded_at` is in seconds since the epoch.
     """
 
-    batches: list[list[Answer]]
+    batches: list[list[HandlerAnswer]]
     batch_ms: list[float]
     loaded_at: float
     peak_kib: int
 
 
-class _Questions(Struct, frozen=True, kw_only=True):
-    requests: Sequence[Sent]
+class _Batches(Struct, frozen=True, kw_only=True):
+    requests: Sequence[HttpRequest]
     batches: Sequence[Sequence[int]]
 
 
-def unpack(path: Path, scratch: Path) -> Unpacked:
+def unpack(path: Path, scratch: Path) -> UnpackedArchive:
     """Unpack an archive whose paths and sizes have been checked into the empty folder `scratch`."""
     # As the kernel names it: a path through a link is no mount point.
     folder = scratch.resolve() / _FOLDER
@@ -88,49 +88,49 @@ def unpack(path: Path, scratch: Path) -> Unpacked:
     schema = None
     if golden:
         schema = from_json_schema(msgspec.json.decode((folder / SCHEMA_JSON).read_bytes()))
-    return Unpacked(
+    return UnpackedArchive(
         folder=folder,
         manifest=manifest,
         golden=golden,
-        sent=as_sent(golden, manifest.accepts, schema),
+        requests=http_requests(golden, manifest.accepts, schema),
         size_bytes=path.stat().st_size,
     )
 
 
-def ask(
-    archive: Unpacked,
-    requests: Sequence[Sent],
+def run_batches(
+    archive: UnpackedArchive,
+    requests: Sequence[HttpRequest],
     batches: Sequence[Sequence[int]],
     limits: Limits = LIMITS,
-) -> tuple[Outcome, Found | None]:
-    """Load the handler and ask it `batches`, each a list of places in `requests`.
+) -> tuple[ConfinedRun, HandlerRun | None]:
+    """Load the handler and let it answer `batches`, each a list of places in `requests`.
 
-    This runs the archive's code: `sandbox.run` says with how little. Without batches the handler is
+    This runs the archive's code, confined as `confinement.run` says. Without batches the handler is
     only loaded. There are no answers when the process failed or wrote none that can be read.
     """
     scratch = archive.folder.parent
-    questions, answers = scratch / _QUESTIONS, scratch / _ANSWERS
-    questions.write_bytes(msgspec.json.encode(_Questions(requests=requests, batches=batches)))
+    given, answers = scratch / _BATCHES, scratch / _ANSWERS
+    given.write_bytes(msgspec.json.encode(_Batches(requests=requests, batches=batches)))
     worker = Path(__file__).with_name("handler_worker.py")
     command = [sys.executable, "-I", "-B", str(worker), str(archive.folder)]
-    command += [archive.manifest.name, str(answers), str(questions)]
-    outcome = run(command, archive.folder, scratch, _fitted(limits, archive))
-    found = _read(answers) if outcome.status == 0 else None
-    if found is not None and list(map(len, found.batches)) != list(map(len, batches)):
-        return outcome, None
-    return outcome, found
+    command += [archive.manifest.name, str(answers), str(given)]
+    process = run(command, archive.folder, scratch, _fit_limits(limits, archive))
+    answered = _read_answers(answers) if process.status == 0 else None
+    if answered is not None and list(map(len, answered.batches)) != list(map(len, batches)):
+        return process, None
+    return process, answered
 
 
-def stray(outcome: Outcome) -> str | None:
-    """Say in words how a run got out of hand, None when it ended by itself and alone."""
-    if outcome.timed_out:
+def broken_limit(process: ConfinedRun) -> str | None:
+    """Return in words which limit a run broke, None when it ended by itself and alone."""
+    if process.timed_out:
         return "was not done in time and was ended"
-    if outcome.status == -signal.SIGXCPU:
+    if process.status == -signal.SIGXCPU:
         return "used up its processor time and was ended"
-    return "left processes running, which were ended" if outcome.left else None
+    return "left processes running, which were ended" if process.left_running else None
 
 
-def _fitted(limits: Limits, archive: Unpacked) -> Limits:
+def _fit_limits(limits: Limits, archive: UnpackedArchive) -> Limits:
     """Give a large model its memory; a GPU's driver maps more address space than any limit."""
     if archive.manifest.runtime == "tensorrt" or limits.memory_bytes is None:
         return msgspec.structs.replace(limits, memory_bytes=None)
@@ -138,7 +138,7 @@ def _fitted(limits: Limits, archive: Unpacked) -> Limits:
     return msgspec.structs.replace(limits, memory_bytes=memory)
 
 
-def _read(path: Path) -> Found | None:
+def _read_answers(path: Path) -> HandlerRun | None:
     """Read what the worker left there, which may be a link, a pipe or a flood."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -149,6 +149,6 @@ def _read(path: Path) -> Found | None:
         if not stat.S_ISREG(about.st_mode) or about.st_size > _MOST_ANSWERS:
             return None
         try:
-            return msgspec.json.decode(stream.read(), type=Found)
+            return msgspec.json.decode(stream.read(), type=HandlerRun)
         except (msgspec.DecodeError, RecursionError):
             return None

@@ -8,11 +8,18 @@ import zipfile
 from pathlib import Path
 
 from marloft.archive.checks.lint import lint
-from marloft.archive.golden import fault
-from marloft.archive.golden_requests import as_json
+from marloft.archive.golden import response_difference
+from marloft.archive.golden_requests import json_request
 from marloft.archive.manifest import read_manifest
-from marloft.archive.sandbox.confinement import Outcome
-from marloft.archive.sandbox.handler_run import Answer, Found, Unpacked, ask, stray, unpack
+from marloft.archive.sandbox.confinement import ConfinedRun
+from marloft.archive.sandbox.handler_run import (
+    HandlerAnswer,
+    HandlerRun,
+    UnpackedArchive,
+    broken_limit,
+    run_batches,
+    unpack,
+)
 from marloft.contract.manifest import GOLDEN_JSONL, Measured
 from marloft.errors import ArchiveError
 
@@ -30,13 +37,13 @@ class HandlerError(ArchiveError):
         self.log = log
 
 
-def examine(path: Path) -> Measured:
-    """Lint an archive's code, then load it and ask it its golden requests in several ways.
+def try_handler(path: Path) -> Measured:
+    """Lint an archive's code, then load it and send it its golden requests in several ways.
 
     Each golden answer has to be repeated alone, in one batch in three orders, and in a batch with
     malformed requests, which have to get a 4xx each. An archive without golden answers is loaded,
-    and asked the malformed requests if it has a row schema. This runs the archive's code, confined
-    as `sandbox.run` says.
+    and sent the malformed requests if it has a row schema. This runs the archive's code, confined
+    as `confinement.run` says.
 
     Raises:
         ArchiveError: the lint found something.
@@ -44,22 +51,22 @@ def examine(path: Path) -> Measured:
     """
     with zipfile.ZipFile(path) as archive:
         lint(archive, read_manifest(path))
-    with tempfile.TemporaryDirectory(prefix="marloft-examine-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="marloft-trial-") as scratch:
         unpacked = unpack(path, Path(scratch))
-        asked = _batches(len(unpacked.golden), malformed=unpacked.described)
-        requests = [*unpacked.sent, *map(as_json, _MALFORMED)]
+        batches = _batches(len(unpacked.golden), malformed=unpacked.has_schema)
+        requests = [*unpacked.requests, *map(json_request, _MALFORMED)]
         started = time.time()
-        outcome, found = ask(unpacked, requests, [batch for _, batch in asked])
-    log = _log(outcome, unpacked.folder)
-    if found is None or stray(outcome) is not None:
-        raise HandlerError(f"{_line_of(log, unpacked)}: {_end(outcome, log)}", log)
-    for (how, batch), answers in zip(asked, found.batches, strict=True):
-        _compare(unpacked, how, dict(zip(batch, answers, strict=True)), log)
-    return _measured(found, started, first=bool(unpacked.golden))
+        process, answered = run_batches(unpacked, requests, [batch for _, batch in batches])
+    log = _log(process, unpacked.folder)
+    if answered is None or broken_limit(process) is not None:
+        raise HandlerError(f"{_line_of(log, unpacked)}: {_reason(process, log)}", log)
+    for (how, batch), answers in zip(batches, answered.batches, strict=True):
+        _refuse_wrong(unpacked, how, dict(zip(batch, answers, strict=True)), log)
+    return _measured(answered, started, first=bool(unpacked.golden))
 
 
 def _batches(count: int, *, malformed: bool) -> list[tuple[str, list[int]]]:
-    """Return each batch to ask, with its name; the malformed requests stand behind the golden."""
+    """Return each batch with its name; the malformed requests stand behind the golden."""
     places = list(range(count))
     batches = [("alone", [place]) for place in places]
     if places:
@@ -72,30 +79,30 @@ def _batches(count: int, *, malformed: bool) -> list[tuple[str, list[int]]]:
     return batches
 
 
-def _measured(found: Found, started: float, *, first: bool) -> Measured:
+def _measured(answered: HandlerRun, started: float, *, first: bool) -> Measured:
     return Measured(
-        load_s=round(found.loaded_at - started, 3),
-        peak_memory_mb=round(found.peak_kib / 1024, 1),
-        first_request_ms=round(found.batch_ms[0], 3) if first else None,
-        answers=sum(map(len, found.batches)),
+        load_s=round(answered.loaded_at - started, 3),
+        peak_memory_mb=round(answered.peak_kib / 1024, 1),
+        first_request_ms=round(answered.batch_ms[0], 3) if first else None,
+        answers=sum(map(len, answered.batches)),
     )
 
 
-def _log(outcome: Outcome, folder: Path) -> str:
+def _log(process: ConfinedRun, folder: Path) -> str:
     # The paths of a traceback are those in the archive, wherever it was unpacked.
-    lines = outcome.log.replace(f"{folder}{os.sep}", "").splitlines()
+    lines = process.log.replace(f"{folder}{os.sep}", "").splitlines()
     return "\n".join(lines[-_LOG_LINES:])
 
 
-def _end(outcome: Outcome, log: str) -> str:
-    ended = stray(outcome)
-    if ended is not None:
-        return f"it {ended}; nothing was packed."
+def _reason(process: ConfinedRun, log: str) -> str:
+    broken = broken_limit(process)
+    if broken is not None:
+        return f"it {broken}; nothing was packed."
     reason = log.strip().splitlines()[-1] if log.strip() else "no output"
-    return f"it ended with status {outcome.status} while loading or answering: {reason}"
+    return f"it ended with status {process.status} while loading or answering: {reason}"
 
 
-def _line_of(log: str, archive: Unpacked) -> str:
+def _line_of(log: str, archive: UnpackedArchive) -> str:
     """Return `handler:line` of the innermost frame in the handler's file, else its name."""
     handler = archive.manifest.handler
     _, found, rest = log.rpartition(_FRAME.format(member=handler))
@@ -103,8 +110,10 @@ def _line_of(log: str, archive: Unpacked) -> str:
     return f"{handler}:{line}" if line else handler
 
 
-def _compare(archive: Unpacked, how: str, answers: dict[int, Answer], log: str) -> None:
-    """Refuse the first malformed request that was answered, else the first golden one amiss."""
+def _refuse_wrong(
+    archive: UnpackedArchive, how: str, answers: dict[int, HandlerAnswer], log: str
+) -> None:
+    """Refuse the first malformed request that was answered, else the first wrong golden answer."""
     count = len(archive.golden)
     where = _line_of(log, archive)
     for body, place in zip(_MALFORMED, range(count, count + len(_MALFORMED)), strict=True):
@@ -118,7 +127,7 @@ def _compare(archive: Unpacked, how: str, answers: dict[int, Answer], log: str) 
         if place not in answers:
             continue
         answer, tolerance = answers[place], archive.manifest.golden_tolerance
-        found = fault(wanted.expected, answer.status, answer.body, tolerance)
+        found = response_difference(wanted.expected, answer.status, answer.body, tolerance)
         if found is not None:
             raise HandlerError(
                 f"{where}: asked {how}, {GOLDEN_JSONL}:{place + 1} gets another answer than its "

@@ -1,10 +1,10 @@
 """Runs as a program of its own: answers batches of requests as a TorchServe worker would.
 
-`python -I -B handler_worker.py FOLDER NAME ANSWERS QUESTIONS` loads the unpacked archive through
-TorchServe's own model loader, asks it the batches of QUESTIONS (written by `asking.ask`) and writes
-to ANSWERS, as JSON: what each request of each batch got, how long each batch took, when the archive
-was loaded, and the largest resident size. It imports nothing of marloft's: what the archive needs,
-it has to import by itself.
+`python -I -B handler_worker.py FOLDER NAME ANSWERS BATCHES` loads the unpacked archive through
+TorchServe's own model loader, sends it the batches of BATCHES (as `handler_run.run_batches` writes
+them) and writes to ANSWERS, as JSON: what each request of each batch got, how long each batch took,
+when the archive was loaded, and the largest resident size. It imports nothing of marloft's: what
+the archive needs, it has to import by itself.
 """
 
 import base64
@@ -25,17 +25,17 @@ from ts.model_loader import ModelLoaderFactory
 Json = dict[str, Any]
 
 
-def main(folder: Path, name: str, answers: Path, questions: Json) -> None:
-    """Load the handler of the archive in `folder` and ask it each batch, in order."""
+def main(folder: Path, name: str, answers: Path, given: Json) -> None:
+    """Load the handler of the archive in `folder` and send it each batch, in order."""
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     sys.path.insert(0, str(folder))
-    requests, batches = questions["requests"], questions["batches"]
+    requests, batches = given["requests"], given["batches"]
     service = _load(folder, name, max([1, *map(len, batches)]))
     found: Json = {"loaded_at": time.time(), "batches": [], "batch_ms": []}
     for batch in batches:
-        asked = [_request(place, requests[place]) for place in batch]
+        sent = [_request(place, requests[place]) for place in batch]
         started = time.perf_counter()
-        reply = service.predict(asked)
+        reply = service.predict(sent)
         found["batch_ms"].append((time.perf_counter() - started) * 1e3)
         found["batches"].append(_Reply(reply).answers())
     found["peak_kib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from marloft.archive.golden import fault
-from marloft.archive.golden_requests import Sent, as_sent
+from marloft.archive.golden import response_difference
+from marloft.archive.golden_requests import HttpRequest, http_requests
 from marloft.archive.manifest import read_manifest
 from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON, GoldenAnswer, decode_golden
 from marloft.contract.predict_api import ROUTE_HEADER
@@ -56,7 +56,9 @@ class GoldenGate:
                 return f"golden answer {number} differs: {found}"
         return None
 
-    def _ask(self, golden: GoldenAnswer, sent: Sent, path: str, tolerance: float) -> str | None:
+    def _ask(
+        self, golden: GoldenAnswer, sent: HttpRequest, path: str, tolerance: float
+    ) -> str | None:
         headers = {**sent.headers, **_HEADERS}
         try:
             response = self._client.post(path, content=sent.body, headers=headers)
@@ -65,10 +67,10 @@ class GoldenGate:
         if response.status_code in _NOT_NOW:
             raise UnansweredError(f"{path} answered {response.status_code} to a golden request")
         body = response.text[:200] if response.is_error else response.text
-        return fault(golden.expected, response.status_code, body, tolerance)
+        return response_difference(golden.expected, response.status_code, body, tolerance)
 
 
-def questions(archive: Path) -> list[tuple[GoldenAnswer, Sent]]:
+def questions(archive: Path) -> list[tuple[GoldenAnswer, HttpRequest]]:
     """Return the golden answers that are asked, each with its request as it is sent.
 
     Raises:
@@ -80,4 +82,4 @@ def questions(archive: Path) -> list[tuple[GoldenAnswer, Sent]]:
             return []
         golden = decode_golden(stream.read(GOLDEN_JSONL))[:QUESTIONS]
         schema = from_json_schema(msgspec.json.decode(stream.read(SCHEMA_JSON)))
-    return list(zip(golden, as_sent(golden, accepts, schema), strict=True))
+    return list(zip(golden, http_requests(golden, accepts, schema), strict=True))

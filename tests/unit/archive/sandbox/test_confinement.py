@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from marloft.archive.sandbox.confinement import Limits, Outcome, run
+from marloft.archive.sandbox.confinement import ConfinedRun, Limits, run
 
 FEW = Limits(wall_s=10.0, memory_bytes=4 << 30, file_bytes=1 << 20)
 
 
-def _run(folder: Path, code: str, limits: Limits = FEW) -> Outcome:
+def _run(folder: Path, code: str, limits: Limits = FEW) -> ConfinedRun:
     return run([sys.executable, "-I", "-c", code], folder, folder, limits)
 
 
-def _granted(outcome: Outcome, what: str) -> None:
+def _granted(outcome: ConfinedRun, what: str) -> None:
     if not getattr(outcome.isolation, what):
         pytest.skip(f"this kernel does not grant {what}: {outcome.isolation.why}")
 
@@ -26,7 +26,7 @@ def test_status_and_output_are_the_programs(tmp_path: Path) -> None:
     outcome = _run(tmp_path, "import sys; print('hello'); sys.exit(7)")
     assert (outcome.status, outcome.log) == (7, "hello\n")
     assert not outcome.timed_out
-    assert not outcome.left
+    assert not outcome.left_running
 
 
 def test_signal_is_told_from_a_status(tmp_path: Path) -> None:
@@ -100,14 +100,14 @@ def test_what_it_leaves_running_is_told_and_ended(tmp_path: Path) -> None:
     code = f"import os, time\nif os.fork() == 0: {child}"
     outcome = _run(tmp_path, code)
     assert outcome.status == 0
-    assert outcome.left
+    assert outcome.left_running
     time.sleep(1)
     assert not (tmp_path / "alive").exists()
 
 
 def test_child_that_ends_with_it_is_not_left(tmp_path: Path) -> None:
     code = "import os, time\nif os.fork() == 0: time.sleep(0.1)"
-    assert not _run(tmp_path, code).left
+    assert not _run(tmp_path, code).left_running
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""Runs as a program of its own: gives up what it can, then runs another program and keeps it.
+"""Runs as a program of its own: gives up its rights, runs another program, ends all it started.
 
-`python -I -B keeper.py ARGUMENTS`, a JSON object as `sandbox.run` writes it. It imports
-the standard library only, so that nothing of it can fail to load once the rights are gone.
+`python -I -B launcher.py ARGUMENTS`, a JSON object as `confinement.run` writes it. It imports the
+standard library only, so that nothing of it can fail to load once the rights are gone.
 System calls: unshare(2), user_namespaces(7), mount_setattr(2), capabilities(7), prctl(2).
 """
 
@@ -24,7 +24,7 @@ _NEW = {
     "ipc": 0x08000000,
 }
 # With all of it; as root where user namespaces are forbidden; without the mounts; without any.
-_WISHES = (
+_NAMESPACES = (
     ("user", "network", "mounts", "processes", "ipc"),
     ("network", "mounts", "processes", "ipc"),
     ("user", "network", "processes", "ipc"),
@@ -33,7 +33,7 @@ _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 _MS_NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8
 _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE, _RDONLY = 442, -100, 0x8000, 0x1
 _PDEATHSIG, _CAPBSET_DROP, _SUBREAPER, _NO_NEW_PRIVS = 1, 24, 36, 38
-_LAST_BREATH_S = 0.5
+_EXIT_GRACE_S = 0.5
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -53,13 +53,13 @@ def main(arguments: dict[str, Any]) -> None:
             os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
         _prctl(_PDEATHSIG, signal.SIGKILL)
     if "mounts" in held:
-        held, why = _close_mounts(arguments["writable"], held, why)
-    code, timed_out, left = _keep(arguments)
+        held, why = _protect_mounts(arguments["writable"], held, why)
+    exit_status, timed_out, left_running = _run_to_the_end(arguments)
     isolation = {name: name in held for name in ("user", "network", "mounts", "processes")}
     report = {
-        "status": code,
+        "status": exit_status,
         "timed_out": timed_out,
-        "left": left,
+        "left_running": left_running,
         "isolation": {**isolation, "environment": True, "limits": True, "why": why},
     }
     os.write(arguments["report"], json.dumps(report).encode())
@@ -68,13 +68,13 @@ def main(arguments: dict[str, Any]) -> None:
 def _unshare() -> tuple[tuple[str, ...], str | None]:
     """Enter as many namespaces as the kernel grants; return them and what the first try said."""
     why = None
-    for wish in _WISHES:
+    for names in _NAMESPACES:
         try:
-            _call(_libc.unshare, sum(_NEW[name] for name in wish))
+            _call(_libc.unshare, sum(_NEW[name] for name in names))
         except OSError as error:
             why = why or f"unshare: {error.strerror}"
         else:
-            return wish, why
+            return names, why
     return (), why
 
 
@@ -85,7 +85,7 @@ def _map_ids(uid: int, gid: int) -> None:
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
 
 
-def _close_mounts(
+def _protect_mounts(
     writable: str, held: tuple[str, ...], why: str | None
 ) -> tuple[tuple[str, ...], str | None]:
     """Make every mount read-only but the one of `writable`; return what is held, and why not."""
@@ -102,26 +102,26 @@ def _close_mounts(
     return held, why
 
 
-def _keep(arguments: dict[str, Any]) -> tuple[int | None, bool, bool]:
+def _run_to_the_end(arguments: dict[str, Any]) -> tuple[int | None, bool, bool]:
     """Run the command; return its status, whether it ran out of time, and left processes behind."""
     _prctl(_SUBREAPER, 1)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     end = time.monotonic() + arguments["limits"]["wall_s"]
     program = os.fork()
     if program == 0:
-        _become(arguments)
-    status = _reaped(program, end)
-    left = False
+        _execute(arguments)
+    status = _wait_for(program, end)
+    left_running = False
     if status is not None:
         # What ends right after its parent, as a resource tracker does, is not left behind.
-        left = not _alone(time.monotonic() + _LAST_BREATH_S)
-    while not _alone(time.monotonic()):
+        left_running = not _all_ended(time.monotonic() + _EXIT_GRACE_S)
+    while not _all_ended(time.monotonic()):
         _kill_children()
         signal.sigtimedwait({signal.SIGCHLD}, 0.05)
-    return status, status is None, left
+    return status, status is None, left_running
 
 
-def _become(arguments: dict[str, Any]) -> None:
+def _execute(arguments: dict[str, Any]) -> None:
     """In the child: set the limits, drop every capability, become the command."""
     try:
         os.close(arguments["report"])
@@ -167,7 +167,7 @@ def _drop_capabilities() -> None:
             return
 
 
-def _reaped(program: int, end: float) -> int | None:
+def _wait_for(program: int, end: float) -> int | None:
     """Wait for the program, reaping its orphans on the way; None at the time `end`."""
     while True:
         while (pid := _reap()) is not None:
@@ -179,7 +179,7 @@ def _reaped(program: int, end: float) -> int | None:
         signal.sigtimedwait({signal.SIGCHLD}, min(rest, 0.25))
 
 
-def _alone(end: float) -> bool:
+def _all_ended(end: float) -> bool:
     """Whether no child is left, now or by the time `end`."""
     while True:
         try:

@@ -79,22 +79,22 @@ def read_card(path: Path) -> Card:
     """
     card = read_yaml(path, Card)
 
-    def beside(key: str, name: str) -> str:
+    def located(key: str, name: str) -> str:
         found = Path(os.path.normpath(path.parent / name))
         if not found.is_file():
             raise ConfigError(f"{path}: {key}: {found} is no file; make it or correct the path.")
         return str(found)
 
     def facts(key: str, given: Facts) -> Facts:
-        return msgspec.structs.replace(given, file=beside(f"{key}.file", given.file))
+        return msgspec.structs.replace(given, file=located(f"{key}.file", given.file))
 
     data = msgspec.structs.replace(card.data, facts=facts("data.facts", card.data.facts))
     return msgspec.structs.replace(
         card,
         data=data,
         training=facts("training", card.training),
-        artifacts=[beside("artifacts", name) for name in card.artifacts],
-        fairness=card.fairness and beside("fairness", card.fairness),
+        artifacts=[located("artifacts", name) for name in card.artifacts],
+        fairness=card.fairness and located("fairness", card.fairness),
     )
 
 

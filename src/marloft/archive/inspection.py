@@ -10,6 +10,7 @@ from msgspec import Struct
 from marloft.archive.checks.documents import MODEL_CARD, front_matter
 from marloft.archive.checks.members import RESERVED
 from marloft.archive.manifest import read_manifest
+from marloft.archive.sign import signature_path
 from marloft.archive.verify import verify
 from marloft.contract.allocation import ALLOCATION_JSON
 from marloft.contract.audit import FAIRNESS_JSON, FairnessReport
@@ -19,7 +20,6 @@ from marloft.errors import ArchiveError
 from marloft.files import parse_json
 
 Category = Literal["weights", "code", "schema", "settings", "card", "metrics", "golden", "members"]
-_SIGNATURE = ".sig"
 
 
 class Member(Struct, frozen=True, kw_only=True):
@@ -83,12 +83,10 @@ def inspect(path: Path) -> Description:
         )
     manifest = read_manifest(path)
     with zipfile.ZipFile(path) as archive:
-        return _described(path, report.sha256, manifest, archive)
+        return _describe(path, report.sha256, manifest, archive)
 
 
-def _described(
-    path: Path, sha256: str, manifest: Manifest, archive: zipfile.ZipFile
-) -> Description:
+def _describe(path: Path, sha256: str, manifest: Manifest, archive: zipfile.ZipFile) -> Description:
     held = {info.filename: info.file_size for info in archive.infolist()}
     schema = None
     if SCHEMA_JSON in held:
@@ -120,7 +118,7 @@ def _described(
         sensitive_features_at_serving=manifest.sensitive_features_at_serving,
         metrics=_card_metrics(archive.read(MODEL_CARD)) if MODEL_CARD in held else {},
         audit=audit,
-        signed=path.with_name(path.name + _SIGNATURE).exists(),
+        signed=signature_path(path).exists(),
     )
 
 
@@ -196,12 +194,12 @@ def _members(archive: Description, category: Category) -> dict[str, str]:
 
 
 def _category(archive: Description, member: str) -> Category | None:
-    """Return where a member's bytes are told apart, None for what other categories read."""
+    """Return the category that compares a member's bytes, None for what other categories read."""
     if PurePosixPath(member).suffix == ".py":
         return "code"
     if member in (MODEL_CARD, FAIRNESS_JSON):
         return "card"
     if member == GOLDEN_JSONL:
         return "golden"
-    told = RESERVED - {ALLOCATION_JSON} | {archive.artifact}
-    return None if member in told else "members"
+    read_elsewhere = RESERVED - {ALLOCATION_JSON} | {archive.artifact}
+    return None if member in read_elsewhere else "members"

@@ -20,14 +20,14 @@ from marloft.contract.manifest import GoldenAnswer
 from marloft.errors import ConfigError, nearest
 from marloft.files import read_yaml, write_atomic
 
-Answering = Callable[[dict[str, Any]], dict[str, Any]]
+AnswerFunction = Callable[[dict[str, Any]], dict[str, Any]]
 _FIELDS = ("prediction", "confidence", "scores")
 
 
 def record_golden(
     config: Path, requests: Path, source: str, out: Path | None = None
 ) -> list[GoldenAnswer]:
-    """Ask the source model each request, twice, and write `golden.jsonl`.
+    """Let the source model answer each request, twice, and write `golden.jsonl`.
 
     This imports and runs the source in this process.
 
@@ -46,12 +46,12 @@ def record_golden(
     if spec.schema is None:
         raise ConfigError(f"{config}: schema is missing; golden requests need it.")
     bodies = _requests(requests, spec)
-    answer = _load(source, located(config, "handler", spec.handler))
+    answer = _load_source(source, located(config, "handler", spec.handler))
     answers = [
-        GoldenAnswer(request=body, expected=_ask(answer, body, f"{requests}:{number}", spec))
+        GoldenAnswer(request=body, expected=_record(answer, body, f"{requests}:{number}", spec))
         for number, body in enumerate(bodies, start=1)
     ]
-    write_atomic(out or _named(config, spec), msgspec.json.Encoder().encode_lines(answers))
+    write_atomic(out or _golden_file(config, spec), msgspec.json.Encoder().encode_lines(answers))
     return answers
 
 
@@ -65,22 +65,22 @@ def _requests(path: Path, spec: ArchiveSpec) -> list[dict[str, Any]]:
             bodies.append(msgspec.json.decode(line, type=dict[str, Any]))
         except msgspec.DecodeError as error:
             raise ConfigError(f"{path}:{number}: no JSON object: {error}") from None
-    asked = [GoldenAnswer(request=body, expected={}) for body in bodies]
+    unanswered = [GoldenAnswer(request=body, expected={}) for body in bodies]
     if spec.schema is not None:
         try:
-            parse_golden(msgspec.json.Encoder().encode_lines(asked), spec.schema)
+            parse_golden(msgspec.json.Encoder().encode_lines(unanswered), spec.schema)
         except ConfigError as error:
             raise ConfigError(f"{path}: as {error}") from None
     return bodies
 
 
-def _named(config: Path, spec: ArchiveSpec) -> Path:
+def _golden_file(config: Path, spec: ArchiveSpec) -> Path:
     if spec.golden is None:
         raise ConfigError(f"{config}: golden is missing; name the file there, or give --out.")
     return located(config, "golden", spec.golden)
 
 
-def _load(source: str, handler: Path) -> Answering:
+def _load_source(source: str, handler: Path) -> AnswerFunction:
     place, _, name = source.rpartition(":")
     if not place or not name.isidentifier():
         raise ConfigError(f"source {source!r} is not FILE.py:CALLABLE or MODULE:CALLABLE.")
@@ -93,7 +93,7 @@ def _load(source: str, handler: Path) -> Answering:
     if not callable(found):
         public = [each for each in vars(module) if not each.startswith("_")]
         raise ConfigError(f"{place} has no callable {name!r}.{nearest(name, public)}")
-    answer: Answering = found
+    answer: AnswerFunction = found
     return answer
 
 
@@ -119,8 +119,10 @@ def _from_name(name: str) -> Any:
         raise ConfigError(f"source {name}: {error}; give FILE.py:CALLABLE or install it.") from None
 
 
-def _ask(answer: Answering, body: dict[str, Any], where: str, spec: ArchiveSpec) -> dict[str, Any]:
-    first, second = (_plain(answer(body), where) for _ in range(2))
+def _record(
+    answer: AnswerFunction, body: dict[str, Any], where: str, spec: ArchiveSpec
+) -> dict[str, Any]:
+    first, second = (_to_plain(answer(body), where) for _ in range(2))
     found = difference(first, second, spec.golden_tolerance)
     if found is not None:
         raise ConfigError(
@@ -133,7 +135,7 @@ def _ask(answer: Answering, body: dict[str, Any], where: str, spec: ArchiveSpec)
     return first
 
 
-def _plain(answer: Any, where: str) -> dict[str, Any]:
+def _to_plain(answer: Any, where: str) -> dict[str, Any]:
     """Return an answer as JSON will hold it; arrays and tensors become lists."""
     if not isinstance(answer, dict) or not answer:
         raise ConfigError(
@@ -143,13 +145,13 @@ def _plain(answer: Any, where: str) -> dict[str, Any]:
     for field in answer:
         if field not in _FIELDS:
             raise ConfigError(f"{where}: unknown field {field!r}.{nearest(str(field), _FIELDS)}")
-    plain = msgspec.to_builtins(answer, enc_hook=_listed)
+    plain = msgspec.to_builtins(answer, enc_hook=_to_list)
     if not all(map(math.isfinite, _floats(plain))):
         raise ConfigError(f"{where}: the source answered with NaN or infinity.")
     return dict(plain)
 
 
-def _listed(value: Any) -> Any:
+def _to_list(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise ConfigError(f"the source answered with a {type(value).__name__}; give plain values.")

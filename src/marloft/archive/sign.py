@@ -37,7 +37,7 @@ class KeyPair(Struct, frozen=True, kw_only=True):
     fingerprint: str
 
 
-class Signed(Struct, frozen=True, kw_only=True):
+class Signature(Struct, frozen=True, kw_only=True):
     """One signature: its file, the archive it is for, and the key's fingerprint."""
 
     archive: str
@@ -81,7 +81,7 @@ def new_keys(folder: Path) -> KeyPair:
     )
 
 
-def sign(archive: Path, key: Path) -> Signed:
+def sign(archive: Path, key: Path) -> Signature:
     """Sign an archive's bytes with a private key; the signature replaces an older one.
 
     Checks nothing about the archive: `marloft sign` verifies it first.
@@ -101,7 +101,7 @@ def sign(archive: Path, key: Path) -> Signed:
         made = Path(scratch) / path.name
         config.sign(archive, made)
         write_atomic(path, made.read_bytes())
-    return Signed(archive=str(archive), signature=str(path), fingerprint=fingerprint)
+    return Signature(archive=str(archive), signature=str(path), fingerprint=fingerprint)
 
 
 def check_signature(archive: Path, public_key: Path) -> Check:

@@ -77,17 +77,17 @@ def read_spec(config: Path) -> ArchiveSpec:
     _check_accepts(config, spec)
     return msgspec.structs.replace(
         spec,
-        handler=_beside(config, "handler", spec.handler),
-        artifact=spec.artifact and _beside(config, "artifact", spec.artifact),
+        handler=_located_file(config, "handler", spec.handler),
+        artifact=spec.artifact and _located_file(config, "artifact", spec.artifact),
         allocation=spec.allocation
         and msgspec.structs.replace(
             spec.allocation,
-            experiment=_beside(config, "allocation.experiment", spec.allocation.experiment),
+            experiment=_located_file(config, "allocation.experiment", spec.allocation.experiment),
         ),
-        golden=spec.golden and _beside(config, "golden", spec.golden),
-        requirements=spec.requirements and _beside(config, "requirements", spec.requirements),
-        card=spec.card and _beside(config, "card", spec.card),
-        audit=spec.audit and _beside(config, "audit", spec.audit),
+        golden=spec.golden and _located_file(config, "golden", spec.golden),
+        requirements=spec.requirements and _located_file(config, "requirements", spec.requirements),
+        card=spec.card and _located_file(config, "card", spec.card),
+        audit=spec.audit and _located_file(config, "audit", spec.audit),
         files=expand(config, spec.files),
     )
 
@@ -138,7 +138,7 @@ def refuse_changed(artifact: Path, sidecar: Artifact, sha256: str) -> None:
         )
 
 
-def _beside(config: Path, key: str, source: str) -> str:
+def _located_file(config: Path, key: str, source: str) -> str:
     return str(plain_file(config, key, located(config, key, source)))
 
 

@@ -24,7 +24,7 @@ from marloft.files import sha256_file, sidecar_path
 _BLOCK = 1 << 20
 
 
-class Transferred(Struct, frozen=True, kw_only=True):
+class Transfer(Struct, frozen=True, kw_only=True):
     """One archive that is now on both sides; `copied` names the files that were not before."""
 
     archive: str
@@ -33,12 +33,12 @@ class Transferred(Struct, frozen=True, kw_only=True):
     copied: list[str]
 
 
-class _Shared:
+class _SharedFolder:
     """A folder that fsspec reaches."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        with _told(url):
+        with _fsspec_errors(url):
             # Of the extra `store`: only who shares archives has it.
             from fsspec.core import url_to_fs  # noqa: PLC0415
 
@@ -48,7 +48,7 @@ class _Shared:
     def sha256(self, name: str) -> str | None:
         """Return the hash of a file of the folder, None when it has none of this name."""
         digest = hashlib.sha256()
-        with _told(self.url):
+        with _fsspec_errors(self.url):
             try:
                 stream: Any = self._fs.open(self._path(name), "rb")
             except FileNotFoundError:
@@ -61,7 +61,7 @@ class _Shared:
     def put(self, path: Path) -> None:
         """Copy a file into the folder; it gets its name when all of it is there."""
         partial = self._path(f".{path.name}.{uuid.uuid4().hex}")
-        with _told(self.url):
+        with _fsspec_errors(self.url):
             self._fs.makedirs(self._root, exist_ok=True)
             try:
                 self._fs.put_file(str(path), partial)
@@ -72,7 +72,7 @@ class _Shared:
 
     def get(self, path: Path) -> bool:
         """Copy the folder's file of this name to `path`; return whether there is one."""
-        with _told(self.url):
+        with _fsspec_errors(self.url):
             if not self._fs.exists(self._path(path.name)):
                 return False
             self._fs.get_file(self._path(path.name), str(path))
@@ -82,7 +82,7 @@ class _Shared:
         return f"{self._root}/{name}"
 
 
-def push(archive: Path, url: str) -> Transferred:
+def push(archive: Path, url: str) -> Transfer:
     """Copy an archive, its sidecar and its signature into the folder at `url`.
 
     The archive comes last, so that whoever sees it sees the others. A sidecar or signature that
@@ -93,16 +93,16 @@ def push(archive: Path, url: str) -> Transferred:
             this version.
         ConfigError: the folder cannot be reached or written, or a package to do so is missing.
     """
-    report = _accepted(verify(archive), "is not pushed", archive)
-    shared = _Shared(url)
+    report = _require_accepted(verify(archive), "is not pushed", archive)
+    shared = _SharedFolder(url)
     held = shared.sha256(archive.name)
     _refuse_other(held, report.sha256, f"{url}/{archive.name}", archive)
-    files = [file for file in _beside(archive) if file.is_file()]
+    files = [file for file in _companions(archive) if file.is_file()]
     files += [archive] if held is None else []
     changed = [file for file in files if shared.sha256(file.name) != sha256_file(file)]
     for file in changed:
         shared.put(file)
-    return Transferred(
+    return Transfer(
         archive=str(archive),
         url=url,
         sha256=report.sha256,
@@ -110,7 +110,7 @@ def push(archive: Path, url: str) -> Transferred:
     )
 
 
-def pull(archive: Path, url: str, policy: TrustPolicy = ANY_ORIGIN) -> Transferred:
+def pull(archive: Path, url: str, policy: TrustPolicy = ANY_ORIGIN) -> Transfer:
     """Copy an archive, its sidecar and its signature from the folder at `url`, once verified.
 
     Nothing gets its name in the store before every static check has passed under `policy`. What
@@ -127,33 +127,33 @@ def pull(archive: Path, url: str, policy: TrustPolicy = ANY_ORIGIN) -> Transferr
             version, or the store holds other bytes.
         ConfigError: the folder cannot be reached, or a package to do so is missing.
     """
-    shared = _Shared(url)
+    shared = _SharedFolder(url)
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".pull-") as scratch:
         fetched = Path(scratch) / archive.name
         if not shared.get(fetched):
             raise ArchiveError(f"{url} holds no {archive.name}; push it there, or correct the URL.")
-        beside = [file for file in _beside(fetched) if shared.get(file)]
-        report = _accepted(verify(fetched, policy), f"from {url} is refused", fetched)
+        companions = [file for file in _companions(fetched) if shared.get(file)]
+        report = _require_accepted(verify(fetched, policy), f"from {url} is refused", fetched)
         if parse_archive_file(archive.name) != (report.name, report.version):
             raise ArchiveError(
                 f"{url}/{archive.name} says that it is {report.name} {report.version}; push it "
                 "again under its own name."
             )
-        for file in [fetched, *(each for each in beside if each != sidecar_path(fetched))]:
+        for file in [fetched, *(each for each in companions if each != sidecar_path(fetched))]:
             own = archive.with_name(file.name)
             held = sha256_file(own) if own.exists() else None
             _refuse_other(held, sha256_file(file), own, file)
-        found = [*beside, fetched]
-        copied = [file.name for file in found if _place(file, archive.with_name(file.name))]
-    return Transferred(archive=str(archive), url=url, sha256=report.sha256, copied=copied)
+        found = [*companions, fetched]
+        copied = [file.name for file in found if _publish(file, archive.with_name(file.name))]
+    return Transfer(archive=str(archive), url=url, sha256=report.sha256, copied=copied)
 
 
-def _beside(archive: Path) -> list[Path]:
+def _companions(archive: Path) -> list[Path]:
     return [sidecar_path(archive), signature_path(archive)]
 
 
-def _place(file: Path, path: Path) -> bool:
+def _publish(file: Path, path: Path) -> bool:
     """Give a file its name in the store, at once and never over another; return whether it did."""
     with file.open("rb") as stream:
         os.fsync(stream.fileno())
@@ -173,7 +173,7 @@ def _refuse_other(held: str | None, sha256: str, where: Path | str, file: Path) 
         )
 
 
-def _accepted(report: VerifyReport, fate: str, archive: Path) -> VerifyReport:
+def _require_accepted(report: VerifyReport, fate: str, archive: Path) -> VerifyReport:
     failed = next((check for check in report.checks if not check.ok), None)
     if failed is not None:
         culprit = f"{failed.culprit}: " if failed.culprit else ""
@@ -185,8 +185,8 @@ def _accepted(report: VerifyReport, fate: str, archive: Path) -> VerifyReport:
 
 
 @contextlib.contextmanager
-def _told(url: str) -> Iterator[None]:
-    """Tell in one line what fsspec, or the library behind it, could not do."""
+def _fsspec_errors(url: str) -> Iterator[None]:
+    """Turn what fsspec, or the library behind it, raises into an error of one line."""
     try:
         yield
     except ImportError as error:

@@ -53,7 +53,7 @@ class VerifyReport(Struct, frozen=True, kw_only=True):
 
     `checks` end at the first stage that fails, since it makes the next one meaningless. `name` and
     `version` are None when the archive does not say them; `log` is what a handler that failed its
-    replay wrote, its traceback included, and `isolation` what kept the handler in its place.
+    replay wrote, its traceback included, and `isolation` what confined the handler.
     """
 
     path: str
@@ -86,7 +86,7 @@ def verify(path: Path, policy: TrustPolicy = ANY_ORIGIN) -> VerifyReport:
     sha256 = sha256_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            manifest, checks = _inspect(archive, path, sha256, policy)
+            manifest, checks = _check_archive(archive, path, sha256, policy)
     except UNREADABLE as error:
         manifest = None
         checks = [Check.failed("MRL001", path.name, f"it is no zip file: {reason(error)}")]
@@ -99,7 +99,7 @@ def verify(path: Path, policy: TrustPolicy = ANY_ORIGIN) -> VerifyReport:
     )
 
 
-def _inspect(
+def _check_archive(
     archive: zipfile.ZipFile, path: Path, sha256: str, policy: TrustPolicy
 ) -> tuple[Manifest | None, list[Check]]:
     infos = archive.infolist()

@@ -10,11 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from marloft.archive.pack import pack as pack_archive
-from marloft.archive.replay import replay as run_replay
+from marloft.archive.replay import replay as replay_archive
 from marloft.archive.sandbox.confinement import Isolation
 from marloft.archive.sandbox.handler_trial import HandlerError
 from marloft.archive.verify import VerifyReport
-from marloft.archive.verify import verify as inspect
+from marloft.archive.verify import verify as verify_archive
 from marloft.cli.options import (
     STORE,
     VAR,
@@ -95,7 +95,7 @@ def verify(
     path = find_archive(archive, store, var)
     required = require_signature or (replay and not trust)
     policy = trust_policy(public_key, required=required)
-    report = run_replay(path, policy) if replay else inspect(path, policy)
+    report = replay_archive(path, policy) if replay else verify_archive(path, policy)
     if json:
         sys.stdout.buffer.write(to_json({"ok": report.ok, "report": report}))
     else:
@@ -114,21 +114,25 @@ def _show(report: VerifyReport) -> None:
     if report.log is not None:
         console.print(escape(report.log), highlight=False)
     if report.isolation is not None:
-        console.print(escape(confined(report.isolation)), soft_wrap=True)
+        console.print(escape(describe_isolation(report.isolation)), soft_wrap=True)
     verdict = "verified" if report.ok else "refused; docs/archive.md has the cure for each code"
     named = f"{report.name} {report.version}" if report.name else report.path
     console.print(f"{escape(named)} (sha256 {report.sha256[:12]}…): {verdict}", soft_wrap=True)
 
 
-def confined(isolation: Isolation) -> str:
-    """Say what kept the handler in its place, and what did not."""
-    held = (isolation.user, isolation.network, isolation.mounts, isolation.processes)
-    walls = ("capabilities", "network", "writable files outside", "other processes")
-    kept = [wall for wall, holds in zip(walls, held, strict=True) if holds]
-    open_ = [wall for wall, holds in zip(walls, held, strict=True) if not holds]
+def describe_isolation(isolation: Isolation) -> str:
+    """Return in words what confined the handler, and what did not."""
+    confined = {
+        "capabilities": isolation.user,
+        "network": isolation.network,
+        "writable files outside": isolation.mounts,
+        "other processes": isolation.processes,
+    }
+    denied = [name for name, holds in confined.items() if holds]
+    left = [name for name, holds in confined.items() if not holds]
     text = "replayed with an empty environment and resource limits"
-    if kept:
-        text += f", without {', '.join(kept)}"
-    if open_:
-        text += f". No sandbox: it had {', '.join(open_)} ({isolation.why})"
+    if denied:
+        text += f", without {', '.join(denied)}"
+    if left:
+        text += f". No sandbox: it had {', '.join(left)} ({isolation.why})"
     return text

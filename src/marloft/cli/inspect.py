@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from marloft.archive.inspection import Description, Difference, compare
-from marloft.archive.inspection import inspect as describe
+from marloft.archive.inspection import inspect as describe_archive
 from marloft.archive.openapi import openapi_of
 from marloft.cli.options import STORE, VAR, ArchiveArgument, JsonOption, StoreOption, VarOption
 from marloft.deploy.release.names import find_archive
@@ -37,7 +37,7 @@ def inspect(
     Read on: docs/archive.md.
     """
     path = find_archive(archive, store, var)
-    first = describe(path)
+    first = describe_archive(path)
     if openapi:
         if other is not None:
             raise typer.BadParameter("--openapi is of one archive; leave the second one out.")
@@ -46,7 +46,7 @@ def inspect(
     if other is None:
         _print(json, first, _description_table(first))
         return
-    differences = compare(first, describe(find_archive(other, store, var)))
+    differences = compare(first, describe_archive(find_archive(other, store, var)))
     _print(json, differences, _difference_table(differences))
 
 
@@ -103,5 +103,5 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     text = _short(value) if isinstance(value, dict) else str(value)
-    # A hash is told from another by its beginning.
+    # The beginning of a hash tells it from another.
     return escape(f"{text[:12]}…" if len(text) == 64 and " " not in text else text)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from marloft.archive.project.adopt import adopt as take_over
+from marloft.archive.project.adopt import adopt as adopt_archive
 from marloft.archive.project.scaffold import new_project
 
 
@@ -53,7 +53,7 @@ def adopt(
     Nothing of the archive is run. Read on: docs/archive.md.
     """
     place = Path(archive.stem) if folder is None else folder
-    adopted = take_over(archive, place, schema=schema, golden=golden)
+    adopted = adopt_archive(archive, place, schema=schema, golden=golden)
     typer.echo(f"wrote {adopted.config}")
     for each in adopted.missing:
         typer.echo(f"missing: {each}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from marloft.archive.transfer import Transferred
+from marloft.archive.transfer import Transfer
 from marloft.archive.transfer import pull as pull_archive
 from marloft.archive.transfer import push as push_archive
 from marloft.cli.options import (
@@ -42,7 +42,7 @@ def push(
 
     Read on: docs/archive.md.
     """
-    _tell(push_archive(find_archive(archive, store, var), url), json)
+    _print(push_archive(find_archive(archive, store, var), url), json)
 
 
 def pull(
@@ -62,12 +62,12 @@ def pull(
     """
     name, number = named_version(version, var)
     policy = trust_policy(public_key, required=require_signature)
-    _tell(pull_archive(archive_path(store, name, number), url, policy), json)
+    _print(pull_archive(archive_path(store, name, number), url, policy), json)
 
 
-def _tell(found: Transferred, json: bool) -> None:
+def _print(transfer: Transfer, json: bool) -> None:
     if json:
-        sys.stdout.buffer.write(to_json(found))
+        sys.stdout.buffer.write(to_json(transfer))
     else:
-        copied = ", ".join(found.copied) or "nothing: both sides have it"
-        typer.echo(f"{found.archive}  {found.url}  sha256 {found.sha256}\ncopied {copied}")
+        copied = ", ".join(transfer.copied) or "nothing: both sides have it"
+        typer.echo(f"{transfer.archive}  {transfer.url}  sha256 {transfer.sha256}\ncopied {copied}")

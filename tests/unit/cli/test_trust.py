@@ -10,7 +10,7 @@ from marloft.archive.openapi import openapi_of
 from marloft.archive.pack import write_archive
 from marloft.archive.sandbox.confinement import Isolation
 from marloft.cli import app
-from marloft.cli.archive import confined
+from marloft.cli.archive import describe_isolation
 from marloft.files import to_json
 from tests import factories
 
@@ -96,5 +96,5 @@ def test_what_did_not_hold_is_said_aloud() -> None:
         processes=False,
         why="unshare: Operation not permitted",
     )
-    assert "No sandbox" in confined(bare)
-    assert "Operation not permitted" in confined(bare)
+    assert "No sandbox" in describe_isolation(bare)
+    assert "Operation not permitted" in describe_isolation(bare)

@@ -27,7 +27,7 @@ def document_checks(archive: zipfile.ZipFile, artifact_sha256: str | None) -> li
     `artifact_sha256` is the packed artifact's hash, None for an archive of code only.
     """
     return [
-        _checked(archive, artifact_sha256, code, member, check)
+        _check_document(archive, artifact_sha256, code, member, check)
         for code, member, check in (
             ("MRL014", MODEL_CARD, check_card),
             ("MRL015", FAIRNESS_JSON, check_fairness),
@@ -55,7 +55,7 @@ def check_card(data: bytes, artifact_sha256: str | None) -> str:
     if artifact_sha256 is not None and artifact_sha256 not in text:
         raise ArchiveError(
             f"{MODEL_CARD} does not name the artifact's sha256 {artifact_sha256[:12]}…; it is "
-            "another model's: make it anew with `marloft card`."
+            "another model's: make it again with `marloft card`."
         )
     return f"a model card with {', '.join(sorted(map(str, metadata)))}"
 
@@ -96,7 +96,7 @@ def check_fairness(data: bytes, artifact_sha256: str | None) -> str:
     return f"audit of {report.decision} over {', '.join(f.feature for f in report.features)}"
 
 
-def _checked(
+def _check_document(
     archive: zipfile.ZipFile,
     artifact_sha256: str | None,
     code: str,

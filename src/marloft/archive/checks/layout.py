@@ -1,4 +1,4 @@
-"""The layout of a zip file: nothing lies in it that its directory does not tell.
+"""The layout of a zip file: it holds nothing that its directory does not list.
 
 Python reads a zip file's directory, TorchServe's front end the members one after the other from
 the first byte on. Where the two could see different members, what was verified would not be what
@@ -51,12 +51,12 @@ def layout_fault(archive: zipfile.ZipFile, path: Path) -> tuple[str, str] | None
             if len(header) < _HEADER.size:
                 return info.filename, "is cut short"
             signature, _, flags, method, _, _, _, size, _, name, extra = _HEADER.unpack(header)
-            told = (signature, flags, method) == (_SIGNATURE, info.flag_bits, info.compress_type)
-            if not told or size not in (info.compress_size, _IN_EXTRA):
+            agree = (signature, flags, method) == (_SIGNATURE, info.flag_bits, info.compress_type)
+            if not agree or size not in (info.compress_size, _IN_EXTRA):
                 return info.filename, "is described differently by its header and the directory"
             position += _HEADER.size + name + extra + info.compress_size
     if position != archive.start_dir or not _ends_with_directory(path):
-        return path.name, "holds data that its directory does not tell, or a comment"
+        return path.name, "holds data that its directory does not list, or a comment"
     return None
 
 

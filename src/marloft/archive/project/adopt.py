@@ -12,7 +12,7 @@ from msgspec import Struct
 from marloft.archive.checks.lint import derives_from_ours
 from marloft.archive.golden import parse_golden
 from marloft.archive.project.scaffold import handler_skeleton
-from marloft.archive.project.stock_archive import Foreign, read_foreign
+from marloft.archive.project.stock_archive import StockArchive, read_stock_archive
 from marloft.contract.manifest import (
     GOLDEN_JSONL,
     SCHEMA_JSON,
@@ -74,21 +74,21 @@ def adopt(
     """
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty; name a new folder.")
-    with read_foreign(archive) as foreign:
-        runtime, settings = _runtime(foreign), _settings(foreign)
-        rows = _rows(foreign, schema)
-        answers = _bytes(golden) if golden else foreign.content(GOLDEN_JSONL)
+    with read_stock_archive(archive) as stock:
+        runtime, settings = _runtime(stock), _settings(stock)
+        rows = _rows(stock, schema)
+        answers = _bytes(golden) if golden else stock.content(GOLDEN_JSONL)
         if answers is not None and rows is not None:
             parse_golden(answers, rows)
-        handler, ours = _write_handler(foreign, folder)
+        handler, ours = _write_handler(stock, folder)
         spec = {
-            **_identity(foreign, handler, runtime),
-            **_write_members(foreign, folder),
+            **_identity(stock, handler, runtime),
+            **_write_members(stock, folder),
             **({} if rows is None else {"schema": msgspec.to_builtins(rows)}),
             **({} if answers is None else {"golden": f"../{GOLDEN_JSONL}"}),
             "settings": msgspec.to_builtins(settings),
         }
-        _write_artifact(foreign, folder, archive, runtime)
+        _write_artifact(stock, folder, archive, runtime)
     if answers is not None:
         write_atomic(folder / GOLDEN_JSONL, answers)
     config = folder / "archive_configs" / f"{spec['name']}.yaml"
@@ -97,59 +97,59 @@ def adopt(
     return Adopted(config=str(config), missing=_missing(config, rows, answers, handler, ours))
 
 
-def _runtime(foreign: Foreign) -> RuntimeName | None:
-    if foreign.artifact is None:
+def _runtime(stock: StockArchive) -> RuntimeName | None:
+    if stock.artifact is None:
         return None
-    suffix = Path(foreign.artifact).suffix.lower()
+    suffix = Path(stock.artifact).suffix.lower()
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
-    with foreign.open(foreign.artifact) as stream:
+    with stock.open(stock.artifact) as stream:
         if zipfile.is_zipfile(stream):
             with zipfile.ZipFile(stream) as content:
                 if any(name.endswith("/constants.pkl") for name in content.namelist()):
                     return "torchscript"
     raise ArchiveError(
-        f"{foreign.path}: {foreign.artifact} is neither ONNX nor TorchScript nor a TensorRT plan; "
+        f"{stock.path}: {stock.artifact} is neither ONNX nor TorchScript nor a TensorRT plan; "
         "a pickle runs code when it is read: export the model to TorchScript or ONNX."
     )
 
 
-def _rows(foreign: Foreign, schema: Path | None) -> RowSchema | None:
+def _rows(stock: StockArchive, schema: Path | None) -> RowSchema | None:
     if schema is not None and schema.suffix != ".json":
         return read_yaml(schema, RowSchema)
-    content = foreign.content(SCHEMA_JSON) if schema is None else _bytes(schema)
+    content = stock.content(SCHEMA_JSON) if schema is None else _bytes(schema)
     if content is None:
         return None
     where = SCHEMA_JSON if schema is None else str(schema)
     return from_json_schema(parse_json(content, dict[str, Any], where))
 
 
-def _write_handler(foreign: Foreign, folder: Path) -> tuple[str, bool]:
+def _write_handler(stock: StockArchive, folder: Path) -> tuple[str, bool]:
     """Write the handler; return its path in the folder, and whether it is taken as it is."""
-    source = foreign.content(foreign.handler)
-    if source is not None and derives_from_ours(source, foreign.handler, foreign.modules):
-        write_atomic(folder / "handlers" / foreign.handler, source)
-        return f"handlers/{foreign.handler}", True
+    source = stock.content(stock.handler)
+    if source is not None and derives_from_ours(source, stock.handler, stock.modules):
+        write_atomic(folder / "handlers" / stock.handler, source)
+        return f"handlers/{stock.handler}", True
     if source is not None:
-        write_atomic(folder / "original" / foreign.handler, source)
-    name = _name(foreign)
+        write_atomic(folder / "original" / stock.handler, source)
+    name = _name(stock)
     write_atomic(folder / "handlers" / f"{name}.py", handler_skeleton(name))
     return f"handlers/{name}.py", False
 
 
-def _identity(foreign: Foreign, handler: str, runtime: RuntimeName | None) -> dict[str, Any]:
-    named = {"name": _name(foreign), "version": _version(foreign), "handler": f"../{handler}"}
-    if foreign.artifact is None:
+def _identity(stock: StockArchive, handler: str, runtime: RuntimeName | None) -> dict[str, Any]:
+    named = {"name": _name(stock), "version": _version(stock), "handler": f"../{handler}"}
+    if stock.artifact is None:
         return named
-    return {**named, "artifact": f"../artifact/{foreign.artifact}", "runtime": runtime}
+    return {**named, "artifact": f"../artifact/{stock.artifact}", "runtime": runtime}
 
 
-def _write_members(foreign: Foreign, folder: Path) -> dict[str, Any]:
+def _write_members(stock: StockArchive, folder: Path) -> dict[str, Any]:
     """Write the user's files and requirements; return the keys that name them."""
     keys: dict[str, Any] = {}
-    if foreign.extract_files(folder / "files"):
+    if stock.extract_files(folder / "files"):
         keys["files"] = {".": "../files"}
-    requirements = foreign.content(foreign.requirements)
+    requirements = stock.content(stock.requirements)
     if requirements is not None:
         write_atomic(folder / "requirements.txt", requirements)
         keys["requirements"] = "../requirements.txt"
@@ -157,13 +157,13 @@ def _write_members(foreign: Foreign, folder: Path) -> dict[str, Any]:
 
 
 def _write_artifact(
-    foreign: Foreign, folder: Path, archive: Path, runtime: RuntimeName | None
+    stock: StockArchive, folder: Path, archive: Path, runtime: RuntimeName | None
 ) -> None:
     """Write the artifact and a sidecar that claims no comparison with a source."""
-    if foreign.artifact is None or runtime is None:
+    if stock.artifact is None or runtime is None:
         return
-    path = folder / "artifact" / foreign.artifact
-    foreign.extract(foreign.artifact, path)
+    path = folder / "artifact" / stock.artifact
+    stock.extract(stock.artifact, path)
     sidecar = Artifact(
         file=path.name,
         runtime=runtime,
@@ -187,32 +187,32 @@ def _bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _name(foreign: Foreign) -> str:
+def _name(stock: StockArchive) -> str:
     """Return the model's name in the allowed form, `ResNet-18` as `resnet_18`."""
-    plain = re.sub(r"[^a-z0-9_]+", "_", foreign.name.lower()).strip("_") or "model"
+    plain = re.sub(r"[^a-z0-9_]+", "_", stock.name.lower()).strip("_") or "model"
     plain = plain if plain[0].isalpha() else f"model_{plain}"
     return msgspec.convert(plain[:63], Name)
 
 
-def _version(foreign: Foreign) -> str:
+def _version(stock: StockArchive) -> str:
     """Return `major.minor`; TorchServe allows anything, such as `1.0.3-beta`."""
-    numbers = [*re.findall(r"\d+", foreign.version), "0", "0"]
+    numbers = [*re.findall(r"\d+", stock.version), "0", "0"]
     return f"{int(numbers[0])}.{int(numbers[1])}"
 
 
-def _settings(foreign: Foreign) -> WorkerSettings:
+def _settings(stock: StockArchive) -> WorkerSettings:
     """Take over what model-config.yaml says of batches; the rest stays marloft's default."""
-    content = foreign.content(foreign.config)
+    content = stock.content(stock.config)
     if content is None:
         return WorkerSettings()
     try:
-        stock = msgspec.yaml.decode(content, type=_StockSettings)
+        said = msgspec.yaml.decode(content, type=_StockSettings)
         # TorchServe reads 0 as its default; so do we.
-        given = {key: value for key, value in msgspec.structs.asdict(stock).items() if value}
+        given = {key: value for key, value in msgspec.structs.asdict(said).items() if value}
         return msgspec.convert(given, WorkerSettings)
     except msgspec.DecodeError as error:
         raise ArchiveError(
-            f"{foreign.path}: {foreign.config}: {' '.join(str(error).split())}; correct the file "
+            f"{stock.path}: {stock.config}: {' '.join(str(error).split())}; correct the file "
             "and build the archive again."
         ) from None
 

@@ -37,7 +37,7 @@ class _StockManifest(Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foreign:
+class StockArchive:
     """A stock archive, open for reading."""
 
     path: Path
@@ -76,15 +76,15 @@ class Foreign:
 
     def extract_files(self, folder: Path) -> list[str]:
         """Write the members that are the user's own files; return their paths."""
-        told = RESERVED | {self.handler, self.artifact, self.requirements, self.config}
-        found = [name for name in self.members if name not in told]
+        described = RESERVED | {self.handler, self.artifact, self.requirements, self.config}
+        found = [name for name in self.members if name not in described]
         for name in found:
             self.extract(name, folder / name)
         return found
 
 
 @contextmanager
-def read_foreign(path: Path) -> Iterator[Foreign]:
+def read_stock_archive(path: Path) -> Iterator[StockArchive]:
     """Open a stock archive after checking each member's path, kind and size.
 
     Raises:
@@ -96,7 +96,7 @@ def read_foreign(path: Path) -> Iterator[Foreign]:
     try:
         with zipfile.ZipFile(path) as archive:
             _refuse_unsafe(path, archive)
-            yield _opened(path, archive)
+            yield _read_manifest(path, archive)
     except UNREADABLE as error:
         raise ArchiveError(
             f"{path} is damaged or no zip file ({error}); build it with torch-model-archiver's "
@@ -119,7 +119,7 @@ def _refuse_unsafe(path: Path, archive: zipfile.ZipFile) -> None:
         raise ArchiveError(f"{path}: two members share the path {clash!r}; build it again.")
 
 
-def _opened(path: Path, archive: zipfile.ZipFile) -> Foreign:
+def _read_manifest(path: Path, archive: zipfile.ZipFile) -> StockArchive:
     names = archive.namelist()
     if ARCHIVE_JSON in names:
         raise ArchiveError(f"{path} is an archive of marloft's already; use it, or inspect it.")
@@ -133,7 +133,7 @@ def _opened(path: Path, archive: zipfile.ZipFile) -> Foreign:
     artifact = model.serialized_file
     if artifact is not None and artifact not in names:
         raise ArchiveError(f"{path}: its manifest names {artifact!r}, which it does not hold.")
-    return Foreign(
+    return StockArchive(
         path=path,
         zip=archive,
         name=model.model_name,

@@ -1,37 +1,14 @@
-"""Who may import whom: between the parts of marloft, and between the repository's folders."""
+"""The shape of the repository: folders that import each other, sizes, names that stand once."""
 
-from pathlib import Path
+import ast
+from collections import Counter
+from collections.abc import Iterable
 
 import pytest
 
-import marloft
 from tests.factories import REPOSITORY
-from tests.imports import imported, modules
+from tools.imports import import_graph, imported, modules
 
-SOURCE = Path(marloft.__file__).parent
-FOUNDATION = {"cores", "errors", "files"}
-CONTRACT = FOUNDATION | {"contract", "assignment"}
-WORKER = CONTRACT | {"runtimes", "serving"}
-READERS = CONTRACT | {"logs", "report"}
-ALLOWED: dict[str, set[str]] = {
-    "cores": set(),
-    "errors": set(),
-    "files": {"errors"},
-    "contract": FOUNDATION,
-    "assignment": CONTRACT,
-    "runtimes": CONTRACT,
-    "serving": CONTRACT | {"runtimes"},
-    "archive": WORKER | {"report"},
-    "report": CONTRACT,
-    "logs": CONTRACT,
-    "experiment": READERS,
-    "fairness": READERS,
-    "monitoring": READERS,
-    "training": CONTRACT | {"runtimes"},
-    "ranker": CONTRACT | {"runtimes", "training"},
-    "deploy": WORKER | READERS | {"archive", "experiment", "fairness", "monitoring"},
-}
-TOP = {"cli", "demo", "__init__", "__main__"}
 # Folder → the other folders of this repository that its files import. Handlers import each other
 # by bare names, as the members of an archive do.
 FOLDERS: dict[str, set[str]] = {
@@ -39,7 +16,7 @@ FOLDERS: dict[str, set[str]] = {
     "harness": {"marloft"},
     "tools": {"marloft"},
     "benchmarks": {"harness", "marloft"},
-    "tests": {"harness", "marloft", "training"},
+    "tests": {"harness", "marloft", "tools", "training"},
     "training": {"marloft"},
     "examples": {"marloft"},
     "handlers": {"marloft"},
@@ -47,34 +24,9 @@ FOLDERS: dict[str, set[str]] = {
     "monitoring": {"marloft"},
 }
 # The tests of a folder import it.
-MIRRORS = {"tests.unit.benchmarks.": {"benchmarks"}, "tests.unit.tools.": {"tools"}}
+MIRRORS = {"tests.unit.benchmarks.": {"benchmarks"}}
 # Packs the hostile archives, which lie among their tests.
 UNMENDED = {"benchmarks.archive": {"tests"}}
-
-
-def part_of(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
-
-
-def imported_parts(source: str) -> set[str]:
-    """Return the parts of marloft that a module imports, wherever in the module."""
-    return {name.split(".")[1] for name in imported(source) if name.startswith("marloft.")}
-
-
-def violations(part: str, source: str) -> set[str]:
-    if part in TOP:
-        return set()
-    return imported_parts(source) - ALLOWED[part] - {part, "__version__"}
-
-
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.name))
-def test_imports_follow_the_design(path: Path) -> None:
-    assert violations(part_of(path), path.read_text()) == set()
-
-
-def test_a_forbidden_import_is_noticed() -> None:
-    assert violations("contract", "from marloft.serving import Handler") == {"serving"}
-    assert violations("serving", "def f():\n    import marloft.archive.pack") == {"archive"}
 
 
 def test_modules_have_at_most_300_lines() -> None:
@@ -105,3 +57,37 @@ def test_an_import_across_folders_is_noticed() -> None:
     assert crossings("tests.unit.benchmarks.test_judge", "tests", driver) == set()
     assert crossings("benchmarks.log", "benchmarks", "from tests import factories") == {"tests"}
     assert crossings("marloft.files", "src", "def f():\n    import harness.soak") == {"harness"}
+
+
+def test_deploy_has_walls() -> None:
+    """What lies in its hallway, and the arrows between its rooms."""
+    graph = import_graph(modules(REPOSITORY, "src"))
+    rooms = {name.split(".")[2] for name in graph if name.startswith("marloft.deploy.")}
+    packages = {name.split(".")[2] for name in graph if name.count(".") > 2 and ".deploy." in name}
+    assert len(rooms - packages) <= 9
+    arrows = {
+        (module.split(".")[2], target.split(".")[2])
+        for module, targets in graph.items()
+        for target in targets
+        if module.startswith("marloft.deploy.") and target.startswith("marloft.deploy.")
+    }
+    assert len({(a, b) for a, b in arrows if a != b}) <= 40
+
+
+def classes(sources: Iterable[str]) -> Counter[str]:
+    """Count the public classes of some modules by name."""
+    return Counter(
+        node.name
+        for source in sources
+        for node in ast.parse(source).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+
+
+def test_a_class_name_stands_for_one_thing() -> None:
+    found = classes(path.read_text() for path in modules(REPOSITORY, "src").values())
+    assert [name for name, count in found.items() if count > 1] == []
+
+
+def test_a_class_name_that_stands_twice_is_noticed() -> None:
+    assert classes(["class Step: ...", "class Step: ...\nclass _Own: ..."]) == {"Step": 2}

@@ -1,31 +1,14 @@
 """No two modules import each other, at first or second hand, and no two parts of a package."""
 
-from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 from tests.factories import REPOSITORY
-from tests.imports import imported, modules
+from tools.imports import Graph, import_graph, modules
 
 FOLDERS = ("src", "harness", "tools", "benchmarks", "tests")
-Graph = dict[str, set[str]]
-
-
-def import_graph(files: dict[str, Path]) -> Graph:
-    """Return what each module imports of `files`, whether at its top or inside a function."""
-    return {
-        name: {found for each in imported(path.read_text()) if (found := module_of(each, files))}
-        for name, path in files.items()
-    }
-
-
-def module_of(name: str, known: Iterable[str]) -> str:
-    """Return the module that an imported name is in, `""` for one of somebody else's."""
-    while name and name not in known:
-        name = name.rpartition(".")[0]
-    return name
 
 
 def parts(graph: Graph) -> dict[str, Graph]:
@@ -61,21 +44,13 @@ def circle(graph: Graph) -> list[str]:
 
 GRAPH = import_graph(modules(REPOSITORY, *FOLDERS))
 PARTS = parts(GRAPH)
-UNMENDED = {"marloft.runtimes"}
 
 
-@pytest.mark.xfail(strict=True, reason="runtimes.protocol and what implements it")
 def test_no_modules_import_each_other() -> None:
     assert circle(GRAPH) == []
 
 
-@pytest.mark.parametrize(
-    "package",
-    [
-        pytest.param(each, marks=pytest.mark.xfail(strict=True)) if each in UNMENDED else each
-        for each in sorted(PARTS)
-    ],
-)
+@pytest.mark.parametrize("package", sorted(PARTS))
 def test_no_parts_of_a_package_import_each_other(package: str) -> None:
     assert circle(PARTS[package]) == []
 

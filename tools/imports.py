@@ -1,8 +1,10 @@
 """What Python files import, read from their source: nothing is run."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+
+Graph = dict[str, set[str]]
 
 
 def imported(source: str) -> set[str]:
@@ -25,6 +27,44 @@ def modules(root: Path, *folders: str) -> dict[str, Path]:
             parts = path.relative_to(base).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
+
+
+def import_graph(files: Mapping[str, Path]) -> Graph:
+    """Return what each module imports of `files`, whether at its top or inside a function."""
+    return {
+        name: {found for each in imported(path.read_text()) if (found := _module_of(each, files))}
+        for name, path in files.items()
+    }
+
+
+def reduced(graph: Graph) -> Graph:
+    """Return an acyclic graph without the arrows that a path over other ones says already.
+
+    The transitive reduction (Aho, Garey, Ullman 1972, SIAM Journal on Computing 1(2)).
+    """
+    return {
+        node: {each for each in targets if not any(each in _reached(graph, t) for t in targets)}
+        for node, targets in graph.items()
+    }
+
+
+def _reached(graph: Graph, start: str) -> set[str]:
+    """Return what `start` leads to, itself left out."""
+    found: set[str] = set()
+    rest = list(graph.get(start, ()))
+    while rest:
+        node = rest.pop()
+        if node not in found:
+            found.add(node)
+            rest += graph.get(node, ())
+    return found
+
+
+def _module_of(name: str, known: Iterable[str]) -> str:
+    """Return the module that an imported name is in, `""` for one of somebody else's."""
+    while name and name not in known:
+        name = name.rpartition(".")[0]
+    return name
 
 
 def _imported(node: ast.AST) -> Iterator[str]:

@@ -1,12 +1,12 @@
-"""What packing and verifying archives costs, and what the zoo of bad archives gets past them.
+"""What packing and verifying archives costs, and which hostile archives get past them.
 
     python -m benchmarks.archive --archive build/demo/model_store/ranker-1.0.mar \
         --out benchmarks/results/archive.json
 
 Packs a model of 2 GB beside a plain loop of 1 MiB that reads, hashes, writes and flushes the same
 file; each runs in a process of its own, in turn. Verifies `--archive` (by default the tests' tiny
-ranker), in process after the import and as a command. Asks `verify` and its replay about every
-archive of tests/hostile_archives. Ends with 1 when a bad archive passes or a good one is refused.
+ranker), in process after the import and as a command. Runs `verify` and its replay on every
+archive of tests/hostile_archives. Ends with 1 when one of those passes or a good one is refused.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from rich.console import Console
 from marloft.archive.pack import write_archive
 from marloft.archive.replay import replay
 from marloft.archive.sign import sign
-from marloft.archive.verify import VerifyReport, verify
+from marloft.archive.verify import ANY_ORIGIN, VerifyReport, verify
 from marloft.contract.benchmark import BenchmarkResult, Headline
 from marloft.contract.check import Check
 from marloft.contract.manifest import Artifact
@@ -36,9 +36,9 @@ from marloft.errors import reported
 from marloft.files import sha256_file, sidecar_path, write_json
 from marloft.training.provenance import describe_machine, describe_result
 from tests import factories
-from tests.hostile_archives.archives import ANY, STATIC, keeper
+from tests.hostile_archives.archives import HOSTILE_ARCHIVES, good_archive
 from tests.hostile_archives.building import ARCHIVE
-from tests.hostile_archives.handlers import BEASTS
+from tests.hostile_archives.handlers import HOSTILE_HANDLERS
 
 SIZE, QUICK_SIZE = 2_000_000_000, 128 << 20
 _BLOCK = 1 << 20
@@ -83,8 +83,8 @@ class Timing(Struct, frozen=True, kw_only=True):
     peak_mb: float | None = None
 
 
-class Caged(Struct, frozen=True, kw_only=True):
-    """One archive of the zoo: the codes with culprits it should have and those it got."""
+class HostileResult(Struct, frozen=True, kw_only=True):
+    """One hostile archive: the codes with culprits it should have and those it got."""
 
     name: str
     expected: list[tuple[str, str]]
@@ -142,44 +142,44 @@ def verifying(archive: Path) -> list[Timing]:
     ]
 
 
-def zoo(folder: Path, good: Path) -> list[Caged]:
-    """Ask `verify` about every animal, and a replay about every beast that only running shows."""
-    zookeeper = keeper(good, folder / "keys")
+def hostile_results(folder: Path, path: Path) -> list[HostileResult]:
+    """Verify every hostile archive, and replay those that only a run can find."""
+    good = good_archive(path, folder / "keys")
 
-    def caged(number: int) -> Caged:
-        cage = folder / str(number)
-        cage.mkdir()
-        path = cage / ARCHIVE
-        if number < len(STATIC):
-            animal = STATIC[number]
-            policy = animal.make(zookeeper, path) or ANY
-            found = verify(path, policy).checks
-            return _caged(animal.name, [(animal.code, animal.culprit)], found)
-        beast = BEASTS[number - len(STATIC)]
-        report = replay(beast.write(zookeeper.members, path), limits=beast.limits)
-        return _caged(beast.name, beast.found, report.checks)
+    def result(number: int) -> HostileResult:
+        place = folder / str(number) / ARCHIVE
+        place.parent.mkdir()
+        if number < len(HOSTILE_ARCHIVES):
+            hostile = HOSTILE_ARCHIVES[number]
+            policy = hostile.make(good, place) or ANY_ORIGIN
+            expected = [(hostile.code, hostile.culprit)]
+            return _result(hostile.name, expected, verify(place, policy).checks)
+        handler = HOSTILE_HANDLERS[number - len(HOSTILE_ARCHIVES)]
+        report = replay(handler.write(good.members, place), limits=handler.limits)
+        return _result(handler.name, handler.found, report.checks)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(caged, range(len(STATIC) + len(BEASTS))))
+        return list(pool.map(result, range(len(HOSTILE_ARCHIVES) + len(HOSTILE_HANDLERS))))
 
 
 def good_archives(folder: Path) -> list[tuple[Path, VerifyReport]]:
     """Pack and verify every archive of the repository, one of them signed."""
     project = factories.write_project(folder / "good", torchscript=True)
     store = project / "model_store"
-    zookeeper = None
     found = []
     for config in sorted((project / "archive_configs").glob("*.yaml")):
         path = store / write_archive(config, store).file
         if path.name == ARCHIVE:
-            zookeeper = keeper(path, project / "keys")
-            sign(path, zookeeper.keys / "marloft.key")
-            found.append((path, verify(path, zookeeper.signed)))
+            good = good_archive(path, project / "keys")
+            sign(path, good.keys / "marloft.key")
+            found.append((path, verify(path, good.signed)))
         found.append((path, verify(path)))
     return found
 
 
-def headline(timings: Sequence[Timing], caged: Sequence[Caged], good_refused: int) -> Headline:
+def headline(
+    timings: Sequence[Timing], hostile: Sequence[HostileResult], good_refused: int
+) -> Headline:
     """Return the figures that the documentation quotes."""
     by = {each.what: each for each in timings}
     return {
@@ -187,9 +187,9 @@ def headline(timings: Sequence[Timing], caged: Sequence[Caged], good_refused: in
         "pack_vs_copy_ratio": round(by["pack"].seconds / by["copy"].seconds, 2),
         "verify_s": round(by["replay"].seconds, 3),
         "verify_static_s": round(by["verify"].seconds, 4),
-        "zoo_refused": sum(each.found == each.expected for each in caged),
-        "zoo_total": len(caged),
-        "zoo_missed": sum(each.found != each.expected for each in caged),
+        "hostile_refused": sum(each.found == each.expected for each in hostile),
+        "hostile_total": len(hostile),
+        "hostile_missed": sum(each.found != each.expected for each in hostile),
         "good_refused": good_refused,
     }
 
@@ -229,9 +229,9 @@ def _command(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def _caged(name: str, expected: list[tuple[str, str]], checks: Sequence[Check]) -> Caged:
+def _result(name: str, expected: list[tuple[str, str]], checks: Sequence[Check]) -> HostileResult:
     found = [(check.code, check.culprit) for check in checks if not check.ok]
-    return Caged(name=name, expected=expected, found=found)
+    return HostileResult(name=name, expected=expected, found=found)
 
 
 def say(text: str) -> None:
@@ -257,16 +257,17 @@ def main() -> None:
         timings = [*packing(folder, size, runs), *verifying(options.archive or tiny)]
         for each in timings:
             say(f"{each.what} of {each.size_bytes:,} bytes: {each.seconds:.4f} s")
-        caged = zoo(folder, tiny)
-        told = headline(timings, caged, sum(not report.ok for _, report in good))
-        result: BenchmarkResult[Timing | Caged] = describe_result(
-            machine, Path(__file__), [*timings, *caged], told
+        hostile = hostile_results(folder, tiny)
+        figures = headline(timings, hostile, sum(not report.ok for _, report in good))
+        result: BenchmarkResult[Timing | HostileResult] = describe_result(
+            machine, Path(__file__), [*timings, *hostile], figures
         )
         write_json(options.out, result)
-    for animal in (each for each in caged if each.found != each.expected):
-        say(f"MISSED {animal.name}: {animal.found}, not {animal.expected}")
+    missed = [each for each in hostile if each.found != each.expected]
+    for wrong in missed:
+        say(f"MISSED {wrong.name}: {wrong.found}, not {wrong.expected}")
     say(str(result.headline))
-    if any(each.found != each.expected for each in caged) or not all(r.ok for _, r in good):
+    if missed or not all(r.ok for _, r in good):
         raise SystemExit(1)
 
 

@@ -30,9 +30,9 @@ _MEANING = {
     "pack_vs_copy_ratio": "packing against a plain loop that reads, hashes, writes and flushes",
     "verify_s": "verify with replay, s",
     "verify_static_s": "verify without running anything, s",
-    "zoo_total": "bad archives in the zoo",
-    "zoo_refused": "refused with the code and culprit of their cause",
-    "zoo_missed": "missed",
+    "hostile_total": "hostile archives",
+    "hostile_refused": "hostile archives refused with the code and culprit of their cause",
+    "hostile_missed": "hostile archives missed",
     "good_refused": "good archives refused",
 }
 

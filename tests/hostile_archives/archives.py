@@ -29,130 +29,137 @@ from tests.hostile_archives.building import (
 )
 
 STOCK = "MAR-INF/MANIFEST.json"
-ANY = TrustPolicy()
 
 
-class Keeper(NamedTuple):
-    """What animals are made of: a good archive, its members, and where the right keys lie."""
+class GoodArchive(NamedTuple):
+    """What hostile archives are made from, with its members, and where the right keys lie."""
 
-    good: Path
+    path: Path
     members: Members
     keys: Path
 
     @property
     def signed(self) -> TrustPolicy:
-        """Asks for a signature by the keeper's own key."""
+        """Asks for a signature by the right key."""
         return TrustPolicy(signature="required", public_key=str(self.keys / "marloft.pub"))
 
 
-class Animal(NamedTuple):
+class HostileArchive(NamedTuple):
     """One bad archive; `make` writes it to a path and returns the policy that it breaks, if any."""
 
     name: str
     code: str
     culprit: str
-    make: Callable[[Keeper, Path], TrustPolicy | None]
+    make: Callable[[GoodArchive, Path], TrustPolicy | None]
 
 
-def keeper(good: Path, keys: Path) -> Keeper:
-    """Return a keeper with a new key pair in `keys`."""
+def good_archive(path: Path, keys: Path) -> GoodArchive:
+    """Return the archive at `path` with a new key pair in `keys`."""
     new_keys(keys)
-    return Keeper(good, read(good), keys)
+    return GoodArchive(path, read(path), keys)
 
 
-def _bytes(name: str, code: str, culprit: str, change: Callable[[bytes], bytes]) -> Animal:
-    def make(zoo: Keeper, path: Path) -> None:
-        path.write_bytes(change(zoo.good.read_bytes()))
+def _bytes(name: str, code: str, culprit: str, change: Callable[[bytes], bytes]) -> HostileArchive:
+    def make(good: GoodArchive, path: Path) -> None:
+        path.write_bytes(change(good.path.read_bytes()))
 
-    return Animal(name, code, culprit, make)
-
-
-def _members(name: str, code: str, culprit: str, change: Callable[[Members], Members]) -> Animal:
-    def make(zoo: Keeper, path: Path) -> None:
-        write(path, change(zoo.members))
-
-    return Animal(name, code, culprit, make)
+    return HostileArchive(name, code, culprit, make)
 
 
-def _agreeing(name: str, code: str, culprit: str, change: Callable[[Members], Members]) -> Animal:
+def _members(
+    name: str, code: str, culprit: str, change: Callable[[Members], Members]
+) -> HostileArchive:
+    def make(good: GoodArchive, path: Path) -> None:
+        write(path, change(good.members))
+
+    return HostileArchive(name, code, culprit, make)
+
+
+def _agreeing(
+    name: str, code: str, culprit: str, change: Callable[[Members], Members]
+) -> HostileArchive:
     """Return one whose hashes are right again: made on purpose, not by accident."""
     return _members(name, code, culprit, lambda members: rehash(change(members)))
 
 
 def _path(
     name: str, code: str, member: str, mode: int = stat.S_IFREG, data: bytes = b"x"
-) -> Animal:
-    def make(zoo: Keeper, path: Path) -> None:
-        append(write(path, zoo.members), member, data, mode)
+) -> HostileArchive:
+    def make(good: GoodArchive, path: Path) -> None:
+        append(write(path, good.members), member, data, mode)
 
-    return Animal(name, code, member, make)
-
-
-def _bit(member: str) -> Animal:
-    def make(zoo: Keeper, path: Path) -> None:
-        write(path, zoo.members)
-        flipped(path, path.read_bytes().index(zoo.members[member]) + len(zoo.members[member]) // 2)
-
-    return Animal(f"bit flipped in {member}", "MRL006", member, make)
+    return HostileArchive(name, code, member, make)
 
 
-def _directory(name: str, at: int, value: int) -> Animal:
+def _bit(member: str) -> HostileArchive:
+    def make(good: GoodArchive, path: Path) -> None:
+        write(path, good.members)
+        flipped(
+            path, path.read_bytes().index(good.members[member]) + len(good.members[member]) // 2
+        )
+
+    return HostileArchive(f"bit flipped in {member}", "MRL006", member, make)
+
+
+def _directory(name: str, at: int, value: int) -> HostileArchive:
     """Return one whose tables have another number in the directory; `at` is its offset."""
 
-    def make(zoo: Keeper, path: Path) -> None:
-        data = bytearray(write(path, zoo.members).read_bytes())
+    def make(good: GoodArchive, path: Path) -> None:
+        data = bytearray(write(path, good.members).read_bytes())
         entry = data.rindex(b"tables.npz") - 46
         struct.pack_into("<H", data, entry + at, value)
         path.write_bytes(data)
 
-    return Animal(name, "MRL001", "tables.npz", make)
+    return HostileArchive(name, "MRL001", "tables.npz", make)
 
 
-def _signed(name: str, change: Callable[[Keeper, Path], object], culprit: str = "") -> Animal:
-    def make(zoo: Keeper, path: Path) -> TrustPolicy:
-        path.write_bytes(zoo.good.read_bytes())
-        change(zoo, path)
-        return zoo.signed
+def _signed(
+    name: str, change: Callable[[GoodArchive, Path], object], culprit: str = ""
+) -> HostileArchive:
+    def make(good: GoodArchive, path: Path) -> TrustPolicy:
+        path.write_bytes(good.path.read_bytes())
+        change(good, path)
+        return good.signed
 
-    return Animal(name, "MRL016", culprit or f"{ARCHIVE}.sig", make)
+    return HostileArchive(name, "MRL016", culprit or f"{ARCHIVE}.sig", make)
 
 
-def _as_it_is(zoo: Keeper, path: Path) -> None:
+def _as_it_is(good: GoodArchive, path: Path) -> None:
     """Leave the good archive unsigned."""
 
 
-def _by_another(zoo: Keeper, path: Path) -> None:
+def _by_another(good: GoodArchive, path: Path) -> None:
     new_keys(path.parent / "another")
     sign(path, path.parent / "another" / "marloft.key")
 
 
-def _of_another(zoo: Keeper, path: Path) -> None:
-    other = write(path.with_name("other.mar"), without(zoo.members, "golden.jsonl"))
-    sign(other, zoo.keys / "marloft.key")
+def _of_another(good: GoodArchive, path: Path) -> None:
+    other = write(path.with_name("other.mar"), without(good.members, "golden.jsonl"))
+    sign(other, good.keys / "marloft.key")
     signature_path(other).rename(signature_path(path))
 
 
-def _changed_after(zoo: Keeper, path: Path) -> None:
-    sign(path, zoo.keys / "marloft.key")
-    evil = zoo.members | {"ranker.py": zoo.members["ranker.py"] + b"\nimport this\n"}
+def _changed_after(good: GoodArchive, path: Path) -> None:
+    sign(path, good.keys / "marloft.key")
+    evil = good.members | {"ranker.py": good.members["ranker.py"] + b"\nimport this\n"}
     write(path, rehash(evil))
 
 
-def _tampered(zoo: Keeper, path: Path) -> None:
-    sign(path, zoo.keys / "marloft.key")
+def _tampered(good: GoodArchive, path: Path) -> None:
+    sign(path, good.keys / "marloft.key")
     bundle = json.loads(signature_path(path).read_bytes())
     bundle["dsseEnvelope"]["signatures"][0]["sig"] = "AAAA"
     signature_path(path).write_text(json.dumps(bundle))
 
 
-def _without_key(zoo: Keeper, path: Path) -> TrustPolicy:
-    path.write_bytes(zoo.good.read_bytes())
-    sign(path, zoo.keys / "marloft.key")
+def _without_key(good: GoodArchive, path: Path) -> TrustPolicy:
+    path.write_bytes(good.path.read_bytes())
+    sign(path, good.keys / "marloft.key")
     return TrustPolicy(signature="required")
 
 
-def _without_audit(zoo: Keeper, path: Path) -> TrustPolicy:
-    write(path, rehash(without(zoo.members, "fairness.json")))
+def _without_audit(good: GoodArchive, path: Path) -> TrustPolicy:
+    write(path, rehash(without(good.members, "fairness.json")))
     return TrustPolicy(fairness="audited")
 
 
@@ -169,16 +176,16 @@ def _hidden(data: bytes) -> bytes:
     return data[:start] + extra + data[start:end] + bytes(record)
 
 
-def _sidecar(text: Callable[[bytes], bytes]) -> Callable[[Keeper, Path], None]:
-    def make(zoo: Keeper, path: Path) -> None:
-        write(path, rehash(zoo.members))
-        sidecar_path(path).write_bytes(text(sidecar_path(zoo.good).read_bytes()))
+def _sidecar(text: Callable[[bytes], bytes]) -> Callable[[GoodArchive, Path], None]:
+    def make(good: GoodArchive, path: Path) -> None:
+        write(path, rehash(good.members))
+        sidecar_path(path).write_bytes(text(sidecar_path(good.path).read_bytes()))
 
     return make
 
 
-def _bomb(zoo: Keeper, path: Path) -> None:
-    write(path, zoo.members)
+def _bomb(good: GoodArchive, path: Path) -> None:
+    write(path, good.members)
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("bomb", bytes(8 << 20))
 
@@ -223,7 +230,7 @@ FORM = (
     _path("handler twice", "MRL003", "ranker.py", data=b"print('other')"),
     _path("handler twice, in capitals", "MRL003", "RANKER.PY", data=b"print('other')"),
     _path("file as a folder", "MRL003", "ranker.py/evil.py"),
-    Animal("bomb", "MRL004", "bomb", _bomb),
+    HostileArchive("bomb", "MRL004", "bomb", _bomb),
     _members(
         "endless document",
         "MRL004",
@@ -319,8 +326,10 @@ CONTENT = (
     ),
     _agreeing("hides numpy", "MRL012", "numpy.py", lambda m: m | {"numpy.py": b""}),
     _agreeing("hides json", "MRL012", "json/__init__.py", lambda m: m | {"json/__init__.py": b""}),
-    Animal("sidecar of another build", "MRL013", f"{ARCHIVE}.json", _sidecar(lambda data: data)),
-    Animal("sidecar is no JSON", "MRL013", f"{ARCHIVE}.json", _sidecar(lambda _: b"\xff")),
+    HostileArchive(
+        "sidecar of another build", "MRL013", f"{ARCHIVE}.json", _sidecar(lambda data: data)
+    ),
+    HostileArchive("sidecar is no JSON", "MRL013", f"{ARCHIVE}.json", _sidecar(lambda _: b"\xff")),
     _agreeing(
         "card of another model",
         "MRL014",
@@ -371,7 +380,7 @@ ORIGIN = (
     _signed("signature tampered with", _tampered),
     _signed("signature is noise", lambda _, path: signature_path(path).write_bytes(b"\xff" * 99)),
     _signed("signature is an empty object", lambda _, path: signature_path(path).write_text("{}")),
-    Animal("no key to check with", "MRL016", f"{ARCHIVE}.sig", _without_key),
-    Animal("no audit", "MRL017", "fairness.json", _without_audit),
+    HostileArchive("no key to check with", "MRL016", f"{ARCHIVE}.sig", _without_key),
+    HostileArchive("no audit", "MRL017", "fairness.json", _without_audit),
 )
-STATIC = (*FORM, *CONTENT, *ORIGIN)
+HOSTILE_ARCHIVES = (*FORM, *CONTENT, *ORIGIN)

@@ -12,8 +12,8 @@ SHORT = Limits(wall_s=2.5)
 HANDLER, GOLDEN = "ranker.py", "golden.jsonl"
 
 
-class Beast(NamedTuple):
-    """One archive that passes every static check and is refused when it runs.
+class HostileHandler(NamedTuple):
+    """The handler of an archive that passes every static check and is refused when it runs.
 
     `found` are the codes with their culprits; `says` is part of the first one's message; `needs`
     names what the kernel has to grant, a field of Isolation, for it to be found.
@@ -31,9 +31,9 @@ class Beast(NamedTuple):
         return write(path, rehash(self.change(members)))
 
 
-LOADS = [("MRL020", HANDLER)]
-STRAYS = [("MRL023", HANDLER)]
-ANSWERS = [("MRL021", f"{GOLDEN}:1"), ("MRL022", f"{GOLDEN}:1")]
+NOT_LOADED = [("MRL020", HANDLER)]
+RUNAWAY = [("MRL023", HANDLER)]
+WRONG_ANSWERS = [("MRL021", f"{GOLDEN}:1"), ("MRL022", f"{GOLDEN}:1")]
 
 
 def _at_import(code: str) -> Callable[[Members], Members]:
@@ -62,90 +62,98 @@ _LATER = """self.calls = getattr(self, "calls", 0) + 1
         assert self.calls <= 12, "planted"
         ranked = rank("""
 _WRITES_ANSWERS = "import os, sys; os.{}('/etc/passwd', sys.argv[3]); os._exit(0)"
-BEASTS = (
-    Beast("fails in import", LOADS, _at_import("import gone_with_the_wind"), "gone_with_the_wind"),
-    Beast("fails in load", LOADS, _at_load("raise KeyError('planted')"), "KeyError: 'planted'"),
-    Beast("has no class any more", LOADS, _replaced("class RankerHandler(Handler)", "if True")),
-    Beast(
+HOSTILE_HANDLERS = (
+    HostileHandler(
+        "fails in import", NOT_LOADED, _at_import("import gone_with_the_wind"), "gone_with_the_wind"
+    ),
+    HostileHandler(
+        "fails in load", NOT_LOADED, _at_load("raise KeyError('planted')"), "KeyError: 'planted'"
+    ),
+    HostileHandler(
+        "has no class any more", NOT_LOADED, _replaced("class RankerHandler(Handler)", "if True")
+    ),
+    HostileHandler(
         "artifact is no model",
-        LOADS,
+        NOT_LOADED,
         lambda m: without(m, "model_card.md", "fairness.json") | {"model.onnx": b"no model"},
     ),
-    Beast(
+    HostileHandler(
         "fails in predict",
-        LOADS,
+        NOT_LOADED,
         _predict("raise RuntimeError('planted')"),
         "RuntimeError: planted",
     ),
-    Beast(
+    HostileHandler(
         "fails once it has warmed up",
-        ANSWERS,
+        WRONG_ANSWERS,
         _replaced("ranked = rank(", _LATER),
         "status 500",
     ),
-    Beast(
+    HostileHandler(
         "returns too few rows",
-        LOADS,
+        NOT_LOADED,
         _predict('return {"score": self.model.run(inputs)["score"][:-1]}'),
         "predict returned 49 rows of 'score' for 50 inputs",
     ),
-    Beast(
+    HostileHandler(
         "mixes requests up",
         [("MRL022", f"{GOLDEN}:1")],
         _predict('return {"score": self.model.run(inputs)["score"] + (len(inputs["user"]) > 50)}'),
     ),
-    Beast(
+    HostileHandler(
         "golden answer of another model",
-        ANSWERS,
+        WRONG_ANSWERS,
         _replaced('"prediction":[50]', '"prediction":[51]', GOLDEN),
     ),
-    Beast("exits at import", LOADS, _at_import("import os; os._exit(0)"), "status 0"),
-    Beast(
+    HostileHandler("exits at import", NOT_LOADED, _at_import("import os; os._exit(0)"), "status 0"),
+    HostileHandler(
         "ends by a signal",
-        LOADS,
+        NOT_LOADED,
         _at_load("import os; os.kill(os.getpid(), 11)"),
         "status -11",
     ),
-    Beast("sleeps", STRAYS, _at_load("import time; time.sleep(60)"), "in time", SHORT),
-    Beast(
+    HostileHandler("sleeps", RUNAWAY, _at_load("import time; time.sleep(60)"), "in time", SHORT),
+    HostileHandler(
         "computes for ever",
-        STRAYS,
+        RUNAWAY,
         _at_load("while True: pass"),
         "processor time",
         Limits(wall_s=60.0, cpu_s=3),
     ),
-    Beast(
+    HostileHandler(
         "leaves a process behind",
-        STRAYS,
+        RUNAWAY,
         _at_load("import subprocess; subprocess.Popen(['sleep', '60'])"),
         "left processes",
     ),
-    Beast(
+    HostileHandler(
         "leaves a daemon behind",
-        STRAYS,
+        RUNAWAY,
         _at_load("import os, time; os.fork() or (os.setsid(), os.fork(), time.sleep(60))"),
         "left processes",
     ),
-    Beast("takes all memory", LOADS, _at_load("self.hoard = bytearray(1 << 45)"), "MemoryError"),
-    Beast(
+    HostileHandler(
+        "takes all memory", NOT_LOADED, _at_load("self.hoard = bytearray(1 << 45)"), "MemoryError"
+    ),
+    HostileHandler(
         "writes outside",
-        LOADS,
-        _at_load("import pathlib; pathlib.Path('/var/tmp/zoo').write_text('x')"),
+        NOT_LOADED,
+        _at_load("import pathlib; pathlib.Path('/var/tmp/hostile').write_text('x')"),
         "Read-only file system",
         needs="mounts",
     ),
-    Beast(
+    HostileHandler(
         "talks to the network",
-        LOADS,
+        NOT_LOADED,
         _at_load("import socket; socket.create_connection(('127.0.0.1', 22), 2)"),
         "Network is unreachable",
         needs="network",
     ),
-    Beast(
-        "kills its keeper",
-        LOADS,
+    HostileHandler(
+        "kills its launcher",
+        NOT_LOADED,
         _at_load("import os; os.kill(os.getppid(), 9); assert False, 'still here'"),
         needs="processes",
     ),
-    Beast("answers by a link", LOADS, _at_load(_WRITES_ANSWERS.format("symlink"))),
+    HostileHandler("answers by a link", NOT_LOADED, _at_load(_WRITES_ANSWERS.format("symlink"))),
 )

@@ -13,7 +13,7 @@ from marloft.archive.sign import sign, signature_path
 from marloft.archive.verify import verify
 from marloft.files import sidecar_path
 from tests import factories
-from tests.hostile_archives.archives import Keeper, keeper
+from tests.hostile_archives.archives import GoodArchive, good_archive
 from tests.hostile_archives.building import ARCHIVE, rehash, write
 
 BOUNDED = settings(
@@ -44,73 +44,73 @@ DOCUMENTS = (
 
 
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> Keeper:
+def good(tmp_path_factory: pytest.TempPathFactory) -> GoodArchive:
     project = factories.write_project(tmp_path_factory.mktemp("project"))
     store = project / "model_store"
-    good = store / write_archive(project / "archive_configs" / "ranker_v1.yaml", store).file
-    return keeper(good, project / "keys")
+    path = store / write_archive(project / "archive_configs" / "ranker_v1.yaml", store).file
+    return good_archive(path, project / "keys")
 
 
 @BOUNDED
 @given(changes=st.lists(FLIP | CUT | SPLICE | COPY | TAIL, min_size=1, max_size=4))
 def test_changed_bytes_are_refused_with_a_report(
-    changes: list[tuple[str, Any, Any]], zoo: Keeper, tmp_path: Path
+    changes: list[tuple[str, Any, Any]], good: GoodArchive, tmp_path: Path
 ) -> None:
-    good = zoo.good.read_bytes()
-    data = good
+    unchanged = good.path.read_bytes()
+    data = unchanged
     for change in changes:
         data = applied(data, *change)
     path = tmp_path / ARCHIVE
     path.write_bytes(data)
     # The sidecar names the good bytes, so that a change of what is no content is noticed too.
-    sidecar_path(path).write_bytes(sidecar_path(zoo.good).read_bytes())
-    assert verify(path).ok == (data == good)
+    sidecar_path(path).write_bytes(sidecar_path(good.path).read_bytes())
+    assert verify(path).ok == (data == unchanged)
 
 
 @settings(BOUNDED, max_examples=100)
 @given(member=st.sampled_from(DOCUMENTS), place=WHERE, value=JSON)
 def test_any_value_in_a_document_is_answered_with_a_report(
-    member: str, place: float, value: Any, zoo: Keeper, tmp_path: Path
+    member: str, place: float, value: Any, good: GoodArchive, tmp_path: Path
 ) -> None:
-    document, *rest = [json.loads(line) for line in _documents(zoo.members[member])]
+    document, *rest = [json.loads(line) for line in _documents(good.members[member])]
     holders = list(_holders(document))
     holder, key = holders[int(place * len(holders))]
     holder[key] = value
     text = "\n".join(json.dumps(each) for each in (document, *rest)).encode()
-    changed = zoo.members | {member: text}
+    changed = good.members | {member: text}
     verify(write(tmp_path / ARCHIVE, changed if member == "archive.json" else rehash(changed)))
 
 
 @BOUNDED
 @given(data=st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
-def test_any_card_is_answered_with_a_report(data: bytes, zoo: Keeper, tmp_path: Path) -> None:
+def test_any_card_is_answered_with_a_report(data: bytes, good: GoodArchive, tmp_path: Path) -> None:
     card = b"---\n" + data + b"\n---\n"
-    verify(write(tmp_path / ARCHIVE, rehash(zoo.members | {"model_card.md": card})))
+    verify(write(tmp_path / ARCHIVE, rehash(good.members | {"model_card.md": card})))
 
 
 @settings(BOUNDED, max_examples=60)
 @given(place=WHERE, value=JSON)
 def test_any_value_in_a_signature_is_refused_or_means_nothing(
-    place: float, value: Any, zoo: Keeper, tmp_path: Path
+    place: float, value: Any, good: GoodArchive, tmp_path: Path
 ) -> None:
     path = tmp_path / ARCHIVE
-    path.write_bytes(zoo.good.read_bytes())
-    sign(path, zoo.keys / "marloft.key")
+    path.write_bytes(good.path.read_bytes())
+    sign(path, good.keys / "marloft.key")
     bundle = json.loads(signature_path(path).read_bytes())
     envelope = json.dumps(bundle["dsseEnvelope"])
     holders = list(_holders(bundle))
     holder, key = holders[int(place * len(holders))]
     holder[key] = value
     signature_path(path).write_text(json.dumps(bundle))
-    report = verify(path, zoo.signed)
+    report = verify(path, good.signed)
     assert not report.ok or json.dumps(bundle["dsseEnvelope"]["payload"]) in envelope
 
 
-def test_the_changes_reach_more_than_the_first_check(zoo: Keeper, tmp_path: Path) -> None:
-    good, found = zoo.good.read_bytes(), set()
+def test_the_changes_reach_more_than_the_first_check(good: GoodArchive, tmp_path: Path) -> None:
+    data, found = good.path.read_bytes(), set()
     for step in range(60):
         path = tmp_path / ARCHIVE
-        path.write_bytes(applied(good, "flip", step / 60, step % 8))
+        path.write_bytes(applied(data, "flip", step / 60, step % 8))
         found |= {check.code for check in verify(path).checks if not check.ok}
     assert {"MRL001", "MRL006"} <= found
 

@@ -1,4 +1,4 @@
-"""Each animal of the zoo is refused with its cause's code and its culprit; good ones are not."""
+"""Each hostile archive is refused with its cause's code and its culprit; good ones are not."""
 
 import re
 import subprocess
@@ -10,14 +10,19 @@ import pytest
 
 from marloft.archive.pack import write_archive
 from marloft.archive.sign import sign
-from marloft.archive.verify import verify
+from marloft.archive.verify import ANY_ORIGIN, verify
 from marloft.contract.policy import TrustPolicy
 from marloft.deploy.release.resolve import resolve
 from marloft.errors import ReleaseError
 from tests import factories
-from tests.hostile_archives.archives import ANY, STATIC, Animal, Keeper, keeper
+from tests.hostile_archives.archives import (
+    HOSTILE_ARCHIVES,
+    GoodArchive,
+    HostileArchive,
+    good_archive,
+)
 from tests.hostile_archives.building import ARCHIVE
-from tests.hostile_archives.handlers import BEASTS
+from tests.hostile_archives.handlers import HOSTILE_HANDLERS
 
 DEPLOYMENT = """\
 default_model: ranker
@@ -32,7 +37,7 @@ def marker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory, marker: Path) -> Keeper:
+def good(tmp_path_factory: pytest.TempPathFactory, marker: Path) -> GoodArchive:
     """A good archive whose handler would leave a mark if anybody imported it."""
     project = factories.write_project(tmp_path_factory.mktemp("project"))
     handler = project / "handlers" / "ranker.py"
@@ -42,52 +47,54 @@ def zoo(tmp_path_factory: pytest.TempPathFactory, marker: Path) -> Keeper:
     lines = "card: ../build/card/model_card.md\naudit: ../build/fairness/fairness.json\n"
     if "\ncard:" not in config.read_text():
         config.write_text(config.read_text() + lines)
-    return keeper(store / write_archive(config, store).file, project / "keys")
+    return good_archive(store / write_archive(config, store).file, project / "keys")
 
 
-@pytest.mark.parametrize("animal", STATIC, ids=lambda animal: animal.name)
-def test_animal_is_refused_by_its_code_and_culprit(
-    animal: Animal, zoo: Keeper, tmp_path: Path, marker: Path
+@pytest.mark.parametrize("hostile", HOSTILE_ARCHIVES, ids=lambda hostile: hostile.name)
+def test_hostile_archive_is_refused_by_its_code_and_culprit(
+    hostile: HostileArchive, good: GoodArchive, tmp_path: Path, marker: Path
 ) -> None:
     path = tmp_path / ARCHIVE
-    policy = animal.make(zoo, path) or ANY
+    policy = hostile.make(good, path) or ANY_ORIGIN
     report = verify(path, policy)
     found = [(check.code, check.culprit) for check in report.checks if not check.ok]
-    assert found == [(animal.code, animal.culprit)]
+    assert found == [(hostile.code, hostile.culprit)]
     assert not marker.exists()
 
 
-def test_the_mark_that_no_animal_left_would_be_seen(zoo: Keeper, tmp_path: Path) -> None:
+def test_the_mark_that_no_archive_left_would_be_seen(good: GoodArchive, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
-    code = zoo.members["ranker.py"].decode().rpartition("import pathlib\n")[2]
+    code = good.members["ranker.py"].decode().rpartition("import pathlib\n")[2]
     name = code.partition("'")[2].rpartition("'")[0]
     planted = f"import pathlib\n{code.replace(name, str(mark))}"
     subprocess.run([sys.executable, "-c", planted], check=True)
     assert mark.exists()
 
 
-@pytest.mark.parametrize("animal", STATIC, ids=lambda animal: animal.name)
-def test_animal_gets_into_no_release(animal: Animal, zoo: Keeper, tmp_path: Path) -> None:
-    policy = animal.make(zoo, tmp_path / ARCHIVE) or ANY
+@pytest.mark.parametrize("hostile", HOSTILE_ARCHIVES, ids=lambda hostile: hostile.name)
+def test_hostile_archive_gets_into_no_release(
+    hostile: HostileArchive, good: GoodArchive, tmp_path: Path
+) -> None:
+    policy = hostile.make(good, tmp_path / ARCHIVE) or ANY_ORIGIN
     (tmp_path / "deployment.yaml").write_text(_deployment(policy))
-    with pytest.raises(ReleaseError, match=animal.code):
+    with pytest.raises(ReleaseError, match=hostile.code):
         resolve(tmp_path / "deployment.yaml", tmp_path)
 
 
-def test_good_archive_gets_into_a_release(zoo: Keeper, tmp_path: Path) -> None:
-    (tmp_path / "deployment.yaml").write_text(_deployment(ANY))
-    wanted = resolve(tmp_path / "deployment.yaml", zoo.good.parent)
-    assert wanted.models["ranker"].versions["1.0"].sha256 == verify(zoo.good).sha256
+def test_good_archive_gets_into_a_release(good: GoodArchive, tmp_path: Path) -> None:
+    (tmp_path / "deployment.yaml").write_text(_deployment(ANY_ORIGIN))
+    wanted = resolve(tmp_path / "deployment.yaml", good.path.parent)
+    assert wanted.models["ranker"].versions["1.0"].sha256 == verify(good.path).sha256
 
 
 def test_good_archive_with_signature_and_audit_passes_the_strictest_policy(
-    zoo: Keeper, tmp_path: Path
+    good: GoodArchive, tmp_path: Path
 ) -> None:
     path = tmp_path / ARCHIVE
-    path.write_bytes(zoo.good.read_bytes())
-    sign(path, zoo.keys / "marloft.key")
+    path.write_bytes(good.path.read_bytes())
+    sign(path, good.keys / "marloft.key")
     strict = TrustPolicy(
-        signature="required", public_key=str(zoo.keys / "marloft.pub"), fairness="audited"
+        signature="required", public_key=str(good.keys / "marloft.pub"), fairness="audited"
     )
     assert [check for check in verify(path, strict).checks if not check.ok] == []
 
@@ -103,12 +110,13 @@ def test_every_archive_of_the_repository_is_accepted(tmp_path: Path) -> None:
 def test_every_documented_code_is_hit() -> None:
     page = (factories.REPOSITORY / "docs" / "archive.md").read_text()
     documented = set(re.findall(r"^\| (MRL\d{3}) \|", page, re.MULTILINE))
-    in_replay = {code for beast in BEASTS for code, _ in beast.found}
-    assert {animal.code for animal in STATIC} | in_replay == documented
+    in_replay = {code for hostile in HOSTILE_HANDLERS for code, _ in hostile.found}
+    assert {hostile.code for hostile in HOSTILE_ARCHIVES} | in_replay == documented
 
 
-def test_names_of_animals_are_their_own() -> None:
-    assert len({animal.name for animal in STATIC}) == len(STATIC) >= 40
+def test_names_of_hostile_archives_are_their_own() -> None:
+    names = [hostile.name for hostile in HOSTILE_ARCHIVES]
+    assert len(set(names)) == len(names) >= 40
 
 
 def _deployment(policy: TrustPolicy) -> str:

@@ -12,10 +12,10 @@ from marloft.archive.sandbox.confinement import Isolation
 from marloft.archive.verify import VerifyReport, verify
 from tests import factories
 from tests.hostile_archives.building import ARCHIVE, Members, read
-from tests.hostile_archives.handlers import BEASTS, LIMITS, Beast
+from tests.hostile_archives.handlers import HOSTILE_HANDLERS, LIMITS, HostileHandler
 
 # One worker runs them all, two at a time.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("zoo_replay")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile_replay")]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def members(good: Path) -> Members:
 
 
 @pytest.fixture(scope="module")
-def tame(good: Path) -> VerifyReport:
+def good_report(good: Path) -> VerifyReport:
     return replay(good, limits=LIMITS)
 
 
@@ -39,49 +39,55 @@ def tame(good: Path) -> VerifyReport:
 def replayed(
     members: Members, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, "Future[VerifyReport]"]]:
-    """Every beast's report, as it comes."""
-    folder = tmp_path_factory.mktemp("beasts")
+    """Every hostile handler's report, as it comes."""
+    folder = tmp_path_factory.mktemp("hostile")
 
-    def run(number: int, beast: Beast) -> VerifyReport:
-        cage = folder / str(number)
-        cage.mkdir()
-        return replay(beast.write(members, cage / ARCHIVE), limits=beast.limits)
+    def run(number: int, hostile: HostileHandler) -> VerifyReport:
+        place = folder / str(number)
+        place.mkdir()
+        return replay(hostile.write(members, place / ARCHIVE), limits=hostile.limits)
 
     with ThreadPoolExecutor(2) as pool:
-        yield {beast.name: pool.submit(run, n, beast) for n, beast in enumerate(BEASTS)}
+        yield {
+            hostile.name: pool.submit(run, n, hostile) for n, hostile in enumerate(HOSTILE_HANDLERS)
+        }
         pool.shutdown(cancel_futures=True)
 
 
-def test_good_archive_is_replayed_and_says_how(tame: VerifyReport) -> None:
-    assert tame.ok
-    assert [check.code for check in tame.checks][-3:] == ["MRL020", "MRL021", "MRL022"]
-    assert tame.log is None
-    assert tame.isolation is not None
-    assert tame.isolation.environment and tame.isolation.limits
-    assert tame.isolation.complete == (tame.isolation.why is None)
+def test_good_archive_is_replayed_and_says_how(good_report: VerifyReport) -> None:
+    assert good_report.ok
+    assert [check.code for check in good_report.checks][-3:] == ["MRL020", "MRL021", "MRL022"]
+    assert good_report.log is None
+    assert good_report.isolation is not None
+    assert good_report.isolation.environment and good_report.isolation.limits
+    assert good_report.isolation.complete == (good_report.isolation.why is None)
 
 
-@pytest.mark.parametrize("beast", BEASTS, ids=lambda beast: beast.name)
-def test_beast_is_refused_by_its_code_and_culprit(
-    beast: Beast, replayed: dict[str, "Future[VerifyReport]"], tame: VerifyReport
+@pytest.mark.parametrize("hostile", HOSTILE_HANDLERS, ids=lambda hostile: hostile.name)
+def test_hostile_handler_is_refused_by_its_code_and_culprit(
+    hostile: HostileHandler, replayed: dict[str, "Future[VerifyReport]"], good_report: VerifyReport
 ) -> None:
-    if not granted(tame.isolation, beast.needs):
-        pytest.skip(f"this kernel does not grant {beast.needs}")
-    report = replayed[beast.name].result()
+    if not granted(good_report.isolation, hostile.needs):
+        pytest.skip(f"this kernel does not grant {hostile.needs}")
+    report = replayed[hostile.name].result()
     failed = [check for check in report.checks if not check.ok]
-    assert [(check.code, check.culprit) for check in failed] == beast.found, report.log
-    assert beast.says in failed[0].message
+    assert [(check.code, check.culprit) for check in failed] == hostile.found, report.log
+    assert hostile.says in failed[0].message
 
 
-def test_beast_that_fails_shows_its_traceback(replayed: dict[str, "Future[VerifyReport]"]) -> None:
+def test_handler_that_fails_shows_its_traceback(
+    replayed: dict[str, "Future[VerifyReport]"],
+) -> None:
     report = replayed["fails in load"].result()
     assert report.checks[-1].message == "KeyError: 'planted'"
     assert 'ranker.py", line' in str(report.log)
 
 
-@pytest.mark.parametrize("beast", BEASTS, ids=lambda beast: beast.name)
-def test_beast_passes_the_static_checks(beast: Beast, members: Members, tmp_path: Path) -> None:
-    assert verify(beast.write(members, tmp_path / ARCHIVE)).ok
+@pytest.mark.parametrize("hostile", HOSTILE_HANDLERS, ids=lambda hostile: hostile.name)
+def test_hostile_handler_passes_the_static_checks(
+    hostile: HostileHandler, members: Members, tmp_path: Path
+) -> None:
+    assert verify(hostile.write(members, tmp_path / ARCHIVE)).ok
 
 
 def granted(isolation: Isolation | None, what: str) -> bool:

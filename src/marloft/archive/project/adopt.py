@@ -206,10 +206,10 @@ def _settings(stock: StockArchive) -> WorkerSettings:
     if content is None:
         return WorkerSettings()
     try:
-        said = msgspec.yaml.decode(content, type=_StockSettings)
+        given = msgspec.yaml.decode(content, type=_StockSettings)
         # TorchServe reads 0 as its default; so do we.
-        given = {key: value for key, value in msgspec.structs.asdict(said).items() if value}
-        return msgspec.convert(given, WorkerSettings)
+        chosen = {key: value for key, value in msgspec.structs.asdict(given).items() if value}
+        return msgspec.convert(chosen, WorkerSettings)
     except msgspec.DecodeError as error:
         raise ArchiveError(
             f"{stock.path}: {stock.config}: {' '.join(str(error).split())}; correct the file "

@@ -74,12 +74,12 @@ def test_it_cannot_make_its_files_writable_again(tmp_path: Path) -> None:
         "import ctypes; c = ctypes.CDLL(None); "
         "print(c.unshare(0x10020000), c.mount(b'none', b'/', None, 0x20 | 0x1000, None), "
         "c.mount(b'none', b'/', None, 0x20, None))\n"
-        "open('/zoo', 'w')"
+        "open('/hostile', 'w')"
     )
     outcome = _run(tmp_path, remount)
     _granted(outcome, "mounts")
     assert "Read-only file system" in outcome.log
-    assert not Path("/zoo").exists()
+    assert not Path("/hostile").exists()
 
 
 def test_it_sees_and_signals_no_process_of_others(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from marloft.archive.verify import verify
+
 Members = dict[str, bytes]
 ARCHIVE = "ranker-1.0.mar"
 
@@ -47,6 +49,11 @@ def changed(members: Members, name: str, change: Callable[[Any], Any]) -> Member
 def without(members: Members, *names: str) -> Members:
     """Return the members but these."""
     return {name: data for name, data in members.items() if name not in names}
+
+
+def failed_checks(path: Path) -> list[tuple[str, str]]:
+    """Return code and culprit of each check of `verify` that fails."""
+    return [(check.code, check.culprit) for check in verify(path).checks if not check.ok]
 
 
 def flipped(path: Path, at: int) -> None:

@@ -21,7 +21,7 @@ from marloft.contract.schema import RowSchema, from_json_schema, to_json_schema
 from marloft.errors import ConfigError
 
 _BLOCK = 1 << 20
-# What a document of an archive that was written by hand, or in malice, raises on reading.
+# What a document of an archive that was written by hand, or to do harm, raises on reading.
 UNUSABLE = (ConfigError, KeyError, msgspec.DecodeError, RecursionError, *UNREADABLE)
 
 

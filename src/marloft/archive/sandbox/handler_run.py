@@ -139,7 +139,7 @@ def _fit_limits(limits: Limits, archive: UnpackedArchive) -> Limits:
 
 
 def _read_answers(path: Path) -> HandlerRun | None:
-    """Read what the worker left there, which may be a link, a pipe or a flood."""
+    """Read what the worker left there, which may be a link, a pipe or too large."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

@@ -1,4 +1,4 @@
-"""What a confined program can and cannot do; each wall has its control outside."""
+"""What a confined program can and cannot do; each limit has its control outside."""
 
 import os
 import socket

@@ -1,7 +1,7 @@
 """One request on its way through a batch: a value for each stage, made from the one before.
 
 `Received`, `Admitted`, `Predicted`, `Response`, `Exchange`; what is refused or fails gets its
-`Response` at once.
+`Response` at once. `stages` are the times of those that were reached, in ms.
 """
 
 import time
@@ -62,31 +62,30 @@ class Admitted(Struct, frozen=True, kw_only=True, gc=False):
     request: Request
     inputs: Arrays
     rows: int
-    admit_ms: float
+    stages: Mapping[str, float]
 
 
 class Predicted(Struct, frozen=True, kw_only=True, gc=False):
-    """A request with the model's outputs for its rows; `run_ms` is what the whole run took."""
+    """A request with the model's outputs for its rows; `predict_ms` is its part by rows."""
 
-    admitted: Admitted
+    request: Request
     outputs: Arrays
-    run_ms: float
     predict_ms: float
+    stages: Mapping[str, float]
 
 
 class Response(Struct, frozen=True, kw_only=True, gc=False):
     """What a request gets: a prediction, a problem or, if it was a probe that went well, neither.
 
-    `request` is None when it could not be read; `error` is the exception behind a problem. `stages`
-    are the times in ms of those that were reached, `predict_ms` is the request's part by rows.
+    `request` is None when it could not be read; `error` is the exception behind a problem.
     """
 
     request: Request | None = None
     prediction: EncodedPrediction | None = None
     problem: Problem | None = None
     error: str | None = None
-    stages: Mapping[str, float] = {}
     predict_ms: float | None = None
+    stages: Mapping[str, float] = {}
 
 
 class Exchange(Struct, frozen=True, kw_only=True, gc=False):

@@ -15,6 +15,7 @@ from marloft.contract.schema import Property, RowSchema
 from marloft.ranker.features import FeatureTables, count_unknown, encode, parse_user_id
 from marloft.runtimes import Arrays
 from marloft.serving import Handler, LoadedArchive, Prediction, Request, rank
+from marloft.serving.handler import runner_of
 from marloft.serving.log import RecordLog
 from marloft.serving.outcomes import OutcomeReceiver
 
@@ -95,7 +96,8 @@ class Server:
     @property
     def log(self) -> RecordLog:
         """The log that the handler writes."""
-        log: RecordLog = self.handler._log._log
+        owner = runner_of(self.handler) if isinstance(self.handler, Handler) else self.handler
+        log: RecordLog = owner._log._log
         return log
 
     def records(self) -> list[dict[str, Any]]:

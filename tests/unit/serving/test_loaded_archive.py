@@ -13,6 +13,7 @@ from marloft.contract.release import ReleasedModel, ReleasedVersion, release_pat
 from marloft.errors import ArchiveError
 from marloft.files import write_json
 from marloft.serving import LoadedArchive
+from marloft.serving.handler import runner_of
 from tests.releases import made_release
 from tests.unit.serving.driver import Server, TinyRanker
 
@@ -65,7 +66,7 @@ def released(folder: Path, workers: int, *, version: str = "1.0", standby: bool 
 
 
 def test_unchanged_members_load(packed: Path, serve: Callable[..., Server]) -> None:
-    assert serve(TinyRanker()).handler._archive.version == "1.0"
+    assert runner_of(serve(TinyRanker()).handler)._archive.version == "1.0"
 
 
 @pytest.mark.parametrize("member", ["model.onnx", "tables.npz", "golden.jsonl"])

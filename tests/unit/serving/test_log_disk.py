@@ -13,6 +13,7 @@ from marloft.contract import metric_names as names
 from marloft.contract.policy import LogPolicy
 from marloft.logs.read import open_log
 from marloft.serving import Handler
+from marloft.serving.handler import runner_of
 from marloft.serving.log import LOOK_S, RecordLog
 from marloft.serving.outcomes import OutcomeReceiver
 from tests import factories
@@ -32,8 +33,7 @@ def turn_into(log: RecordLog, device: str) -> None:
 
 def value(server: Server, name: str) -> float | None:
     owner = {"model": "ranker", "version": "1.0"}
-    found: float | None = server.handler._metrics.registry.get_sample_value(name, owner)
-    return found
+    return runner_of(server.handler)._metrics.registry.get_sample_value(name, owner)
 
 
 @pytest.mark.parametrize(("fsync", "fails"), [("never", False), ("batch", True)])

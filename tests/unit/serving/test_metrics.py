@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram
 
 from marloft.contract import metric_names as names
+from marloft.serving.handler import runner_of
 from marloft.serving.metrics import observe_all
 from tests import factories
 from tests.unit.serving.driver import FAULT_IN_PREDICT, Sent, Server
@@ -17,7 +18,7 @@ FAILING = factories.body(7, [FAULT_IN_PREDICT])
 
 
 def value(server: Server, name: str, **labels: str) -> float:
-    registry = server.handler._metrics.registry
+    registry = runner_of(server.handler)._metrics.registry
     found = registry.get_sample_value(name, {"model": "ranker", "version": "1.0", **labels})
     return 0.0 if found is None else found
 
@@ -30,7 +31,7 @@ def test_requests_are_counted_by_status_class(server: Server) -> None:
 
 
 def test_status_classes_are_there_before_the_first_request(server: Server) -> None:
-    registry = server.handler._metrics.registry
+    registry = runner_of(server.handler)._metrics.registry
     labels = {"model": "ranker", "version": "1.0", "status": "5xx"}
     assert registry.get_sample_value(names.REQUESTS, labels) == 0
     assert registry.get_sample_value(names.LOG_FAILURES, {"model": "ranker", "version": "1.0"}) == 0
@@ -44,7 +45,7 @@ def test_errors_are_counted_by_class(server: Server) -> None:
 
 def test_clients_text_makes_no_new_series(server: Server) -> None:
     def series() -> int:
-        return sum(len(m.samples) for m in server.handler._metrics.registry.collect())
+        return sum(len(m.samples) for m in runner_of(server.handler)._metrics.registry.collect())
 
     server.ask(factories.body(7, ["a"], request_id="a"))
     before = series()

@@ -55,6 +55,16 @@ class Received(Struct, frozen=True, kw_only=True, gc=False):
     for_this_node: bool = True
     problem: Problem | None = None
 
+    @classmethod
+    def of(cls, index: int, row: Mapping[str, Any], context: Any) -> "Received":
+        """Return request `index` of a TorchServe batch; of its headers only the id is read."""
+        headers = lower_headers(context.get_all_request_header(index))
+        own_id = context.get_request_id(index)
+        request_id = request_id_of(headers, own_id)
+        return cls(
+            index=index, row=row, headers=headers, torchserve_id=own_id, request_id=request_id
+        )
+
 
 class Admitted(Struct, frozen=True, kw_only=True, gc=False):
     """A valid request with what `decode` made of it: arrays of `rows` entries."""
@@ -167,7 +177,7 @@ def receive(index: int, row: Mapping[str, Any], context: Any) -> Received:
 
     Without a gateway the headers are the client's own: malformed ones refuse this request alone.
     """
-    received = _received(index, row, context)
+    received = Received.of(index, row, context)
     route, attempt, problem = NO_ROUTE, 1, None
     try:
         route = parse_route_header(received.headers.get(ROUTE_HEADER))
@@ -181,12 +191,12 @@ def receive(index: int, row: Mapping[str, Any], context: Any) -> Received:
 def receive_in_workflow(
     index: int, row: Mapping[str, Any], context: Any, archive: LoadedArchive
 ) -> Received:
-    """Return request `index` of a node: the body's `_marloft` stands for the gateway's header.
+    """Return request `index` of a node: the body's `_marloft` replaces the gateway's header.
 
     The headers are the client's own. A workflow without an assign node leaves `_marloft` out: then
     the request is for this node, as without a gateway.
     """
-    received = _received(index, row, context)
+    received = Received.of(index, row, context)
     try:
         facts = _NODE_BODY.decode(row["body"]).marloft
     except msgspec.ValidationError as error:
@@ -240,18 +250,6 @@ def lower_headers(given: Mapping[str, Any]) -> dict[str, Any]:
     if "content-type" not in headers and isinstance(body, Mapping):
         headers["content-type"] = body.get("content-type")
     return headers
-
-
-def _received(index: int, row: Mapping[str, Any], context: Any) -> Received:
-    headers = lower_headers(context.get_all_request_header(index))
-    torchserve_id = context.get_request_id(index)
-    return Received(
-        index=index,
-        row=row,
-        headers=headers,
-        torchserve_id=torchserve_id,
-        request_id=request_id_of(headers, torchserve_id),
-    )
 
 
 def _ms(seconds: float) -> float:

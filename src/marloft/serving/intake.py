@@ -1,4 +1,4 @@
-"""From what TorchServe hands a worker to a valid request, or to the problem the client gets."""
+"""Admission: what TorchServe passes to a worker becomes a valid request, or is refused."""
 
 import hashlib
 import re
@@ -60,11 +60,6 @@ class Rejected(Exception):  # noqa: N818 - it carries an answer; nothing failed
         )
 
 
-def refused(refusal: Refusal) -> Rejected:
-    """Return what an assign node found as the refusal it stands for."""
-    return Rejected(refusal.detail, refusal.pointer, refusal.status)
-
-
 _TITLES = {
     400: "Bad request",
     404: "Unknown model version",
@@ -75,11 +70,16 @@ _TITLES = {
 }
 
 
+def refused(refusal: Refusal) -> Rejected:
+    """Return the refusal that an assign node passes on."""
+    return Rejected(refusal.detail, refusal.pointer, refusal.status)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """A valid request: its rows, as the archive's schema decodes them, and whom it is for.
+    """A valid request: its rows, as the archive's schema decodes them, and its unit.
 
-    `features` is the JSON that is logged: the client's own, or what stands for a body of bytes.
+    `features` is the JSON that is logged: the client's own, or a description of a body of bytes.
     """
 
     request_id: str
@@ -130,20 +130,24 @@ class Intake:
         Args:
             row: TorchServe's parameters of the request; `body` holds the bytes.
             headers: the request's headers, lower case.
-            route: what the gateway said of it.
+            route: the gateway's facts about it.
             request_id: the id of a body that names none.
 
         Raises:
             Rejected: 400, 404, 415 or 422, with the place.
         """
         rows: list[Any] | None = None
-        if media_type(headers) in self._binary:
-            envelope, rows = self._of_bytes(row, headers)
+        kind = media_type(headers)
+        if kind in self._binary:
+            envelope, rows = self._of_bytes(row, kind)
+        elif self._binary and kind != _JSON:
+            allowed = " or ".join([_JSON, *sorted(self._binary)])
+            raise Rejected(f"Content-Type is {kind or 'none'}; send {allowed}.", status=415)
         else:
-            envelope = self._envelope_of(row, headers)
+            envelope = read_envelope(self._envelope, row, headers)
         user_id = user_of(envelope, headers)
         pinned = pinned_of(envelope, headers)
-        # Without a gateway a pinned version other than ours means the wrong URL was called.
+        # Without a gateway another pinned version means that the wrong URL was called.
         if pinned is not None and route.version is None and pinned != self._version:
             raise Rejected(
                 f"model_version {pinned!r} is not served here; this endpoint serves "
@@ -159,26 +163,14 @@ class Intake:
             features=_one_line(envelope.features),
         )
 
-    def _envelope_of(self, row: Mapping[str, Any], headers: Mapping[str, Any]) -> RequestEnvelope:
-        kind = media_type(headers)
-        if self._binary and kind != _JSON:
-            allowed = " or ".join([_JSON, *sorted(self._binary)])
-            raise Rejected(f"Content-Type is {kind or 'none'}; send {allowed}.", status=415)
-        return read_envelope(self._envelope, row, headers)
-
-    def _of_bytes(
-        self, row: Mapping[str, Any], headers: Mapping[str, Any]
-    ) -> tuple[RequestEnvelope, list[Any]]:
+    def _of_bytes(self, row: Mapping[str, Any], kind: str) -> tuple[RequestEnvelope, list[Any]]:
         """Return the one row that the body is; the log gets its hash, since it may be large."""
         body = bytes(row.get("body", row.get("data", b"")))
         if not body:
             raise Rejected(f"The body is empty; send the bytes of {self._field}.")
-        stands = {
-            "content_type": media_type(headers),
-            "bytes": len(body),
-            "sha256": hashlib.sha256(body).hexdigest(),
-        }
-        features = msgspec.Raw(msgspec.json.encode([{self._field: stands}]))
+        sha256 = hashlib.sha256(body).hexdigest()
+        described = {"content_type": kind, "bytes": len(body), "sha256": sha256}
+        features = msgspec.Raw(msgspec.json.encode([{self._field: described}]))
         return RequestEnvelope(features=features), [self._row(**{self._field: body})]
 
 
@@ -209,10 +201,10 @@ def user_of(envelope: RequestEnvelope, headers: Mapping[str, Any]) -> str | None
 
 def pinned_of(envelope: RequestEnvelope, headers: Mapping[str, Any]) -> str | None:
     """Return the version that a request asks for, without its `v`, from its body or its header."""
-    asked, header = envelope.model_version, headers.get(VERSION_HEADER)
+    named, header = envelope.model_version, headers.get(VERSION_HEADER)
     return _agree(
         "model_version",
-        asked and (bare_version(asked) or asked),
+        named and (bare_version(named) or named),
         header and (bare_version(header) or header),
         VERSION_HEADER,
     )

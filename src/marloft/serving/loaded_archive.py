@@ -19,7 +19,7 @@ from marloft.contract.manifest import (
 )
 from marloft.contract.manifest import Runtime as RuntimeName
 from marloft.contract.release import read_release
-from marloft.contract.schema import RowSchema, from_json_schema
+from marloft.contract.schema import from_json_schema
 from marloft.cores import available_cores
 from marloft.errors import ArchiveError, MarloftError
 from marloft.files import read_json, sha256_file
@@ -60,7 +60,8 @@ class LoadedArchive:
             ArchiveError: a member is missing or has other bytes than `archive.json` says.
         """
         self.folder = folder
-        self.manifest = self._read_manifest()
+        described = folder / ARCHIVE_JSON
+        self.manifest = read_json(described, Manifest) if described.is_file() else None
         model = stock_manifest.get("model", {})
         self.name, self.node = _identity(name, self.manifest, model)
         if self.manifest is None:
@@ -75,7 +76,7 @@ class LoadedArchive:
             self._artifact = self.manifest.artifact
             self.settings = self.manifest.settings
             self.accepts = self.manifest.accepts
-        self.schema = self._read_schema()
+        self.schema = from_json_schema(msgspec.json.decode(self.path(SCHEMA_JSON).read_bytes()))
         self.threads = max(1, available_cores() // self._workers(releases))
 
     def path(self, member: str) -> Path:
@@ -120,13 +121,6 @@ class LoadedArchive:
             return self.settings.workers
         pinned = model.loaded.get(self.version) if model else None
         return (pinned.settings if pinned else self.settings).workers
-
-    def _read_manifest(self) -> Manifest | None:
-        path = self.folder / ARCHIVE_JSON
-        return read_json(path, Manifest) if path.is_file() else None
-
-    def _read_schema(self) -> RowSchema:
-        return from_json_schema(msgspec.json.decode(self.path(SCHEMA_JSON).read_bytes()))
 
     def _runtime_of(self, path: Path) -> RuntimeName:
         if self.manifest is not None and self.manifest.runtime is not None:

@@ -58,9 +58,9 @@ def var_folder() -> Path:
 
 
 class FollowedPolicy:
-    """The policy of the newest release of a state folder, looked for at most once a second.
+    """The policy of the newest release of a state folder, checked at most once a second.
 
-    Without a release, which is TorchServe by hand, the defaults hold. A release that cannot be
+    Without a release (TorchServe started by hand) the defaults hold. A release that cannot be
     read leaves the one before in force and is logged.
     """
 

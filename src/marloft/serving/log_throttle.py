@@ -16,14 +16,7 @@ class LogThrottle:
         every_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin without a failure.
-
-        Args:
-            logger: where failures are logged, with their traceback.
-            text: what failed, one sentence.
-            every_s: seconds between two lines.
-            clock: seconds that never go back.
-        """
+        """Log `text` and tracebacks to `logger`; `clock` counts seconds and never goes back."""
         self._logger, self._text, self._every_s, self._clock = logger, text, every_s, clock
         self._due: float | None = None
         self._since = 0

@@ -94,8 +94,7 @@ class WorkerMetrics:
             self._count_at_torchserve(torchserve, failed)
 
     def _count_statuses(self, responses: "Sequence[Response]") -> None:
-        statuses = Tally(_status_class(response) for response in responses)
-        for status, count in statuses.items():
+        for status, count in Tally(map(_status_class, responses)).items():
             self._child(self._requests, status).inc(count)
         for error, count in Tally(filter(None, map(_error_class, responses))).items():
             self._child(self._errors, error).inc(count)

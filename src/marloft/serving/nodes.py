@@ -2,13 +2,12 @@
 
     assign ──► control, treatment ──► select
 
-TorchServe runs every node for every request, so assign says in the body's `_marloft` whose request
-it is, the other arms answer nothing, and select passes on what is there. A node must never raise:
-TorchServe would keep the request's thread for good.
+TorchServe runs every node for every request, so assign names the request's node in the body's
+`_marloft`, the other arms answer nothing, and select passes on what is there. A node must never
+raise: TorchServe would never release the request's thread.
 """
 
 import logging
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,8 @@ from marloft.contract.predict_api import (
 from marloft.contract.release import Arm
 from marloft.errors import MarloftError
 from marloft.files import read_json
-from marloft.serving.exchange import lower_headers
-from marloft.serving.intake import Rejected, pinned_of, read_envelope, request_id_of, user_of
+from marloft.serving.exchange import Received
+from marloft.serving.intake import Rejected, pinned_of, read_envelope, user_of
 from marloft.serving.log import var_folder
 
 _logger = logging.getLogger(__name__)
@@ -70,10 +69,10 @@ class LiveAllocation:
 
 
 class AssignNode:
-    """Tells each request's arm; the archive holds the `allocation.json` to begin with."""
+    """Assigns each request to an arm; the archive holds the first `allocation.json`."""
 
     def initialize(self, context: Any) -> None:
-        """Read the packed split; its experiment's name says which rendered file replaces it."""
+        """Read the packed split; the rendered file of its experiment replaces it."""
         packed = read_json(
             Path(context.system_properties["model_dir"]) / ALLOCATION_JSON, AllocationFile
         )
@@ -84,16 +83,12 @@ class AssignNode:
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Return each request's body with `_marloft` in it, or `_marloft` alone when refused."""
         split = self._allocation.current()
-        return [self._answer(i, row, context, split) for i, row in enumerate(data)]
+        return [self._answer(Received.of(i, row, context), split) for i, row in enumerate(data)]
 
-    def _answer(
-        self, index: int, row: Mapping[str, Any], context: Any, split: AllocationFile
-    ) -> bytes:
-        arrived_s = time.time()
-        headers = lower_headers(context.get_all_request_header(index))
-        request_id = request_id_of(headers, context.get_request_id(index))
+    def _answer(self, received: Received, split: AllocationFile) -> bytes:
+        headers, request_id, arrived_s = received.headers, received.request_id, received.received_s
         try:
-            envelope = read_envelope(self._envelope, row, headers)
+            envelope = read_envelope(self._envelope, received.row, headers)
             request_id = envelope.request_id or request_id
             user, pinned = user_of(envelope, headers), pinned_of(envelope, headers)
             facts = _facts(split, user, pinned, request_id, arrived_s)
@@ -102,8 +97,8 @@ class AssignNode:
         except Exception as error:
             _logger.error("Request %s failed.", request_id, exc_info=error)
             return _refusal(split, request_id, arrived_s, Rejected(_FAILED, status=500))
-        told = msgspec.Raw(msgspec.json.encode(facts))
-        return msgspec.json.encode(msgspec.structs.replace(envelope, marloft=told))
+        encoded = msgspec.Raw(msgspec.json.encode(facts))
+        return msgspec.json.encode(msgspec.structs.replace(envelope, marloft=encoded))
 
 
 class SelectNode:
@@ -113,7 +108,7 @@ class SelectNode:
         """Nothing is needed: what the arms answered is all there is."""
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
-        """Return each request's answer; a problem when no arm's node serves the version meant."""
+        """Return each request's answer; a problem when no arm's node serves its version."""
         return [_select(row) or _unserved(context.get_request_id(i)) for i, row in enumerate(data)]
 
 
@@ -147,8 +142,8 @@ def _facts(
 def _node_of(version: str, arms: list[Arm], pinned: bool) -> str:
     """Return the first arm of `version`: its node has the arm's name.
 
-    A default version that is no arm's has no node, which the select node says; a pinned one is the
-    client's mistake.
+    A default version that is no arm's has no node, which the select node reports; for a pinned one
+    the client is refused.
     """
     for arm in arms:
         if arm.version == version:

@@ -19,7 +19,7 @@ from marloft.serving.metrics import LogMetrics
 class OutcomeReceiver:
     """A TorchServe handler without a model; the archive's handler file derives from it.
 
-    One outcome is one request. The same outcome may come twice (a client that heard nothing sends
+    One outcome is one request. The same outcome may come twice (a client that got no answer sends
     again): both are logged, and the readers of the log count the first.
     """
 

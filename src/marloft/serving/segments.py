@@ -1,7 +1,7 @@
 """Closes segments: a torn last line is cut off, count and hash are written to its footer.
 
 A segment without its footer is open. Its writer holds an flock on it for as long as the process
-lives, which no reuse of process ids can fake: whoever gets the lock may close the segment.
+lives, which no reuse of process ids can fake: the process that gets the lock may close the segment.
 """
 
 import fcntl
@@ -84,7 +84,7 @@ def close_segment(path: Path) -> Footer:
 def close_dead_segments(folder: Path) -> list[Path]:
     """Close the segments that no living process writes to and return them.
 
-    Those of another host have to be untouched for a day besides. A segment that cannot be closed
+    Those of another host must also be untouched for a day. A segment that cannot be closed
     now is left open and logged.
     """
     closed = []

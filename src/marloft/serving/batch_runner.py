@@ -1,7 +1,7 @@
 """Runs batches: admit each request, predict all rows at once, compose, log, answer.
 
-A fault of one request is answered to that request alone. All of it is an object of its own, apart
-from the user's handler, so that no name of the user's can meet one of these.
+A fault of one request is answered to that request alone. The runner is an object of its own, so
+that no name in a user's handler can collide with one of its names.
 """
 
 import logging

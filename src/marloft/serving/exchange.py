@@ -38,7 +38,7 @@ _NULL = msgspec.Raw(b"null")
 
 
 class Received(Struct, frozen=True, kw_only=True, gc=False):
-    """A request as it came; `problem` is what its headers or the assign node say against it.
+    """A request as it came; `problem` is set when its headers are malformed or a node refused it.
 
     `torchserve_id` is TorchServe's own id, `request_id` the gateway's, the client's or else the
     same. `for_this_node` is false when another node of the workflow answers.
@@ -217,7 +217,7 @@ def receive_in_workflow(
 
 
 def finish(batch: Sequence[Received], responses: Sequence[Response]) -> list[Exchange]:
-    """Put each request and its response together; here alone latencies are taken, of all kinds."""
+    """Pair requests and responses and take each latency, of probes and golden checks too."""
     now_s = time.time()
     now = datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds")
     return [

@@ -27,7 +27,7 @@ class AllocationFile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class _Split(Struct, frozen=True, kw_only=True):
-    """The part of `experiment.yaml` that says who gets what; its other keys are the analysis's."""
+    """The part of `experiment.yaml` that says who gets what; the analysis needs its other keys."""
 
     name: Name
     arms: Annotated[list[Arm], Meta(min_length=2)]

@@ -1,7 +1,7 @@
-"""What the supervisor found at its last look: `var/run/live.json`, for `apply` and `status`.
+"""What the supervisor observed last: `var/run/live.json`, for `apply` and `status`.
 
-It explains; it decides nothing. What should be live is the newest release, and what is real is
-asked of TorchServe and the gateway each time.
+It explains and decides nothing. What should be live is in the newest release; what is live is read
+from TorchServe and the gateway each time.
 """
 
 from pathlib import Path
@@ -13,8 +13,8 @@ from msgspec import Struct
 class VersionState(Struct, frozen=True, kw_only=True):
     """How far one version is; `why` explains `refused` in one line.
 
-    `loading`: its workers start; `checking`: they run, golden answers are asked; `ready`: it may
-    get traffic; `refused`: it never will, until its archive or the release changes.
+    `loading`: its workers start; `checking`: they answer golden requests; `ready`: it may get
+    traffic; `refused`: it never will, until its archive or the release changes.
     """
 
     state: Literal["loading", "checking", "ready", "refused"]
@@ -22,7 +22,7 @@ class VersionState(Struct, frozen=True, kw_only=True):
 
 
 class Reading(Struct, frozen=True, kw_only=True):
-    """One guardrail's figures so far: the new version against what served beside it.
+    """One guardrail's figures so far: the new version against control.
 
     `evidence` grows with the proof that the new version is worse (an e-value: 500 is a false alarm
     in at most 1 of 500 roll-outs); `broken` when limit and evidence agree.
@@ -49,9 +49,9 @@ class WatchState(Struct, frozen=True, kw_only=True):
 
 
 class Live(Struct, frozen=True, kw_only=True):
-    """What was found at one look.
+    """What one observation found.
 
-    `live` says that what is real is what the release says. `serving` names, per model, the release
+    `live` says that what runs is what the release says. `serving` names, per model, the release
     whose routes are in force: an earlier one while the versions of the newest are not ready.
     """
 

@@ -1,4 +1,4 @@
-"""What is inside a model archive (`archive.json`) and beside an artifact or archive (sidecars)."""
+"""What is inside a model archive (`archive.json`) and next to an artifact or archive (sidecars)."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ def archive_file(name: str, version: str) -> str:
 
 
 def archive_path(store: Path, name: str, version: str) -> Path:
-    """Return where the archive of one version lies in a model store."""
+    """Return the path of one version's archive in a model store."""
     return store / archive_file(name, version)
 
 
@@ -146,7 +146,7 @@ class Measured(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def decode_golden(data: bytes) -> list[GoldenAnswer]:
-    """Return the answers of a `golden.jsonl`; raises ConfigError with the line that is none."""
+    """Return the answers of a `golden.jsonl`; raises ConfigError that names a bad line."""
     return [
         parse_json(line, GoldenAnswer, f"{GOLDEN_JSONL}:{number}")
         for number, line in enumerate(data.splitlines(), start=1)

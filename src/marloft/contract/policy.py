@@ -1,4 +1,4 @@
-"""How a deployment wants to be run: roll-out, guardrails, what the log keeps, whom it trusts."""
+"""How a deployment is to be run: roll-out, guardrails, what the log keeps, whom it trusts."""
 
 from typing import Annotated, Literal
 
@@ -64,10 +64,10 @@ class LogPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     keep_days: Positive | None = None
 
     def __post_init__(self) -> None:
-        """Refuse to redact what is no feature: analysis and trace need it."""
+        """Refuse to redact what is not a feature: analysis and trace need it."""
         if "user_id" in self.redact:
             raise ValueError(
-                "redact names user_id, which is no feature: split, analysis and trace need it; "
+                "redact names user_id, which is not a feature: split, analysis and trace need it; "
                 "send pseudonyms as user ids instead"
             )
 
@@ -77,8 +77,8 @@ class TrustPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     Attributes:
         signature: `required` refuses an archive without a good signature; `optional` refuses one
-            with a bad signature, as far as there is a key to check it with.
-        public_key: the PEM file of the key that signs, relative to the file that says so.
+            with a bad signature, if there is a key to check it with.
+        public_key: the PEM file of the key that signs, relative to the file that names it.
         fairness: `audited` refuses an archive without a fairness audit of its artifact.
     """
 

@@ -89,12 +89,12 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RouteFacts(Struct, frozen=True, kw_only=True):
-    """What the gateway tells a handler about a request in the `x-marloft` header.
+    """What the gateway passes to a handler about a request in the `x-marloft` header.
 
     `arrived_s` is the time of arrival at the gateway in seconds since the epoch, `limit_s` how long
     the gateway waits for an answer from then on, all tries together. All fields are None for a
     request that came without a gateway. A `probe` asks whether a prediction would go through; a
-    `check` is a golden request of the controller's, answered as any other. Neither is traffic, so
+    `check` is a golden request of the controller, answered like any other. Neither is traffic, so
     neither is logged or counted.
     """
 
@@ -110,11 +110,11 @@ class RouteFacts(Struct, frozen=True, kw_only=True):
 
     @property
     def is_traffic(self) -> bool:
-        """Whether somebody wanted the answer for its own sake."""
+        """Whether this is a client's request, neither probe nor check."""
         return not (self.probe or self.check)
 
     def expired(self, now_s: float) -> bool:
-        """Whether nobody waits for an answer any more; `now_s` is in seconds since the epoch."""
+        """Whether the gateway has stopped waiting; `now_s` is in seconds since the epoch."""
         if self.arrived_s is None or self.limit_s is None:
             return False
         return now_s > self.arrived_s + self.limit_s
@@ -132,7 +132,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
 
 class NodeFacts(RouteFacts, frozen=True, kw_only=True, omit_defaults=True):
-    """What a workflow's assign node tells the arms' nodes about a request, in `_marloft`.
+    """What a workflow's assign node passes to the arms' nodes about a request, in `_marloft`.
 
     The node called `node` answers; the others pass. `arrived_s` (`t` on the wire) is the time of
     arrival at the assign node. `refusal` is set when the assign node could not read the request.
@@ -158,7 +158,7 @@ def parse_route_header(value: str | None) -> RouteFacts:
     gateway alone (it strips the client's), so its values are trusted.
 
     Raises:
-        ValueError: a number is none, or is not finite.
+        ValueError: a value is not a finite number.
     """
     if not value:
         return NO_ROUTE

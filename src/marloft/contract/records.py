@@ -23,7 +23,7 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, gc=False):
     `queue_ms` runs from the gateway to the worker, `predict_ms` is this request's part (by rows)
     of the model's time. `stages` are what it waited for inside the worker, in ms: `admit` (read,
     checked, decoded), `predict` (the run of the whole batch), `compose` (encoded); a stage that
-    was not reached is absent. None in records of before stages were written.
+    was not reached is absent. None in records from before stages were written.
 
     A field that is added with a default keeps the schema's number: readers of this version read
     older records, older readers ignore it. Only a change of meaning raises RECORD_SCHEMA.

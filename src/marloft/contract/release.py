@@ -73,7 +73,7 @@ class Rollout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ReleasedModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model: its versions, the default one, a running allocation, a shadow version.
 
-    `standby` holds the default before, when it is no longer among `versions`: loaded without
+    `standby` holds the previous default, when it is no longer among `versions`: loaded without
     traffic until the next promotion, so that a rollback takes effect at once. `aliases` are
     names that people gave to some of `versions`.
     """
@@ -98,7 +98,7 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `verb` is the command that decided, `ramp` a step of a roll-out; `apply` refuses a file that a
     promote or rollback superseded. `workflows` names the `.war` files of the model store that are
-    registered beside the models.
+    registered along with the models.
     """
 
     release: Annotated[int, Meta(ge=1)]
@@ -131,7 +131,7 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def releases_folder(var: Path) -> Path:
-    """Return where the releases of a state folder lie."""
+    """Return the folder of releases below a state folder."""
     return var / "releases"
 
 

@@ -51,12 +51,12 @@ def torn_path(segment: Path) -> Path:
 
 
 def segment_of(footer: Path) -> Path:
-    """Return the segment that a footer speaks of."""
+    """Return the segment that a footer belongs to."""
     return footer.with_name(footer.name.removesuffix(_CLOSED))
 
 
 def footers(folder: Path) -> list[Path]:
-    """Return all footers of a folder, those whose segment is gone among them."""
+    """Return all footers of a folder, including those whose segment is gone."""
     return sorted(folder.glob(SEGMENTS + _CLOSED))
 
 

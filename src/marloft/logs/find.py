@@ -16,7 +16,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}\Z")
 
 
 class FoundRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One record with the segment it lies in.
+    """One record with the segment it is in.
 
     `record` has every field that was written, and None for those of its kind that were not.
     """
@@ -26,10 +26,10 @@ class FoundRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find(folder: Path, kind: type[msgspec.Struct], request_id: str) -> list[FoundRecord]:
-    """Return the records of a request in the order of their times; torn lines are passed over.
+    """Return the records of a request in the order of their times; torn lines are skipped.
 
     Args:
-        folder: where the segments lie.
+        folder: the folder of the segments.
         kind: what they hold, a type of `contract.records`.
         request_id: the id that an answer has.
 
@@ -38,7 +38,7 @@ def find(folder: Path, kind: type[msgspec.Struct], request_id: str) -> list[Foun
     """
     if not _REQUEST_ID.match(request_id):
         raise DataError(
-            f"{request_id!r} is no request id: 1 to 128 of A-Z a-z 0-9 . _ : @ -; "
+            f"{request_id!r} is not a request id: 1 to 128 of A-Z a-z 0-9 . _ : @ -; "
             "copy it from an answer."
         )
     absent: dict[str, Any] = dict.fromkeys(kind.__struct_fields__)

@@ -15,7 +15,7 @@ _BLOCK = 1 << 20
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One record: its line as it stands in the log, and the fields of it."""
+    """One record: its line as it is in the log, and its fields."""
 
     raw: bytes
     record: dict[str, Any]
@@ -69,7 +69,7 @@ def _line(raw: bytes) -> Line | None:
 
 
 def _reversed_lines(path: Path, end: int) -> Iterator[bytes]:
-    """Yield the lines before byte `end`, which lies after a line, from the last to the first."""
+    """Yield the lines before byte `end`, where a line ends, from the last to the first."""
     rest = b""
     with path.open("rb") as stream:
         while end > 0:

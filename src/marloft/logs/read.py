@@ -116,8 +116,8 @@ def open_log(var: Path) -> Iterator[Log]:
     writer was killed) is left out and counted.
 
     Raises:
-        DataError: a line elsewhere is damaged, or was written by another record format, or a
-            segment could not be read twice in a row.
+        DataError: a line elsewhere is damaged, or has another record format, or reading a segment
+            failed twice in a row.
     """
     try:
         log = _opened(var)
@@ -209,7 +209,7 @@ def _check_lines(
 
 
 def _may_be_torn(path: Path, size_before: int) -> bool:
-    """Tell whether the last line was cut short, or was still being written while it was read."""
+    """Return whether the last line was cut short, or was still being written while it was read."""
     with path.open("rb") as stream:
         if stream.seek(0, 2) != size_before:
             return True

@@ -1,4 +1,4 @@
-"""The segments of a log as a reader sees them: who wrote them, whether they are what they were."""
+"""The segments of a log as a reader sees them: who wrote them, whether they have changed."""
 
 from pathlib import Path
 

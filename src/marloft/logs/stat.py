@@ -51,7 +51,7 @@ def stat(var: Path) -> list[LogStat]:
 def mismatches(var: Path) -> list[str]:
     """Return one line for each closed segment that is not what it was when it was closed.
 
-    A segment that is gone, but whose footer is not, was not deleted by the retention.
+    A segment that is gone, but whose footer is not, was not deleted by retention.
     """
     found = (mismatch(each) for kind in FOLDERS for each in list_segments(var, kind))
     closed = (segment_of(footer) for folder in FOLDERS.values() for footer in footers(var / folder))

@@ -1,6 +1,6 @@
 """Follows growing log segments: each call returns the records that were added since the last.
 
-For numbers that are asked for every few seconds; `logs.read` re-reads everything and joins exactly.
+For numbers that are needed every few seconds; `logs.read` re-reads everything and joins exactly.
 """
 
 import time
@@ -18,7 +18,7 @@ MAX_BYTES = 64 << 20
 class LogTail(Generic[T]):
     """Reads `*.jsonl` segments of one folder from where it stopped.
 
-    `damaged_lines` and `skipped_bytes` count what was passed over: lines that are no record of
+    `damaged_lines` and `skipped_bytes` count what was skipped: lines that are not records of
     `kind`, and the older part of a segment that grew by more than `max_bytes` between two calls.
     A last line without its end is left for the next call: it may still be being written.
     """
@@ -29,7 +29,7 @@ class LogTail(Generic[T]):
         """Start with the segments written to in the last `history_s`; older ones are never read.
 
         Args:
-            folder: where the segments lie; it need not exist yet.
+            folder: the folder of the segments; it need not exist yet.
             kind: the fields to decode; the others are skipped, which is most of the speed.
             history_s: how far back the first call looks.
             max_bytes: how much of one segment is read at most per call.
@@ -51,7 +51,7 @@ class LogTail(Generic[T]):
         return found
 
     def skip_to_end(self) -> dict[str, int]:
-        """Pass over all whole lines there are now; return how far each segment was passed over."""
+        """Skip all whole lines there are now; return how far each segment was skipped."""
         for path in self._folder.glob(SEGMENTS):
             with path.open("rb") as stream:
                 end = end_of_last_line(stream.fileno(), path.stat().st_size)
@@ -59,7 +59,7 @@ class LogTail(Generic[T]):
         return dict(self._offsets)
 
     def _new_lines(self, path: Path, size: int) -> bytes:
-        # A writer that found no room takes back the part of a batch that it had written.
+        # A writer that finds the disk full removes the part of a batch that it had written.
         offset = self._offsets[path.name] = min(self._offsets.get(path.name, 0), size)
         start = max(offset, size - self._max_bytes)
         with path.open("rb") as stream:

@@ -1,7 +1,7 @@
-"""The way of one request: from its unit to the arm, the version, the worker, what the user did.
+"""The path of one request: from its unit to the arm, the version, the worker, what the user did.
 
 Each hop is recomputed from what was written at the time, the records and the release that they
-name, so that a wrong split or a changed archive shows. What is missing or contradicts is listed.
+name, so that a wrong split or a changed archive shows. What is missing or contradictory is listed.
 """
 
 from pathlib import Path
@@ -46,7 +46,7 @@ class TracedOutcome(Struct, frozen=True, kw_only=True):
 
 
 class Trace(Struct, frozen=True, kw_only=True):
-    """All hops of one request; `missing` says in a line each which are not there.
+    """All hops of one request; `missing` has a line for each that is not there.
 
     `arm_meant` follows from unit and release, None outside of an experiment; `arm` is what was
     recorded. `released_sha256` is what the release pins for the version that ran.
@@ -123,7 +123,7 @@ def _arm_meant(release: Release | None, record: dict[str, Any]) -> str | None:
     model = release.models.get(record["model"]) if release else None
     if model is None or model.allocation is None or record["user_id"] is None:
         return None
-    # A pinned version or a resting split is outside of the experiment: nothing was meant.
+    # A pinned version or a paused split is outside of the experiment: nothing was meant.
     if model.allocation.name != record["experiment"]:
         return None
     return arm_of(model.allocation, record["user_id"])

@@ -150,7 +150,7 @@ def test_torn_record_is_no_record(var: Path) -> None:
 
 @pytest.mark.parametrize("bad", ["", "a b", "x" * 129, 'a"', "a\n"])
 def test_text_that_is_no_id_is_refused(var: Path, bad: str) -> None:
-    with pytest.raises(DataError, match="is no request id"):
+    with pytest.raises(DataError, match="is not a request id"):
         trace(var, bad)
 
 

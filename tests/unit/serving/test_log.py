@@ -181,5 +181,5 @@ def test_share_is_decided_by_the_id_alone_and_not_as_arms_are() -> None:
 
 
 def test_user_id_cannot_be_redacted() -> None:
-    with pytest.raises(msgspec.ValidationError, match="user_id, which is no feature"):
+    with pytest.raises(msgspec.ValidationError, match="user_id, which is not a feature"):
         msgspec.convert({"redact": ["age", "user_id"]}, LogPolicy)

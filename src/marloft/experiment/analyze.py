@@ -60,7 +60,7 @@ def _phase(
 ) -> tuple[list[int], Allocation]:
     """Return the releases to look at and their split.
 
-    Without releases that can be believed there is no phase: all are counted, none is judged.
+    Without releases that can be trusted there is no phase: all are counted, none is judged.
     """
     if design.ok and allocations:
         phase = trust.current_phase(allocations)

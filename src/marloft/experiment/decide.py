@@ -21,7 +21,7 @@ def decide(
 
     - `do_not_ship`: harm is shown in CTR or in the latency quantile;
     - `ship`: CTR not inferior, model time less, latency not worse, all shown;
-    - `not_shown`: neither; the data do not carry a decision.
+    - `not_shown`: neither; the data do not support a decision.
     """
     verdicts = [
         judge_ctr(experiment, ctr),
@@ -50,7 +50,7 @@ def judge_ctr(experiment: Experiment, effect: Effect) -> MetricVerdict:
     else:
         verdict = f"so a loss of {margin} or more is not excluded: not shown"
     found = "" if effect.detectable is None else (
-        f" (as many users find a difference of {effect.detectable:.1%} with power "
+        f" (this many users find a difference of {effect.detectable:.1%} with power "
         f"{rule.power:.0%})"
     )  # fmt: skip
     return MetricVerdict(

@@ -1,4 +1,4 @@
-"""Latency quantiles with intervals that know that requests of one user are alike.
+"""Latency quantiles with intervals that account for the correlation of one user's requests.
 
 A quantile's interval lies between two order statistics, whose ranks come from the binomial
 distribution (David, Nagaraja 2003, Order Statistics, section 7.1); the ranks are spread by the

@@ -30,7 +30,7 @@ def forest(experiment: Experiment, results: AnalysisResult) -> Figure:
 
 
 def ctr_over_time(results: AnalysisResult) -> Figure:
-    """Draw each arm's CTR per stretch of time; dot sizes follow the impressions."""
+    """Draw each arm's CTR per time bin; dot sizes follow the impressions."""
     figure, axes = canvas(height=3.2)
     first = min(datetime.fromisoformat(point.time) for point in results.ctr_over_time)
     largest = max(point.impressions for point in results.ctr_over_time)

@@ -24,8 +24,8 @@ from marloft.report.page import (
 BANNERS = {
     "ship": "**Decision: ship {version}.** It does what was hoped for, and no harm is shown.",
     "do_not_ship": "**Decision: do not ship {version}.** The experiment shows harm.",
-    "not_shown": "**Decision: not shown.** The data neither clear {version} nor convict it; "
-    "control stays.",
+    "not_shown": "**Decision: not shown.** The data neither support shipping {version} nor show "
+    "harm; control stays.",
     "refused": "**Refused.** A check failed, so no effect may be read from these data.",
 }
 METRIC_NAMES = {"ctr": "CTR", "model_time": "model time", "latency": "latency"}
@@ -127,7 +127,7 @@ def _effects(experiment: Experiment, report: Report) -> list[Block]:
         Paragraph(
             text="The user is the unit: a user's requests are not independent, and counting them "
             "as if they were makes intervals too narrow. Units are users, for latency requests. "
-            "Detectable: the smallest difference that as many users show with power "
+            "Detectable: the smallest difference that this many users show with power "
             f"{experiment.decision.power:.0%}."
         ),
     ]

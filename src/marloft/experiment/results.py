@@ -38,7 +38,7 @@ class ArmSummary(Struct, frozen=True, kw_only=True):
 class Effect(Struct, frozen=True, kw_only=True):
     """The relative effect of `arm` on `metric`, as a share of control (-0.02 = 2 % less).
 
-    `detectable` is the smallest relative difference that as many users would have shown with the
+    `detectable` is the smallest relative difference that this many users would have shown with the
     planned power; `noninferiority_p` the one-sided p-value of "worse by the margin or more" (CTR
     only).
     """
@@ -51,7 +51,7 @@ class Effect(Struct, frozen=True, kw_only=True):
 
 
 class CtrPoint(Struct, frozen=True, kw_only=True):
-    """CTR of one arm in one stretch of time that begins at `time` (UTC ISO 8601)."""
+    """CTR of one arm in one time bin that begins at `time` (UTC ISO 8601)."""
 
     arm: str
     time: str

@@ -1,7 +1,7 @@
 """Logs of an experiment whose true effects are known: to rehearse an analysis before traffic.
 
-Users differ (their click probability is Beta distributed), so impressions of one user are alike,
-as real ones are. Every record names its release and its recomputable arm.
+Users differ (their click probability is Beta distributed), so impressions of one user are
+correlated, as real ones are. Every record names its release and its recomputable arm.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -77,7 +77,7 @@ def arm_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, float
 def ctr_over_time(
     connection: duckdb.DuckDBPyConnection, bins: int
 ) -> list[tuple[str, str, int, float]]:
-    """Return (arm, start of the stretch in UTC ISO 8601, impressions, CTR) for `bins` stretches."""
+    """Return (arm, start of the bin in UTC ISO 8601, impressions, CTR) for `bins` time bins."""
     rows = connection.execute(_OVER_TIME, {"bins": bins}).fetchall()
     return [(arm, f"{time.isoformat()}Z", int(shown), ctr) for arm, time, shown, ctr in rows]
 

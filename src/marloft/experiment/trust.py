@@ -1,9 +1,9 @@
-"""Checks that must hold before an effect may be read: a failed one refuses the report by name.
+"""Checks that must hold before an effect may be read: a failed one refuses the report.
 
 | code       | what it refuses                                                                  |
 |------------|----------------------------------------------------------------------------------|
 | records    | no answered request of this experiment in the log                                |
-| design     | a release that split by another salt or other arms than the experiment's file    |
+| design     | a release that split by a different salt or different arms than the file         |
 | served_arm | a record whose version is not its arm's                                          |
 | assignment | a record whose arm is not the one its user hashes to under its release           |
 | srm        | sample ratio mismatch: the arms' user counts contradict the weights              |
@@ -102,7 +102,7 @@ def _allocation(
 
 
 def current_phase(allocations: Mapping[int, Allocation]) -> list[int]:
-    """Return the newest releases that share one set of weights, in rising order.
+    """Return the newest releases that share one set of weights, in ascending order.
 
     Users move between arms when weights change, so phases are not added up: a mix of ratios
     biases the comparison (Simpson's paradox; Kohavi, Tang, Xu 2020, chapter 3).

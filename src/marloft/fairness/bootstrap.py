@@ -4,11 +4,11 @@ Rows of one user are not independent: resampling rows would make intervals too n
 drawn with replacement (Field, Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x).
 
 The largest gap between several groups is never below 0 and so biased upward: resampled values of
-it lie above 0 even when all groups are alike, and its percentile interval hardly ever holds 0. The
-interval's upper end is on the safe side for showing that a gap is small. For showing that one is
+it lie above 0 even when all groups are alike, and its percentile interval almost never contains 0.
+The interval's upper end is on the safe side for showing that a gap is small. To show that one is
 large the *bias-free bound* is used instead: it comes from the signed gaps of all pairs of groups,
-which have no such bias, and is the largest of their simultaneous lower bounds, so that searching
-many pairs for a gap is paid for (max-t: Romano, Wolf 2005, doi:10.1198/016214504000000539).
+which have no such bias, and is the largest of their simultaneous lower bounds, so that it accounts
+for the search over many pairs (max-t: Romano, Wolf 2005, doi:10.1198/016214504000000539).
 """
 
 from collections.abc import Iterator

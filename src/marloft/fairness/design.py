@@ -45,7 +45,7 @@ class Parts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class BootstrapSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How intervals are made: so many resamples of whole units, from this seed."""
+    """How intervals are made: the number of resamples of whole units, and their seed."""
 
     repeats: Annotated[int, Meta(ge=200, le=100_000)] = 2_000
     seed: Annotated[int, Meta(ge=0)] = 0
@@ -67,7 +67,7 @@ class Audit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     resampled: the rows of one user are not independent), `label` (0 or 1), `score` and the columns
     of the features. `intersections` lists features whose combinations are judged as well.
     `threshold` is for differences, `ratio_threshold` for ratios. A group of fewer than `min_units`
-    units gets no verdict, since a bootstrap of few units is too sure of itself.
+    units gets no verdict, since a bootstrap of few units gives too narrow intervals.
     """
 
     name: Name
@@ -87,7 +87,7 @@ class Audit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mitigation: MitigationSettings | None = None
 
     def __post_init__(self) -> None:
-        """Refuse features that nobody declared, and a mitigation without parts to learn on."""
+        """Refuse features that are not declared, and a mitigation without parts to learn on."""
         named = [feature for group in self.intersections for feature in group]
         if self.mitigation is not None:
             named.append(self.mitigation.feature)
@@ -113,7 +113,7 @@ def read_audit(path: Path) -> Audit:
     audit = read_yaml(path, Audit)
     if Path(audit.predictions).suffix != ".parquet":
         raise ConfigError(
-            f"{path}: predictions {audit.predictions!r} is no parquet file; write one, *.parquet."
+            f"{path}: predictions {audit.predictions!r} is not a parquet file; write *.parquet."
         )
     predictions = os.path.normpath(path.parent / audit.predictions)
     return msgspec.structs.replace(audit, predictions=predictions)

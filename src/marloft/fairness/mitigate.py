@@ -1,4 +1,4 @@
-"""One mitigation: thresholds of its own for each group, learned on other rows than it is judged on.
+"""One mitigation: group-specific thresholds, learned on other rows than they are judged on.
 
 Hardt, Price, Srebro (2016), Equality of opportunity in supervised learning, by fairlearn's
 ThresholdOptimizer. It changes a yes/no decision; scores stay as they are, so no ranking changes.
@@ -75,7 +75,7 @@ class Rule:
 
 
 class _Scores(BaseEstimator):  # type: ignore[misc]
-    """Hands the scores through: ThresholdOptimizer wants an estimator, here they are columns."""
+    """Passes the scores through: ThresholdOptimizer wants an estimator, here they are columns."""
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

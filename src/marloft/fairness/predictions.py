@@ -68,8 +68,8 @@ def read_predictions(audit: Audit) -> Predictions:
     """Read the rows that the audit needs.
 
     Raises:
-        DataError: the file is missing or is no parquet file, a part has no rows, a value is absent,
-            or a label is neither 0 nor 1.
+        DataError: the file is missing or not a parquet file, a part has no rows, a value is
+            missing, or a label is neither 0 nor 1.
         ConfigError: a column that the audit names is missing; the nearest one is offered.
     """
     path = Path(audit.predictions)
@@ -97,7 +97,7 @@ def _read(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
         return pl.read_parquet(path), pl.read_parquet_metadata(path)
     except pl.exceptions.ComputeError as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{path} is no parquet file ({reason}); write it again.") from None
+        raise DataError(f"{path} is not a parquet file ({reason}); write it again.") from None
 
 
 def _check_columns(table: pl.DataFrame, audit: Audit) -> None:
@@ -117,8 +117,8 @@ def _check_columns(table: pl.DataFrame, audit: Audit) -> None:
         absent = table[column].null_count()
         if absent:
             raise DataError(
-                f"{audit.predictions}: column {column!r} has {absent:,} absent values; leave "
-                "those rows out, or give the absent a value of its own."
+                f"{audit.predictions}: column {column!r} has {absent:,} missing values; leave "
+                "those rows out, or give missing a value of its own."
             )
 
 
@@ -164,8 +164,8 @@ def _grouping(table: pl.DataFrame, name: str, feature: SensitiveFeature) -> Grou
         return grouping(table[feature.column].cast(pl.String).to_list())
     if not table[feature.column].dtype.is_numeric():
         raise ConfigError(
-            f"sensitive_features.{name}: column {feature.column!r} is no number, so `edges` cannot "
-            "cut it; take `edges` out."
+            f"sensitive_features.{name}: column {feature.column!r} is not a number, so `edges` "
+            "cannot cut it; take `edges` out."
         )
     whole = table[feature.column].dtype.is_integer()
     values = _numbers(table, feature.column)

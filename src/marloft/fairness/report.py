@@ -33,8 +33,8 @@ BANNERS = {
     "fail": "**Fail.** For {features} the demographic parity difference is above {threshold}, "
     "more than chance explains.",
     "cannot_tell": "**Cannot tell.** For {features} the interval of the demographic parity "
-    "difference holds {threshold}, or its bias may explain it: these data neither clear the "
-    "decision nor convict it.",
+    "difference contains {threshold}, or its bias may explain it: these data show neither a pass "
+    "nor a fail.",
 }
 
 
@@ -155,8 +155,8 @@ def _method(report: FairnessReport) -> list[Block]:
                 f"(seed {report.seed}) of whole **units**: the rows of one user are not "
                 "independent, and resampling rows would make intervals too narrow.",
                 "The largest gap between groups is never below 0, and its resamples lie higher "
-                "than it: the interval hardly ever holds 0, even when all groups are alike. So an "
-                "interval that excludes 0 shows nothing by itself.",
+                "than it: the interval almost never contains 0, even when all groups are alike. So "
+                "an interval that excludes 0 shows nothing by itself.",
                 "The **bias-free bound** has no such bias: it is the largest of the simultaneous "
                 "lower bounds of the signed gaps of all pairs of groups (max-t; Romano, Wolf "
                 "2005), and 0 (for ratios 1) when no pair differs beyond chance. A gap fails only "

@@ -46,7 +46,7 @@ class LiveCollector(Collector):
             yield gauge
         yield GaugeMetricFamily(names.READ_SECONDS, "What this scrape's reading cost.", spent_s)
         yield CounterMetricFamily(
-            names.DAMAGED_LINES, "Log lines that are no records.", self._quality.damaged_lines
+            names.DAMAGED_LINES, "Log lines that are not records.", self._quality.damaged_lines
         )
         yield CounterMetricFamily(
             names.SKIPPED_BYTES, "Log bytes that came too fast.", self._quality.skipped_bytes

@@ -99,13 +99,13 @@ class LiveQuality:
         self._predictions = LogTail(var / PREDICTIONS_FOLDER, _Answered, history_s=history_s)
         self._outcomes = LogTail(var / OUTCOMES_FOLDER, OutcomeEvent, history_s=history_s)
         self._kept: dict[str, _Answer] = {}
-        # Answers name their group by its place, since hashing a group costs more than counting.
+        # Answers name their group by its index, since hashing a group costs more than counting.
         self._groups: list[Group] = []
         self._places: dict[tuple[str | int | None, ...], int] = {}
 
     @property
     def damaged_lines(self) -> int:
-        """Lines of both logs that are no records, so far."""
+        """Lines of both logs that are not records, so far."""
         return self._predictions.damaged_lines + self._outcomes.damaged_lines
 
     @property

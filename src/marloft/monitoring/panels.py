@@ -1,7 +1,7 @@
 """The panels of the serving dashboard as data: what each shows and the PromQL behind it.
 
 One list for Grafana's JSON (`dashboards`), for pictures without Grafana (`monitoring/render.py`)
-and for the test that knows every metric name.
+and for the test that checks every metric name.
 """
 
 from msgspec import Struct

@@ -42,7 +42,7 @@ def test_shipped_audit_is_valid_and_predictions_are_relative_to_it(config: Path)
         ("feature: age_band", "feature: age_bands", "Did you mean 'age_band'"),
         ("fit: [valid]", "fit: [valid, test]", "mitigation.fit holds 'test'"),
         ("parts: {column: part, evaluate: test}\n", "", "mitigation needs `parts`"),
-        ("predictions.parquet", "predictions.csv", "is no parquet file"),
+        ("predictions.parquet", "predictions.csv", "is not a parquet file"),
         ("threshold: 0.05", "threshold: 0", "Expected `float` > 0"),
         ("constraint: demographic_parity", "constraint: parity", "Invalid enum value 'parity'"),
     ],

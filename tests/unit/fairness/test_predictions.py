@@ -78,7 +78,7 @@ def test_missing_file_says_how_to_get_it(table: pl.DataFrame, tmp_path: Path) ->
 def test_damaged_file_is_refused(table: pl.DataFrame, tmp_path: Path) -> None:
     audit = audit_of(table, tmp_path)
     Path(audit.predictions).write_bytes(b"no parquet")
-    with pytest.raises(DataError, match="is no parquet file"):
+    with pytest.raises(DataError, match="is not a parquet file"):
         read_predictions(audit)
 
 
@@ -86,10 +86,10 @@ def test_damaged_file_is_refused(table: pl.DataFrame, tmp_path: Path) -> None:
     ("change", "message"),
     [
         (pl.col("label").replace(1, 2), "'label' holds values other than 0 and 1"),
-        (pl.lit(None, dtype=pl.Float64).alias("score"), "'score' has 80 absent values"),
+        (pl.lit(None, dtype=pl.Float64).alias("score"), "'score' has 80 missing values"),
         (pl.lit(float("nan")).alias("score"), "'score' holds values that are not finite"),
         (pl.lit("high").alias("score"), "'score' is String, not a number"),
-        (pl.lit(None, dtype=pl.String).alias("group"), "'group' has 80 absent values"),
+        (pl.lit(None, dtype=pl.String).alias("group"), "'group' has 80 missing values"),
     ],
 )
 def test_bad_values_are_refused(
@@ -104,5 +104,5 @@ def test_edges_on_text_are_refused(table: pl.DataFrame, tmp_path: Path) -> None:
         audit_of(table, tmp_path),
         sensitive_features={"group": SensitiveFeature(column="group", edges=[1])},
     )
-    with pytest.raises(ConfigError, match="is no number, so `edges` cannot cut it"):
+    with pytest.raises(ConfigError, match="is not a number, so `edges` cannot cut it"):
         read_predictions(audit)

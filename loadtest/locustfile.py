@@ -5,8 +5,8 @@
         --csv load --html load.html FeedReader
     locust -f loadtest/locustfile.py DirectTorchServe            # without the gateway
 
-A reader asks for a feed of items whose rating by that very user was held out of training, looks at
-the first three and tells what they were to the user: a click for a rating of 4 or 5, a conversion
+A reader asks for a feed of items whose rating by that user was held out of training, looks at the
+first three and reports what they were to the user: a click for a rating of 4 or 5, a conversion
 for a 5. So a ranking that puts liked items first earns more clicks, and nothing is made up. The
 readers come from `build/data/audience.jsonl`, which `marloft data prepare` writes; the environment
 variable AUDIENCE names another file. `--seed` makes the order of readers repeatable.
@@ -47,7 +47,7 @@ def add_seed(parser: Any) -> None:
 
 @events.test_start.add_listener  # type: ignore[untyped-decorator]
 def start_draws(environment: Any, **_: Any) -> None:
-    """Begin the order of readers anew, another one in each of Locust's worker processes."""
+    """Restart the order of readers, a different one in each of Locust's worker processes."""
     seed = getattr(environment.parsed_options, "seed", "")
     worker = getattr(environment.runner, "worker_index", 0)
     draw.seed(f"{seed}/{worker}" if seed else None)
@@ -76,11 +76,11 @@ class FeedReader(FastHttpUser):
                 self.report(answer["request_id"], item, "conversion")
 
     def ask_for_feed(self, user: int, items: list[int]) -> dict[str, Any] | None:
-        """Return the answer, None when it is no ranking of these items."""
+        """Return the answer, None when it is not a ranking of these items."""
         body = {"user_id": user, "features": [{"item_id": item} for item in items]}
         with self.client.post(self.feed_path, json=body, catch_response=True) as response:
             if response.status_code != 200:
-                return None  # Locust counts it as failed, with its own words
+                return None  # Locust counts it as failed, with its own message
             answer: dict[str, Any] = response.json()
             if sorted(answer["prediction"]) != sorted(items):
                 response.failure("the answer does not rank every candidate")
@@ -88,7 +88,7 @@ class FeedReader(FastHttpUser):
             return answer
 
     def report(self, request_id: str, item: int, event: str) -> None:
-        """Say what happened to one item of a feed."""
+        """Report what happened to one item of a feed."""
         outcome = {"request_id": request_id, "item_id": item, "event": event}
         self.client.post(self.outcome_path, json=outcome)
 

@@ -137,7 +137,7 @@ def parameters(model: nn.Module) -> int:
 
 
 def announce(result: DistilResult) -> None:
-    """Print the student beside its teacher."""
+    """Print the student and its teacher."""
     print(
         f"student {result.parameters:,} parameters, test AUC {result.test_auc:.4f}, log loss "
         f"{result.test_log_loss:.4f}; teacher {result.teacher_parameters:,}, "

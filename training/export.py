@@ -4,7 +4,7 @@
     python training/export.py --tensorrt fp16      (needs an NVIDIA GPU and marloft[gpu])
 
 Writes into `out`: model.onnx and model.torchscript, each with a sidecar (`<file>.json`: where it
-comes from, its distance from the source model, its test AUC), tables.npz, and golden.jsonl (the
+comes from, its difference from the source model, its test AUC), tables.npz, and golden.jsonl (the
 source model's answers to twenty requests); with --tensorrt also model.plan and model.engine.json
 (the TensorRT and the GPU it is bound to). An export that differs from the source model by more than
 1e-4 (1e-2 in fp16) ends with exit code 2, and nothing in `out` changes.
@@ -70,7 +70,7 @@ def export_run(run: Path, out: Path, settings: EngineSettings | None) -> None:
 def write_plan(
     trt: Any, work: Path, inputs: Mapping[str, NDArray[Any]], settings: EngineSettings
 ) -> EngineFacts:
-    """Build the engine from the ONNX export; return what it is bound to, also written beside it."""
+    """Build the engine from the ONNX export; return what it is bound to, written next to it too."""
     facts = engine.facts(describe_host(trt), settings)
     plan = engine.build(trt, work / ONNX, describe_arrays(inputs), settings)
     files.write_atomic(work / PLAN, plan)

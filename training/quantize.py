@@ -2,12 +2,12 @@
 
     python training/quantize.py --run build/train --export build/export
 
-Reads model.onnx and writes model.int8.onnx beside it, with a sidecar: its distance from the eager
-source model over the test rows, 50 candidates a run as in a request, and its test AUC. A file
-that passes one of the bounds below ends with exit code 2, and nothing is written.
+Reads model.onnx and writes model.int8.onnx next to it, with a sidecar: its difference from the
+eager source model over the test rows, 50 candidates a run as in a request, and its test AUC. A file
+that violates one of the bounds below ends with exit code 2, and nothing is written.
 
 A dynamic INT8 score depends a little on the rows that share its run, so `worst_abs_diff` in the
-sidecar states the largest distance over runs of 1 to 8,000 rows in several orders: the archive's
+sidecar states the largest difference over runs of 1 to 8,000 rows in several orders: the archive's
 `golden_tolerance` has to be above it.
 """
 
@@ -82,11 +82,11 @@ def refuse_changed(run: Path, path: Path, source: Artifact, result: RunResult) -
         raise DataError(f"{path} was not exported from {run / 'model.pt'}; export again.")
     data = Path(result.config.data.folder)
     if prepare.read_dataset(data).files != result.data:
-        raise DataError(f"{data} was prepared anew since {run} was trained on it; train again.")
+        raise DataError(f"{data} was prepared again since {run} was trained on it; train again.")
 
 
 def announce(path: Path, sidecar: Artifact, source: Artifact) -> None:
-    """Print the quantized file beside its source."""
+    """Print the quantized file and its source."""
     found = sidecar.metrics
     print(
         f"{path}  {sidecar.size_bytes:,} bytes (source {source.size_bytes:,})  "

@@ -3,7 +3,7 @@
     torchrun --nproc-per-node 2 training/train.py --config training/config.yaml
     python training/train.py --config training/config.yaml --set epochs=3
 
-Writes into `out`: model.pt (weights of the best epoch by valid AUC), checkpoint/ (to go on with
+Writes into `out`: model.pt (weights of the best epoch by valid AUC), checkpoint/ (to continue with
 --resume), metrics.jsonl (one line per epoch) and result.json (the test figures).
 """
 
@@ -135,7 +135,7 @@ def one_epoch(
 
 
 def save_within_epoch(learner: Learner, progress: Progress) -> None:
-    """Save the run so that it can go on in the middle of an epoch."""
+    """Save the run so that it can be resumed in the middle of an epoch."""
     progress = replace(progress, loss_scale=learner.scaler.state_dict())
     folder = Path(progress.config.out) / CHECKPOINTS
     checkpoint.save(folder, learner.model, learner.optimizer, progress)
@@ -201,7 +201,7 @@ def test(
 
 
 def go_on(config: TrainConfig, learner: Learner) -> Progress:
-    """Load the newest checkpoint; training goes on where it was saved."""
+    """Load the newest checkpoint; training continues where it was saved."""
     folder = Path(config.out) / CHECKPOINTS
     progress = checkpoint.resume(folder, learner.model, learner.optimizer, config)
     learner.scaler.load_state_dict(progress.loss_scale)
@@ -236,7 +236,7 @@ def main() -> None:
     )
     parser.add_argument("--config", type=Path, default=Path("training/config.yaml"))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint")
     options = parser.parse_args()
     with reported("error"):
         train(read_config(options.config, options.overrides), resume=options.resume)

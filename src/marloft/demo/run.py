@@ -78,7 +78,7 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 def program(name: str) -> str:
-    """Return the path of a command that was installed beside this Python."""
+    """Return the path of a command that was installed next to this Python."""
     return str(Path(sys.executable).with_name(name))
 
 

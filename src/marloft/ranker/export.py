@@ -79,7 +79,7 @@ def describe(
         expected: the source model's scores, float32[n].
         likes: int[n] of 0 and 1.
         parents: what it was made from, with its SHA-256.
-        allowed: the largest distance of a score that is accepted.
+        allowed: the largest difference of a score that is accepted.
 
     Raises:
         DataError: a score is further than that from the source model's.

@@ -63,8 +63,8 @@ def measure(
 ) -> list[LatencyRow]:
     """Time every variant on the same rows, interleaved.
 
-    Each round runs every variant once on rows of its own, beginning with another one each time,
-    so that what else the machine does meets all alike.
+    Each round runs every variant once on rows of its own, starting with a different one each time,
+    so that other load on the machine affects all equally.
 
     Args:
         variants: what to measure.

@@ -10,7 +10,7 @@ _EDGE = 1e-7
 
 
 class Quality(Struct, frozen=True, kw_only=True):
-    """Ranking quality, share of right answers at 0.5, and calibration, of one set of scores."""
+    """Ranking quality, accuracy at 0.5 and calibration of one set of scores."""
 
     auc: float
     accuracy: float
@@ -35,7 +35,7 @@ def auc(likes: NDArray[np.integer], scores: NDArray[np.floating]) -> float:
         scores: float[n], higher is better.
 
     Raises:
-        DataError: there is no like, or there is nothing else.
+        DataError: there are no likes, or only likes.
     """
     positives = int(np.count_nonzero(likes == 1))
     negatives = len(likes) - positives
@@ -48,14 +48,14 @@ def auc(likes: NDArray[np.integer], scores: NDArray[np.floating]) -> float:
 
 
 def accuracy(likes: NDArray[np.integer], scores: NDArray[np.floating]) -> float:
-    """Return the share of int[n] likes that float[n] scores name rightly at the threshold 0.5."""
+    """Return the share of int[n] likes that float[n] scores predict at the threshold 0.5."""
     return float(np.mean((scores >= 0.5) == (likes == 1)))
 
 
 def log_loss(likes: NDArray[np.integer], scores: NDArray[np.floating]) -> float:
     """Return the mean negative log likelihood in nats of probabilities float[n] for likes int[n].
 
-    Probabilities are clipped to [1e-7, 1 - 1e-7], so that one sure mistake is not infinite.
+    Probabilities are clipped to [1e-7, 1 - 1e-7], so that one confident mistake is not infinite.
     """
     p = np.clip(scores.astype(np.float64), _EDGE, 1 - _EDGE)
     return float(-np.mean(np.where(likes == 1, np.log(p), np.log1p(-p))))

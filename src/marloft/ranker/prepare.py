@@ -39,7 +39,7 @@ class Dataset(Struct, frozen=True, kw_only=True):
 
 
 class AudienceItem(Struct, frozen=True, kw_only=True):
-    """A held-out item and the rating (1 to 5) the user really gave it."""
+    """A held-out item and the rating (1 to 5) that the user gave it."""
 
     item_id: int
     rating: int

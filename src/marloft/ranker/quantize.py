@@ -1,8 +1,9 @@
 """The ranker as dynamic INT8 ONNX, and how far its answers move.
 
 Dynamic quantization takes the scale of a layer's activations from all rows of a run, so a row's
-score depends a little on the rows that share the run: with its candidates, and in a worker with
-the other requests of its batch. Distances are therefore stated with the way the rows were run.
+score depends a little on the rows that share the run: the request's other candidates, and in a
+worker the other requests of the batch. So differences are stated together with how the rows were
+run.
 https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 """
 
@@ -35,7 +36,7 @@ class QuantizationQuality(Struct, frozen=True, kw_only=True):
     """How an INT8 file answers the test rows, against the source model.
 
     `max_abs_diff` and the four metrics are of runs of 50 rows, one realistic request each;
-    `worst_abs_diff` is the largest distance over all compositions tried: runs of 1 to 8,000 rows
+    `worst_abs_diff` is the largest difference over all compositions tried: runs of 1 to 8,000 rows
     in the rows' own order and shuffled; `worst_spread` is the largest difference between two
     scores of one row among them: how far a batch can move an answer from the one given alone.
     `auc_loss` is the source's test AUC minus the file's.
@@ -62,8 +63,8 @@ class Bounds(Struct, frozen=True, kw_only=True):
 def write_int8(source: Path, path: Path) -> None:
     """Quantize an ONNX file: weights to int8 now, activations to uint8 at run time.
 
-    Weights get 7 bits: with 8, x64 CPUs without VNNI instructions saturate and answer otherwise
-    than the machine that measured. The same source gives the same bytes.
+    Weights get 7 bits: with 8, x64 CPUs without VNNI instructions saturate and answer differently
+    from the machine that measured. The same source gives the same bytes.
     """
     with tempfile.TemporaryDirectory(prefix="marloft-int8-") as scratch:
         prepared, quantized = Path(scratch) / "prepared.onnx", Path(scratch) / "quantized.onnx"
@@ -105,7 +106,7 @@ def refuse_degraded(name: str, quality: QuantizationQuality, bounds: Bounds) -> 
     """Raise DataError when a file keeps less of its source than `bounds` ask for."""
     # Written so that a NaN is refused too.
     if not quality.rank_correlation >= bounds.min_rank_correlation:
-        found = f"orders rows otherwise (rank correlation {quality.rank_correlation:.5f}, at least "
+        found = f"reorders rows (rank correlation {quality.rank_correlation:.5f}, at least "
         allowed, option = f"{bounds.min_rank_correlation:g}", "--min-rank-correlation"
     elif not quality.auc_loss <= bounds.max_auc_loss:
         found = f"loses {quality.auc_loss:.5f} of test AUC (at most "
@@ -131,7 +132,7 @@ def run_in_parts(runtime: Runtime, inputs: Inputs, order: NDArray[np.integer], s
 
 
 def _worst_distances(runtime: Runtime, inputs: Inputs, expected: Scores) -> tuple[float, float]:
-    """Return the largest distance from the source and between two compositions."""
+    """Return the largest difference from the source and between two compositions."""
     draw, rows = np.random.default_rng(0), np.arange(len(expected))
     orders = [rows, *(draw.permutation(rows) for _ in range(_SHUFFLES))]
     lowest, highest = np.full(len(rows), np.inf), np.full(len(rows), -np.inf)

@@ -43,7 +43,7 @@ def load_run(run: Path) -> TrainedRun:
         raise DataError(f"{run / WEIGHTS} is not the file that {RESULT} describes; train again.")
     if prepare.read_dataset(data).files != result.data:
         raise DataError(
-            f"{data} was prepared anew since {run} was trained on it; train again, so that no "
+            f"{data} was prepared again since {run} was trained on it; train again, so that no "
             "test row was a training row."
         )
     tables = FeatureTables.load(data / prepare.TABLES)

@@ -1,4 +1,4 @@
-"""Which rating is for training, which for choosing and which for the final figure."""
+"""Which rating is for training, which for validation and which for the final figure."""
 
 import numpy as np
 import polars as pl
@@ -25,7 +25,7 @@ def chronological_parts(ratings: pl.DataFrame) -> NDArray[np.str_]:
 
 
 def _cut(order: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Name the parts of rows given in the order in which they are dealt."""
+    """Name the parts of rows given in the order in which they are assigned."""
     first = int(SHARES[0] * len(order))
     second = first + int(SHARES[1] * len(order))
     parts = np.empty(len(order), dtype="<U5")

@@ -1,4 +1,4 @@
-"""Saving a run so that it can go on (DCP), and its weights so that others can use them.
+"""Saving a run so that it can be resumed (DCP), and its weights so that others can use them.
 
 https://docs.pytorch.org/docs/stable/distributed.checkpoint.html
 """
@@ -100,7 +100,7 @@ def resume(folder: Path, model: nn.Module, optimizer: Optimizer, config: TrainCo
     changed = _changed(progress.config, config)
     if changed:
         raise ConfigError(
-            f"--resume with another {', '.join(changed)} than {complete[-1]} was made with; "
+            f"--resume with a different {', '.join(changed)} than {complete[-1]} was made with; "
             "restore the value or start without --resume."
         )
     weights, moments = get_state_dict(model, optimizer)

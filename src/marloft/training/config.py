@@ -32,8 +32,8 @@ class DataConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     split: Split
     """Which of the two splits names the train, valid and test rows."""
     oov_rate: Rate
-    """Share of training rows whose user (and, apart, item) is replaced by the unknown one, so
-    that row 0 of the tables learns what is true of all users and items."""
+    """Share of training rows whose user (and, independently, item) is replaced by the unknown one,
+    so that row 0 of the tables learns what is true of all users and items."""
 
 
 class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,7 +64,7 @@ class EarlyStopping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     patience: Positive
     """Epochs without progress after which the run stops."""
     min_delta: NotNegative
-    """How far the valid AUC must pass the best one seen to count as progress."""
+    """How far the valid AUC must exceed the best one seen to count as progress."""
 
 
 class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,22 +83,22 @@ class TrainConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     accumulation_steps: Positive
     """Passes whose gradients are added up before the optimizer takes a step."""
     precision: Precision
-    """What the forward and backward pass compute in; weights, gradients' sums and the optimizer
+    """What the forward and backward pass compute in; weights, summed gradients and the optimizer
     stay fp32. bf16 keeps fp32's range; fp16 scales the loss, and needs device: cuda."""
     activation_checkpointing: bool
-    """Recompute each block's activations in the backward pass and do not keep them."""
+    """Recompute each block's activations in the backward pass instead of keeping them."""
     early_stopping: EarlyStopping | None
     """null: always take all epochs."""
     checkpoint_every_steps: Positive | None
-    """Save each so many optimizer steps within an epoch, besides after each epoch; null: only
-    after each epoch."""
+    """Save every so many optimizer steps within an epoch, and after each epoch; null: only after
+    each epoch."""
     seed: Annotated[int, Meta(ge=0)]
     """Seed of the initial weights and of the order of the rows."""
     device: Device
     """cpu (gloo) or cuda (nccl, one GPU per process)."""
 
     def __post_init__(self) -> None:
-        """Refuse what no key shows alone."""
+        """Refuse keys that contradict each other."""
         if self.precision == "fp16" and self.device == "cpu":
             raise ValueError(
                 "precision: fp16 needs device: cuda (fp16 is a GPU's format); use bf16 or fp32 on "
@@ -132,7 +132,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read the file and apply overrides such as `optimizer.learning_rate=0.01`.
 
     Raises:
-        ConfigError: the file or an override has an unknown key (answered with the nearest known
+        ConfigError: the file or an override has an unknown key (reported with the nearest known
             one), a wrong type or a value out of range.
     """
     return _read(path, TrainConfig, overrides)

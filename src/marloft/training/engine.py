@@ -53,7 +53,7 @@ class ShapeRange(NamedTuple):
 
 
 def profile_shapes(inputs: Mapping[str, str], settings: EngineSettings) -> dict[str, ShapeRange]:
-    """Return the shapes of each input, named in a sidecar's words such as `float32[n,19]`.
+    """Return the shapes of each input, named in a sidecar's form such as `float32[n,19]`.
 
     Raises:
         ConfigError: the rows of an input are not its first and only free axis.
@@ -111,7 +111,7 @@ def _configure(
 ) -> Any:
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_mib * _MIB)
-    # TF32 is on by default and keeps 10 bits of the fraction: fp32 shall mean fp32.
+    # TF32 is on by default and keeps 10 bits of the fraction: fp32 must mean fp32.
     config.clear_flag(trt.BuilderFlag.TF32)
     if settings.precision == "fp16":
         config.set_flag(trt.BuilderFlag.FP16)

@@ -13,13 +13,13 @@ _MIB = 2**20
 
 
 def start_measuring(workers: Workers) -> None:
-    """Forget the GPU's peak so far; the host's memory has no peak to forget."""
+    """Reset the GPU's peak; the host's memory has none to reset."""
     if workers.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(workers.device)
 
 
 def measure(workers: Workers) -> tuple[float, MemoryKind]:
-    """Return MiB of the process with the most, the same in every process, and what they are.
+    """Return MiB of the process that uses most, the same in every process, and what they are.
 
     On a GPU the peak of PyTorch's allocator since `start_measuring`; on the CPU the resident set
     now, libraries included, which says little about a small model.

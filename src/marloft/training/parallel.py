@@ -111,9 +111,9 @@ def shard(model: nn.Module, workers: Workers, precision: Precision = "fp32") -> 
 
 
 def send_gradients(model: nn.Module, *, now: bool) -> None:
-    """Choose whether the next backward pass sums gradients over the processes, or only at home.
+    """Choose whether the next backward pass sums gradients over the processes, or only locally.
 
-    With accumulation only the last pass of a step needs to: the sums travel once.
+    With accumulation only the last pass of a step needs to: the sums are sent once.
     """
     if not isinstance(model, FSDPModule):
         raise TypeError(f"{type(model).__name__} is not sharded; call shard first.")
@@ -157,7 +157,7 @@ def _device(device: Device, local_rank: int, local_size: int) -> torch.device:
 
 
 def _blocks(model: nn.Module, *, at_least: int) -> Iterator[nn.Module]:
-    """Yield the direct children and entries of module lists with so many parameters."""
+    """Yield the direct children and entries of module lists with enough parameters."""
     for child in model.children():
         entries = child if isinstance(child, nn.ModuleList) else [child]
         yield from (entry for entry in entries if _parameters(entry) >= at_least)

@@ -33,7 +33,7 @@ class Batch:
 
 
 class TrainingRows:
-    """Encoded rows in memory, dealt to the processes batch by batch.
+    """Encoded rows in memory, distributed to the processes batch by batch.
 
     A batch is `batch_size` rows whatever the number of processes; process r of w takes every w-th
     of them from r on. `accumulation_steps` batches make one step of the optimizer. The last batch
@@ -67,7 +67,7 @@ class TrainingRows:
         """Yield all rows once in an order that depends on `seed` alone.
 
         Each input named in `masked` is set to 0, the unknown id, in a share `rate` of the rows.
-        The first `skip_steps` steps are left out: a resumed epoch took them before.
+        The first `skip_steps` steps are left out: a resumed epoch took them already.
         """
         rng = np.random.default_rng(seed)
         order = rng.permutation(len(self.labels))

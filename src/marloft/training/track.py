@@ -15,7 +15,7 @@ class EpochMetrics(Struct, frozen=True, kw_only=True):
 
     `train_loss` is the mean log loss in nats over the epoch's rows while the weights move;
     `valid_accuracy` is the share of rows whose score falls on the right side of 0.5; `memory_mib`
-    is of the process with the most, and `memory_kind` says what it counts; `seconds` is the
+    is that of the process that uses most, and `memory_kind` says what it counts; `seconds` is the
     epoch's time without evaluation, since the resume in an epoch that was resumed.
     """
 
@@ -53,7 +53,7 @@ class RunResult(Struct, frozen=True, kw_only=True):
 
 
 class DistilResult(Struct, frozen=True, kw_only=True):
-    """`result.json` of a distillation: the student beside its teacher on the same test part."""
+    """`result.json` of a distillation: the student against its teacher on the same test part."""
 
     valid_auc: float
     test_auc: float
@@ -73,7 +73,7 @@ class MetricsLog:
     """A JSONL file of epochs; written by one process."""
 
     def __init__(self, path: Path, *, finished_epochs: int) -> None:
-        """Keep the lines of epochs up to `finished_epochs` (0 starts anew), drop later ones.
+        """Keep the lines of epochs up to `finished_epochs` (0 keeps none), drop later ones.
 
         A run that was killed between its log line and its checkpoint repeats that epoch.
         """

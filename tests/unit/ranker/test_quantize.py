@@ -143,7 +143,7 @@ def test_damaged_weight_is_refused(
     onnx.save(proto, tmp_path / "damaged.onnx")
     quantize.write_int8(tmp_path / "damaged.onnx", tmp_path / "int8.onnx")
     damaged = quantize.measure(tmp_path / "int8.onnx", inputs, expected, likes)
-    with pytest.raises(DataError, match=r"int8\.onnx orders rows otherwise"):
+    with pytest.raises(DataError, match=r"int8\.onnx reorders rows"):
         quantize.refuse_degraded("int8.onnx", damaged, BOUNDS)
 
 

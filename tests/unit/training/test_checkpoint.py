@@ -109,7 +109,7 @@ def test_resume_with_another_configuration_names_the_difference(
     )
     assert checkpoint.resume(tmp_path, model, optimizer, longer).config == longer
     other = msgspec.structs.replace(config, seed=5, accumulation_steps=7)
-    with pytest.raises(ConfigError, match="--resume with another accumulation_steps, seed than"):
+    with pytest.raises(ConfigError, match="--resume with a different accumulation_steps, seed"):
         checkpoint.resume(tmp_path, model, optimizer, other)
 
 

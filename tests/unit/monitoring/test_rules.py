@@ -54,12 +54,12 @@ def test_there_are_five_alerts_with_severity_summary_and_runbook() -> None:
 
 
 @pytest.mark.parametrize("alert", sorted(alerts()))
-def test_each_alert_has_a_runbook_entry_with_meaning_first_look_and_cure(alert: str) -> None:
+def test_each_alert_has_a_runbook_entry_with_meaning_diagnosis_and_mitigation(alert: str) -> None:
     page, anchor = alerts()[alert]["annotations"]["runbook_url"].split("#")
     text = (REPOSITORY / page).read_text()
     assert anchor in headings(text)
     entry = re.split(rf"^## {alert}$", text, flags=re.MULTILINE)[1].split("\n## ")[0]
-    assert all(f"**{part}.**" in entry for part in ("Means", "First look", "Cure"))
+    assert all(f"**{part}.**" in entry for part in ("Meaning", "Diagnosis", "Mitigation"))
 
 
 def test_runbook_describes_no_alert_that_does_not_exist() -> None:

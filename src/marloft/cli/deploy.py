@@ -24,7 +24,7 @@ ReassignOption = Annotated[
     bool, typer.Option("--reassign", help="Let new weights move users in any way.")
 ]
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="Take a file that a rollback superseded.")
+    bool, typer.Option("--force", help="Apply a file that a rollback superseded.")
 ]
 NoRolloutOption = Annotated[
     bool, typer.Option("--no-rollout", help="Let another default take over at once.")

@@ -26,7 +26,7 @@ def _group() -> None:
 def audit(
     config: Annotated[Path, typer.Argument(metavar="AUDIT.yaml", help="The audit's file.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the report; default: beside the predictions.")
+        Path | None, typer.Option(help="Folder of the report; default: next to the predictions.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:

@@ -83,7 +83,7 @@ def _lines(archive: Description) -> Iterator[tuple[str, str]]:
     yield "golden", f"{archive.golden_answers} answers, tolerance {archive.golden_tolerance:g}"
     yield "metrics", _short(archive.metrics) or "none: no model card with metrics"
     yield "audit", archive.audit or "none"
-    yield "signature", "beside it; `marloft verify` checks it" if archive.signed else "none"
+    yield "signature", "next to it; `marloft verify` checks it" if archive.signed else "none"
 
 
 def _short(values: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`marloft log`, `marloft trace`: what was served, to look at, to take away and to check."""
+"""`marloft log`, `marloft trace`: what was served, to view, to export and to check."""
 
 import contextlib
 import time
@@ -18,7 +18,7 @@ from marloft.logs.segments import FOLDERS
 from marloft.logs.stat import LogStat, mismatches, stat
 from marloft.logs.trace import Trace, trace
 
-app = typer.Typer(help="What was served: look at it, take it away, check it.", no_args_is_help=True)
+app = typer.Typer(help="What was served: view it, export it, check it.", no_args_is_help=True)
 _FOLLOW_S = 0.5
 Kind = Literal["predictions", "outcomes"]
 
@@ -27,13 +27,13 @@ Kind = Literal["predictions", "outcomes"]
 def tail(
     kind: Annotated[str, typer.Argument(help="`predictions` or `outcomes`.")] = "predictions",
     count: Annotated[int, typer.Option("-n", min=0, help="How many of the last records.")] = 10,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
-    version: Annotated[str | None, typer.Option(help="Only this version's, as 2.0.")] = None,
-    status: Annotated[int | None, typer.Option(help="Only this HTTP status, as 500.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Continue until Ctrl-C.")] = False,
+    version: Annotated[str | None, typer.Option(help="Only this version's, such as 2.0.")] = None,
+    status: Annotated[int | None, typer.Option(help="Only this HTTP status, such as 500.")] = None,
     as_json: JsonOption = False,
     var: VarOption = VAR,
 ) -> None:
-    """Show the last records, one line each; with --json as they stand in the log.
+    """Show the last records, one line each; with --json as they are in the log.
 
     Example: marloft log tail -n 20 --status 500
 
@@ -142,7 +142,7 @@ def _time(name: str, text: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"{name} is {text!r}, must be ISO 8601, as 2026-01-31T12:00.") from None
+        raise ConfigError(f"{name} is {text!r}, must be ISO 8601: 2026-01-31T12:00.") from None
 
 
 def _raw(line: Line) -> str:

@@ -9,14 +9,14 @@ from marloft.contract.policy import TrustPolicy
 
 StoreOption = Annotated[Path, typer.Option("--store", help="The model store.")]
 VarOption = Annotated[
-    Path, typer.Option("--var", envvar="MARLOFT_VAR", help="Where releases and logs lie.")
+    Path, typer.Option("--var", envvar="MARLOFT_VAR", help="Folder of releases and logs.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 ArchiveArgument = Annotated[
     str, typer.Argument(help="A model archive: its path, or ranker@2.0 or ranker@champion.")
 ]
 PublicKeyOption = Annotated[
-    Path | None, typer.Option(help="Check the signature beside it with this key.")
+    Path | None, typer.Option(help="Check the signature next to it with this key.")
 ]
 RequireSignatureOption = Annotated[
     bool, typer.Option("--require-signature", help="Refuse an archive that is not signed.")

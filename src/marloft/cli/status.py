@@ -167,7 +167,7 @@ def _show_watch(name: str, watch: WatchState) -> None:
     )
     if not watch.readings:
         return
-    table = _table("guardrail", watch.version, "beside it", "limit", "evidence", "")
+    table = _table("guardrail", watch.version, "control", "limit", "evidence", "")
     for reading in watch.readings:
         table.add_row(
             reading.guardrail,

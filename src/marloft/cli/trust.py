@@ -27,7 +27,7 @@ def new(
     out: Annotated[Path, typer.Option(help="Folder of the two files.")] = Path("keys"),
     json: JsonOption = False,
 ) -> None:
-    """Make a key pair (EC P-256): marloft.key stays with you, marloft.pub goes to who verifies.
+    """Make a key pair (EC P-256): marloft.key stays with you, marloft.pub goes to whoever verifies.
 
     Example: marloft keys new --out keys
 
@@ -48,7 +48,7 @@ def sign(
     var: VarOption = VAR,
     json: JsonOption = False,
 ) -> None:
-    """Verify an archive, then sign its bytes: the signature lies beside it, in ARCHIVE.sig.
+    """Verify an archive, then sign its bytes: the signature is next to it, in ARCHIVE.sig.
 
     Example: marloft sign model_store/ranker-1.0.mar --key keys/marloft.key
 

@@ -122,7 +122,7 @@ def read_experiment(path: Path) -> Experiment:
     """Read `experiment.yaml`.
 
     Raises:
-        ConfigError: the file is missing or wrong; an unknown key is answered with the nearest one.
+        ConfigError: the file is missing or wrong; for an unknown key it names the nearest one.
     """
     return read_yaml(path, Experiment)
 

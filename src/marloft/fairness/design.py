@@ -96,7 +96,7 @@ class Audit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 hint = nearest(feature, self.sensitive_features)
                 raise ValueError(f"{feature!r} is not among sensitive_features.{hint}")
         if self.mitigation is not None and self.parts is None:
-            raise ValueError("mitigation needs `parts`, to learn on other rows than it is judged")
+            raise ValueError("mitigation needs `parts`, to learn and to judge on different rows")
         if self.mitigation and self.parts and self.parts.evaluate in self.mitigation.fit:
             raise ValueError(
                 f"mitigation.fit holds {self.parts.evaluate!r}, the part that is judged; leave it "
@@ -108,7 +108,7 @@ def read_audit(path: Path) -> Audit:
     """Read `AUDIT.yaml` and make `predictions` relative to the working directory.
 
     Raises:
-        ConfigError: the file is missing or wrong; an unknown key is answered with the nearest one.
+        ConfigError: the file is missing or wrong; for an unknown key it names the nearest one.
     """
     audit = read_yaml(path, Audit)
     if Path(audit.predictions).suffix != ".parquet":

@@ -2,8 +2,7 @@
 
 Dynamic quantization takes the scale of a layer's activations from all rows of a run, so a row's
 score depends a little on the rows that share the run: the request's other candidates, and in a
-worker the other requests of the batch. So differences are stated together with how the rows were
-run.
+worker the other requests of the batch. So a difference is stated with how the rows were run.
 https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 """
 

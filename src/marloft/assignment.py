@@ -77,7 +77,7 @@ def check_reweight(old: Allocation, new: Allocation) -> None:
         raise ReleaseError(
             f"the weights of {new.name!r} add up to {total_weight(new)}, before it was "
             f"{total_weight(old)}; keep the sum, or force it with --reassign, "
-            "which starts the analysis anew."
+            "which starts the analysis from the beginning."
         )
     control = old.arms[0].name
     for moved in _moves(old, new):
@@ -86,7 +86,7 @@ def check_reweight(old: Allocation, new: Allocation) -> None:
                 f"the weights of {new.name!r} move buckets {moved[0]} to {moved[1] - 1} from "
                 f"{moved[2]!r} to {moved[3]!r}; units may only move from {control!r} to a "
                 "treatment. Choose other weights, or force it with --reassign, "
-                "which starts the analysis anew."
+                "which starts the analysis from the beginning."
             )
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from marloft.experiment.analyze import analyze
 from marloft.experiment.design import read_experiment
-from marloft.experiment.document import design_document
 from marloft.experiment.report import write_report
 from marloft.experiment.results import Report
 from marloft.experiment.simulate import Truth, World, write_logs, write_release
@@ -78,12 +77,3 @@ def test_text_from_the_log_is_escaped(report: Report, tmp_path: Path) -> None:
     hostile = msgspec.structs.replace(report, reasons=["<script>alert(1)</script>"])
     page = write_report(EXPERIMENT, hostile, tmp_path)[0].read_text()
     assert "<script>" not in page
-
-
-def test_design_document_states_hypothesis_rule_and_split() -> None:
-    text = design_document(EXPERIMENT)
-    assert EXPERIMENT.hypothesis in text
-    assert "lies above -10%" in text
-    assert "lies below 0%" in text
-    assert "+25%" in text
-    assert 'xxh64("feed_ab:<user id>") mod 100' in text

@@ -1,18 +1,16 @@
 """The dashboard is what the code says, and asks only for metrics that exist."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import promql_parser
 import pytest
 
 from marloft.contract import metric_names as names
 from marloft.monitoring.dashboards import main, serving_dashboard
-from marloft.monitoring.panels import rows
 from tests.factories import REPOSITORY
+from tests.unit.monitoring.promql import metrics_of
 
 DASHBOARD = REPOSITORY / "monitoring" / "dashboards" / "serving.json"
 RULES = REPOSITORY / "monitoring" / "rules" / "alerts.yaml"
@@ -29,24 +27,6 @@ def rules() -> list[dict[str, Any]]:
 def known() -> set[str]:
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     return (_OWN | _PARTS | recorded) - set(names.HISTOGRAMS)
-
-
-def metrics_of(expression: str) -> set[str]:
-    """Return the metric names of a PromQL expression; raises ValueError when it is none."""
-    found: set[str] = set()
-
-    def visit(node: Any) -> None:
-        if isinstance(node, promql_parser.VectorSelector):
-            found.add(node.name or "")
-        for part in ("expr", "lhs", "rhs", "vs", "vector_selector", "param"):
-            child = getattr(node, part, None)
-            if child is not None:
-                visit(child)
-        for child in getattr(node, "args", None) or ():
-            visit(child)
-
-    visit(promql_parser.parse(expression))
-    return found
 
 
 def expressions() -> list[str]:
@@ -78,12 +58,3 @@ def test_unknown_metric_and_broken_promql_are_noticed() -> None:
     assert metrics_of(wrong) - known() == {"marloft_stage_second_bucket"}
     with pytest.raises(ValueError, match=r"unexpected|unclosed|invalid"):
         metrics_of("sum by (le (rate(marloft_live_ctr[5m]))")
-
-
-def test_dashboard_shows_what_was_promised() -> None:
-    panels = {panel.title: panel for row in rows() for panel in row.panels}
-    asked = set[str]().union(*(metrics_of(q.expr) for p in panels.values() for q in p.queries))
-    assert {f"{names.GATEWAY_LATENCY}_bucket", names.GATEWAY_REQUESTS, names.CTR} <= asked
-    assert {names.CONVERSION, names.ACCURACY, names.PRECISION, names.RECALL} <= asked
-    quantiles = re.findall(r"histogram_quantile\(([\d.]+)", DASHBOARD.read_text())
-    assert quantiles == ["0.5", "0.95", "0.99"]

@@ -1,4 +1,4 @@
-"""The demo's list of steps: order, summary, and one clear line when a step fails."""
+"""How the demo runs: steps in order, a summary, and one clear line when a step fails."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from marloft.demo import STEPS, Demo, Step, run_steps
+from marloft.demo import Demo, Step, run_steps
 from marloft.errors import StepError
 
 KEYS = {
@@ -55,7 +55,3 @@ def test_quiet_command_shows_its_output_only_when_it_fails(demo: Demo) -> None:
     shown = screen(demo)
     assert "all well" not in shown
     assert "look here" in shown
-
-
-def test_step_names_are_unique() -> None:
-    assert len({step.name for step in STEPS}) == len(STEPS)

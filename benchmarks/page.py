@@ -53,8 +53,8 @@ def _section(path: Path) -> str:
         f"load {machine.load_average:g} at the start, {libraries}.",
         "",
     ]
-    told = result.headline
-    lines += [told] if isinstance(told, str) else _table(told)
+    headline = result.headline
+    lines += [headline] if isinstance(headline, str) else _table(headline)
     return "\n".join([*lines, ""])
 
 

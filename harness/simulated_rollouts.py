@@ -76,14 +76,14 @@ def traffic_run(
     for percent, seconds in plan.items():
         if percent == 100:
             tally = Tally(control=None)
-        beside = None if percent == 100 else "1.0"
+        old = None if percent == 100 else "1.0"
         step = StepProgress(
-            version="2.0", control=beside, percent=percent, held_s=0, answered=0, plan=None
+            version="2.0", control=old, percent=percent, held_s=0, answered=0, plan=None
         )
         rest = _looks(rng, control, RATE * (1 - percent / 100), seconds)
         for mine, theirs in zip(_looks(rng, new, RATE * percent / 100, seconds), rest, strict=True):
             second += 1
-            tally = add_counts(tally, LIMITS, mine, None if beside is None else theirs)
+            tally = add_counts(tally, LIMITS, mine, None if old is None else theirs)
             if judge(step, LIMITS, tally, SideCounts(), None).move == "abandon":
                 return second
     return None

@@ -1,4 +1,4 @@
-"""Hours in minutes: a steady load at a share of capacity, and how the memory grows meanwhile."""
+"""A steady load at a share of capacity, and how fast the memory of the servers grows under it."""
 
 import threading
 import time

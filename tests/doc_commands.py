@@ -10,7 +10,7 @@ MOST_MARKS = 15
 RUNNER = "tests/e2e/test_doc_commands.py"
 # Run by RUNNER in one project with one `marloft serve`, in this order.
 SERVED = (
-    *("README.md", "docs/serving.md", "docs/log.md", "docs/monitoring.md"),
+    *("README.md", "docs/releases.md", "docs/log.md", "docs/monitoring.md"),
     "monitoring/runbook.md",
 )
 # Run by RUNNER in a project of their own each.

@@ -268,7 +268,7 @@ def varies(line: str) -> bool:
 
 
 def test_line_that_is_not_printed_is_noticed() -> None:
-    command = Command("docs/serving.md", 1, "x", ('{"status":"ok"}', "[ 1.0 s] up"), "")
+    command = Command("docs/releases.md", 1, "x", ('{"status":"ok"}', "[ 1.0 s] up"), "")
     assert missing(command, '\n{"status":"ok"}\n') == []
     assert missing(command, '{"status":"down"}\n') == ['{"status":"ok"}']
 

@@ -109,7 +109,7 @@ def test_python_block_is_one_command_and_a_picture_none() -> None:
 
 
 def test_page_of_the_runner_is_run_by_it() -> None:
-    (command,) = commands("docs/serving.md", "```console\n$ marloft apply\n```\n")
+    (command,) = commands("docs/releases.md", "```console\n$ marloft apply\n```\n")
     assert run_by(command) == RUNNER
 
 

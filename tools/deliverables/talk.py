@@ -10,7 +10,7 @@ SOURCE, SLIDES, NOTES = "talk.typ", "talk.pdf", "notes.pdf"
 
 
 def render(root: Path, out: Path | None = None) -> list[Path]:
-    """Write slides and notes into `out` (default: beside the source); return their paths.
+    """Write slides and notes into `out` (default: the folder of the source); return their paths.
 
     No font of the machine is used, so that line breaks are the same everywhere.
     """

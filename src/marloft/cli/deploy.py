@@ -54,7 +54,7 @@ def plan(
     Example: marloft plan deployment.yaml
 
     Exit status 0: nothing to do, 3: something to do, 2: apply would refuse.
-    Read on: docs/serving.md.
+    Read on: docs/releases.md.
     """
     found = make_plan(deployment, store, var, reassign=reassign, force=force, no_rollout=no_rollout)
     if json:
@@ -81,7 +81,7 @@ def apply(
 
     Example: marloft apply deployment.yaml
 
-    A running `marloft serve` brings it live. Read on: docs/serving.md.
+    A running `marloft serve` brings it live. Read on: docs/releases.md.
     """
     release = releases.apply(
         deployment, store, var, reassign=reassign, force=force, no_rollout=no_rollout
@@ -107,7 +107,7 @@ def promote(
 
     Example: marloft promote ranker --version 2.0
 
-    Read on: docs/serving.md.
+    Read on: docs/releases.md.
     """
     _announce(releases.promote(var, model, version), var, wait, timeout)
 
@@ -123,7 +123,7 @@ def rollback(
 
     Example: marloft rollback --to 3
 
-    Read on: docs/serving.md.
+    Read on: docs/releases.md.
     """
     _announce(releases.rollback(var, store, to), var, wait, timeout)
 
@@ -176,7 +176,7 @@ def serve(
 
     Requests under way get their answers before it ends.
 
-    Read on: docs/serving.md.
+    Read on: docs/releases.md.
     """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -30,7 +30,7 @@ def status(
     Example: marloft status --json
 
     Exit status 0: what runs is what the release says, 1: it is not or not yet, 2: nothing runs.
-    Read on: docs/serving.md.
+    Read on: docs/releases.md.
     """
     found = read_status(var, Ports(offset=port_offset))
     if json:
@@ -48,7 +48,7 @@ def list_archives(
 
     Example: marloft list --json
 
-    Read on: docs/serving.md.
+    Read on: docs/releases.md.
     """
     found = list_store(store, var)
     if json:
@@ -82,7 +82,7 @@ def gc(
 
     Example: marloft gc --keep 2 --delete
 
-    Read on: docs/serving.md.
+    Read on: docs/releases.md.
     """
     found = find_garbage(store, var, keep=keep)
     if remove:
@@ -109,7 +109,7 @@ def history(
 
     Example: marloft history 7
 
-    Read on: docs/serving.md.
+    Read on: docs/releases.md.
     """
     folder = releases_folder(var)
     newest = read_release(folder).release

@@ -40,7 +40,7 @@ def serving(demo: Demo) -> Iterator[None]:
 def wait_until_live(demo: Demo, child: subprocess.Popen[bytes] | None = None) -> None:
     """Return when the newest release is live; raises StepError after a minute.
 
-    `child` is the process that must not end meanwhile.
+    `child` is the process that must not end before.
     """
     wanted = f"release {newest_number(releases_folder(demo.var))} is live"
     deadline = time.monotonic() + READY_S

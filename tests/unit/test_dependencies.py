@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.factories import REPOSITORY
-from tests.imports import imported, modules
+from tools.imports import imported, modules
 
 FOLDERS = (
     *("src", "harness", "tools", "benchmarks", "tests", "training", "handlers", "loadtest"),

@@ -57,7 +57,7 @@ def test_empty_segment_and_no_folder_have_no_records(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", ["", "a b", "x" * 129, 'a"', "a\n"])
 def test_text_that_is_no_id_is_refused(tmp_path: Path, bad: str) -> None:
-    with pytest.raises(DataError, match="is no request id"):
+    with pytest.raises(DataError, match="is not a request id"):
         found(tmp_path, bad)
 
 

@@ -25,6 +25,10 @@ import msgspec
 from msgspec import Struct
 from rich.console import Console
 
+from harness import factories
+from harness.hostile_archives.archives import HOSTILE_ARCHIVES, good_archive
+from harness.hostile_archives.building import ARCHIVE
+from harness.hostile_archives.handlers import HOSTILE_HANDLERS
 from marloft.archive.pack import write_archive
 from marloft.archive.replay import replay
 from marloft.archive.sign import sign
@@ -35,10 +39,6 @@ from marloft.contract.manifest import Artifact
 from marloft.errors import reported
 from marloft.files import sha256_file, sidecar_path, write_json
 from marloft.training.provenance import describe_machine, describe_result
-from tests import factories
-from tests.hostile_archives.archives import HOSTILE_ARCHIVES, good_archive
-from tests.hostile_archives.building import ARCHIVE
-from tests.hostile_archives.handlers import HOSTILE_HANDLERS
 
 SIZE, QUICK_SIZE = 2_000_000_000, 128 << 20
 _BLOCK = 1 << 20

@@ -4,7 +4,7 @@ import ast
 import re
 from typing import NamedTuple
 
-from tests.factories import REPOSITORY
+from harness.factories import REPOSITORY
 
 MOST_MARKS = 15
 RUNNER = "tests/e2e/test_doc_commands.py"

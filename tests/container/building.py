@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from tests.factories import REPOSITORY
+from harness.factories import REPOSITORY
 from tests.required_programs import missing, program
 
 TOOLS = ("buildah", "podman", "runc", "mmdebstrap")

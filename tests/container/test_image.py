@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from tests import factories
+from harness import factories
 from tests.container.building import IMAGE, build_image, need_tools, run
 from tests.e2e.running import Driver, configure, records
 from tests.free_ports import free_ports

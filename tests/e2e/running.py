@@ -7,9 +7,9 @@ import httpx
 import msgspec
 
 from harness import driver, serving
+from harness.factories import REPOSITORY
 from marloft.archive.pack import write_archive
 from marloft.contract.records import OutcomeRecord, PredictionRecord
-from tests.factories import REPOSITORY
 from tests.free_ports import free_ports
 
 JSON_TYPE = {"content-type": "application/json"}

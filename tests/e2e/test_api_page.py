@@ -12,10 +12,10 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from harness import factories
+from harness.factories import REPOSITORY
 from marloft.contract.predict_api import PROBLEM_JSON
-from tests import factories
 from tests.e2e.running import Serving, configure, marloft
-from tests.factories import REPOSITORY
 
 pytestmark = pytest.mark.e2e
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import factories
+from harness import factories
 
 pytestmark = pytest.mark.e2e
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from harness import factories
 from marloft.archive.pack import write_archive
 from marloft.archive.replay import replay
 from marloft.archive.verify import VerifyReport
-from tests import factories
 
 
 def _replayed(tmp_path: Path, old: str, new: str) -> VerifyReport:

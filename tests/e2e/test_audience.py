@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from msgspec import Struct
 
+from harness import factories
 from marloft.contract.records import OutcomeRecord, PredictionRecord
-from tests import factories
 from tests.e2e.running import Serving, configure, marloft, outcome_records, records
 
 pytestmark = pytest.mark.e2e

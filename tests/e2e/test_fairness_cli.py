@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from harness import factories
 from marloft.contract.audit import FairnessReport, summarize
 from marloft.fairness.predictions import write_predictions
 from marloft.files import read_json, write_json
 from marloft.ranker import prepare, synthetic
-from tests import factories
 from tests.unit.fairness.worlds import world
 
 pytestmark = pytest.mark.e2e

@@ -12,12 +12,12 @@ import httpx
 import msgspec
 import pytest
 
+from harness import factories
 from marloft.assignment import arm_of
 from marloft.contract.records import PredictionRecord
 from marloft.contract.release import read_release
 from marloft.deploy.gateway.observed_routes import Routed
 from marloft.deploy.status import observe_status, read_status
-from tests import factories
 from tests.e2e.running import Driver, Serving, configure, marloft, records
 
 pytestmark = pytest.mark.e2e

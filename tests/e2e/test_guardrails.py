@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.factories import write_project
 from marloft.deploy.gateway.counts import GatewayCounts, Series, Traffic
 from tests.e2e.running import Serving, configure, marloft, records
-from tests.factories import write_project
 from tests.planted.planting import plant
 
 pytestmark = pytest.mark.e2e

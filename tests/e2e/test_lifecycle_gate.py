@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness import factories
 from marloft.contract.live import Live, VersionState, live_path
 from marloft.deploy.release import write as releases
 from marloft.files import read_json
-from tests import factories
 from tests.e2e.running import Driver, Serving, configure
 from tests.e2e.test_lifecycle_restart import kill_torchserve
 

@@ -11,11 +11,11 @@ import msgspec
 import psutil
 import pytest
 
+from harness import factories
 from marloft.contract.live import Live, live_path
 from marloft.deploy.processes.process import ProcessRecord
 from marloft.deploy.torchserve.workflows import pack_workflow
 from marloft.files import read_json, write_json
-from tests import factories
 from tests.e2e.running import Driver, Serving, configure, marloft
 
 pytestmark = pytest.mark.e2e

@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness import factories
 from marloft.contract.segments import footer_path, torn_path
 from marloft.logs.read import open_log
-from tests import factories
 from tests.e2e.running import Driver, Serving, configure, marloft, records
 
 pytestmark = pytest.mark.e2e

@@ -21,11 +21,11 @@ import httpx
 import psutil
 import pytest
 
+from harness.factories import REPOSITORY, write_project
 from marloft.contract import metric_names as names
 from marloft.contract.records import OUTCOMES_FOLDER
 from marloft.deploy.ports import Ports
 from tests.e2e.running import Serving, configure, marloft
-from tests.factories import REPOSITORY, write_project
 from tests.required_programs import tool
 
 pytestmark = pytest.mark.e2e

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.factories import REPOSITORY
 from tests.default_ports import default_ports
 from tests.doc_commands import read
 from tests.e2e.test_doc_commands import PORTS, activate, check, place, run
-from tests.factories import REPOSITORY
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("default_ports")]
 

@@ -11,8 +11,8 @@ import httpx
 import psutil
 import pytest
 
+from harness import factories
 from marloft.logs.read import open_log
-from tests import factories
 from tests.e2e.running import JSON_TYPE, Serving, configure, marloft, outcome_records
 
 pytestmark = pytest.mark.e2e

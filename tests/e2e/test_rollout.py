@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from harness import factories
 from harness.driver import SentRequest
 from marloft.assignment import arm_of
 from marloft.contract.release import Release, ReleasedModel, read_release
-from tests import factories
 from tests.e2e.running import Driver, Serving, configure, marloft, records
 from tests.planted.planting import Fault, plant
 

@@ -10,8 +10,8 @@ import httpx
 import psutil
 import pytest
 
+from harness import factories
 from marloft.files import sha256_file
-from tests import factories
 from tests.e2e.running import JSON_TYPE, Serving, configure, marloft, records
 from tests.free_ports import free_ports
 

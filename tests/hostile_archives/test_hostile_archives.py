@@ -8,21 +8,21 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness import factories
+from harness.hostile_archives.archives import (
+    HOSTILE_ARCHIVES,
+    GoodArchive,
+    HostileArchive,
+    good_archive,
+)
+from harness.hostile_archives.building import ARCHIVE
+from harness.hostile_archives.handlers import HOSTILE_HANDLERS
 from marloft.archive.pack import write_archive
 from marloft.archive.sign import sign
 from marloft.archive.verify import ANY_ORIGIN, verify
 from marloft.contract.policy import TrustPolicy
 from marloft.deploy.release.resolve import resolve
 from marloft.errors import ReleaseError
-from tests import factories
-from tests.hostile_archives.archives import (
-    HOSTILE_ARCHIVES,
-    GoodArchive,
-    HostileArchive,
-    good_archive,
-)
-from tests.hostile_archives.building import ARCHIVE
-from tests.hostile_archives.handlers import HOSTILE_HANDLERS
 
 DEPLOYMENT = """\
 default_model: ranker

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from harness import factories
+from harness.hostile_archives.building import ARCHIVE, Members, read
+from harness.hostile_archives.handlers import HOSTILE_HANDLERS, LIMITS, HostileHandler
 from marloft.archive.pack import write_archive
 from marloft.archive.replay import replay
 from marloft.archive.sandbox.confinement import Isolation
 from marloft.archive.verify import VerifyReport, verify
-from tests import factories
-from tests.hostile_archives.building import ARCHIVE, Members, read
-from tests.hostile_archives.handlers import HOSTILE_HANDLERS, LIMITS, HostileHandler
 
 # One worker runs them all, two at a time.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile_replay")]

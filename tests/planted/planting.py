@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-from tests.factories import REPOSITORY
+from harness.factories import REPOSITORY
 
 Fault = Literal["broken", "failing", "slow", "worse"]
 _CONFIG = """\

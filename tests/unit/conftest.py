@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from harness import factories
 from marloft.archive.pack import write_archive
-from tests import factories
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.factories import REPOSITORY
+from harness.factories import REPOSITORY
 from tools.imports import import_graph, imported, modules
 
 # Folder → the other folders of this repository that its files import. Handlers import each other
@@ -25,8 +25,6 @@ FOLDERS: dict[str, set[str]] = {
 }
 # The tests of a folder import it.
 MIRRORS = {"tests.unit.benchmarks.": {"benchmarks"}}
-# Packs the hostile archives, which lie among their tests.
-UNMENDED = {"benchmarks.archive": {"tests"}}
 
 
 def test_modules_have_at_most_300_lines() -> None:
@@ -40,7 +38,7 @@ def crossings(module: str, folder: str, source: str) -> set[str]:
     names = {name.split(".")[0] for name in imported(source)} & (FOLDERS.keys() | {"marloft"})
     own = {"marloft"} if folder == "src" else {folder}
     mirrored = [found for prefix, found in MIRRORS.items() if module.startswith(prefix)]
-    return names - own - FOLDERS[folder] - UNMENDED.get(module, set()) - set().union(*mirrored)
+    return names - own - FOLDERS[folder] - set().union(*mirrored)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -55,7 +53,7 @@ def test_an_import_across_folders_is_noticed() -> None:
     driver = "from benchmarks.judge import Judge"
     assert crossings("tests.e2e.running", "tests", driver) == {"benchmarks"}
     assert crossings("tests.unit.benchmarks.test_judge", "tests", driver) == set()
-    assert crossings("benchmarks.log", "benchmarks", "from tests import factories") == {"tests"}
+    assert crossings("benchmarks.log", "benchmarks", "from tests import releases") == {"tests"}
     assert crossings("marloft.files", "src", "def f():\n    import harness.soak") == {"harness"}
 
 

@@ -9,8 +9,8 @@ import pytest
 from msgspec.yaml import decode
 from packaging.requirements import Requirement
 
+from harness.factories import REPOSITORY
 from marloft.deploy.ports import Ports
-from tests.factories import REPOSITORY
 from tests.required_programs import program
 
 DOCKER = REPOSITORY / "docker"

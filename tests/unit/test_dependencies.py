@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.factories import REPOSITORY
+from harness.factories import REPOSITORY
 from tools.imports import imported, modules
 
 FOLDERS = (
@@ -20,7 +20,7 @@ FOLDERS = (
 FOR: dict[str, tuple[str, ...]] = {
     "onnx": ("marloft.runtimes",),
     "serve": ("marloft.logs", "marloft.runtimes"),
-    "train": ("marloft.ranker", "marloft.training", "training"),
+    "train": ("harness", "marloft.ranker", "marloft.training", "training"),
     "fairness": ("marloft.archive", "marloft.fairness", "marloft.report"),
     "experiment": ("marloft.experiment", "marloft.report", "harness"),
     "monitoring": ("marloft.monitoring", "monitoring"),

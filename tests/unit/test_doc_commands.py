@@ -2,6 +2,7 @@
 
 import pytest
 
+from harness.factories import REPOSITORY
 from tests.doc_commands import (
     ALONE,
     BY_DEMO,
@@ -20,7 +21,6 @@ from tests.doc_commands import (
     read,
     run_by,
 )
-from tests.factories import REPOSITORY
 
 COMMANDS = [command for page in pages() for command in read(page)]
 MARKED = """\

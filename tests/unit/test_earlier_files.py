@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.factories import EARLIER
 from marloft.archive.inspection import inspect
 from marloft.archive.replay import replay
 from marloft.archive.verify import verify
@@ -13,7 +14,6 @@ from marloft.deploy.gateway.routes import render_routes
 from marloft.deploy.release.in_force import read_label
 from marloft.deploy.release.write import rollback
 from marloft.deploy.store import list_store
-from tests.factories import EARLIER
 
 STORE, RELEASES = EARLIER / "model_store", EARLIER / "releases"
 ROUTES = (EARLIER / "routes" / "routes.json").read_bytes()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import REPOSITORY
+from harness.factories import REPOSITORY
 from tools.imports import Graph, import_graph, modules
 
 FOLDERS = ("src", "harness", "tools", "benchmarks", "tests")

@@ -10,6 +10,7 @@ import pytest
 import typer
 from msgspec.yaml import decode
 
+from harness.factories import REPOSITORY
 from marloft.cli import app
 from marloft.contract.manifest import WorkerSettings
 from marloft.deploy.gateway.operations import (
@@ -22,7 +23,6 @@ from marloft.deploy.gateway.operations import (
 from marloft.deploy.gateway.retries import request_limit_s
 from marloft.deploy.ports import Ports
 from marloft.deploy.processes.torchserve import TorchServe
-from tests.factories import REPOSITORY
 from tests.required_programs import program
 
 K8S = REPOSITORY / "k8s"

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.factories import REPOSITORY
+from harness.factories import REPOSITORY
 
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import REPOSITORY
+from harness.factories import REPOSITORY
 from tools.imports import modules
 
 UNIT = REPOSITORY / "tests" / "unit"

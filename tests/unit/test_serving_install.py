@@ -7,7 +7,7 @@ from importlib.metadata import packages_distributions
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.factories import REPOSITORY
+from harness.factories import REPOSITORY
 
 IMPORTS = "import marloft.cli, marloft.deploy.supervisor, marloft.serving.handler"
 BLOCKED = """

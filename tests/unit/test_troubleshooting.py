@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import marloft
-from tests.factories import REPOSITORY
+from harness.factories import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "troubleshooting.md").read_text()
 SOURCE = Path(marloft.__file__).parent

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests import factories
+from harness import factories
 
 pytestmark = pytest.mark.slow
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from harness import factories
+from harness.hostile_archives.building import Members, read
 from marloft.archive.pack import write_archive
-from tests import factories
-from tests.hostile_archives.building import Members, read
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 from huggingface_hub import ModelCard
 
+from harness import factories
+from harness.documents import fairness_report
 from marloft.archive.card import Card, model_card, read_card
 from marloft.archive.checks.documents import PLACEHOLDER, check_card
 from marloft.errors import ConfigError
 from marloft.files import write_json
-from tests import factories
-from tests.documents import fairness_report
 
 RESULT = {
     "test_auc": 0.765432,

@@ -2,7 +2,7 @@
 
 import re
 
-from tests import factories
+from harness import factories
 
 _CODE = re.compile(r"MRL\d{3}")
 

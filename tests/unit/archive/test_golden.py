@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness import factories
 from marloft.archive.golden import compile_schema, difference, parse_golden
 from marloft.contract.schema import Property, RowSchema
 from marloft.errors import ConfigError
-from tests import factories
 
 SCHEMA = RowSchema(row={"item_id": Property(type="integer", minimum=0)})
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from harness import factories
 from marloft.archive.inspection import Difference, compare, inspect
 from marloft.archive.pack import write_archive
 from marloft.errors import ArchiveError
 from marloft.files import sha256_file
-from tests import factories
 
 CARD = """---
 license: apache-2.0

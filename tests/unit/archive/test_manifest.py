@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from harness import factories
 from marloft.archive.manifest import read_manifest
 from marloft.archive.pack import write_archive
 from marloft.errors import ArchiveError, ConfigError
-from tests import factories
 
 
 def test_manifest_says_what_the_yaml_file_says(tmp_path: Path) -> None:

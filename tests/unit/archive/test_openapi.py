@@ -11,10 +11,10 @@ import pytest
 from openapi_spec_validator import validate
 from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
+from harness import factories
 from marloft.archive.openapi import openapi_of
 from marloft.archive.pack import write_archive
 from marloft.errors import ArchiveError
-from tests import factories
 
 CONFIGS = ("ranker_v1", "outcomes", "feed_ab_assign")
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import factories
 from marloft.archive.manifest import read_manifest
 from marloft.archive.pack import write_archive
 from marloft.contract.allocation import AllocationFile
 from marloft.contract.manifest import ArchiveSidecar, Manifest, Measured
 from marloft.errors import ArchiveError, ConfigError, MarloftError
 from marloft.files import parse_json, read_json, sha256_file, sidecar_path
-from tests import factories
 
 
 @pytest.fixture

@@ -5,16 +5,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness import factories
 from marloft.archive.record_golden import record_golden
 from marloft.contract.manifest import GoldenAnswer
 from marloft.errors import ConfigError
-from tests import factories
 
 # It answers by NumPy alone, as a source model outside every runtime does.
 SOURCE = """
 import itertools
 import numpy as np
-from tests.factories import score
+from harness.factories import score
 
 def answer(body):
     items = [row["item_id"] for row in body["features"]]

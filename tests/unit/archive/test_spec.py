@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from harness import factories
 from marloft.archive.spec import expand, located, read_artifact, read_spec
 from marloft.errors import ArchiveError, ConfigError
-from tests import factories
 
 CONFIGS = factories.REPOSITORY / "archive_configs"
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from harness import factories
+from harness.hostile_archives.building import read, rehash, write
 from marloft.archive.pack import write_archive
 from marloft.archive.sign import new_keys, sign, signature_path
 from marloft.archive.transfer import pull, push
 from marloft.cli import app
 from marloft.contract.policy import TrustPolicy
 from marloft.errors import ArchiveError, ConfigError
-from tests import factories
-from tests.hostile_archives.building import read, rehash, write
 
 ARCHIVE = "ranker-1.0.mar"
 ALL = [f"{ARCHIVE}.json", f"{ARCHIVE}.sig", ARCHIVE]

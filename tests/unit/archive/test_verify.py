@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from harness import factories
+from harness.hostile_archives.building import Members, failed_checks, rehash, write
 from marloft.archive.pack import write_archive
 from marloft.archive.verify import verify
 from marloft.errors import ArchiveError
-from tests import factories
-from tests.hostile_archives.building import Members, failed_checks, rehash, write
 
 
 def test_packed_archive_passes_every_check(good: Path) -> None:

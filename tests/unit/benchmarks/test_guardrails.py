@@ -1,10 +1,10 @@
 """The committed figures of the guardrails' simulation, and the page that shows them."""
 
 from benchmarks.guardrails import to_markdown
+from harness.factories import REPOSITORY
 from harness.simulated_rollouts import WORLDS, SimulatedRollouts
 from marloft.contract.benchmark import BenchmarkResult
 from marloft.files import read_json
-from tests.factories import REPOSITORY
 
 RESULT = REPOSITORY / "benchmarks" / "results" / "guardrails.json"
 

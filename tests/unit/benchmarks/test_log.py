@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks import log as benchmark
 from benchmarks.log import LogRow
+from harness.factories import REPOSITORY
 from marloft.contract.benchmark import BenchmarkResult
 from marloft.files import read_json
-from tests.factories import REPOSITORY
 
 RESULT = REPOSITORY / "benchmarks" / "results" / "log.json"
 PAGE = REPOSITORY / "docs" / "log.md"

@@ -1,7 +1,7 @@
 """docs/benchmarks.md shows what is committed, and every figure says what it is."""
 
 from benchmarks.page import PAGE, RESULTS, page
-from tests.factories import REPOSITORY
+from harness.factories import REPOSITORY
 
 
 def test_page_is_generated_from_the_committed_results() -> None:

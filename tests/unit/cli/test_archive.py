@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
+from harness import factories
 from marloft.archive.sandbox.confinement import Isolation
 from marloft.cli.archive import describe_isolation
-from tests import factories
 from tests.unit.cli.running import invoke
 
 

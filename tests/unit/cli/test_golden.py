@@ -5,11 +5,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests import factories
+from harness import factories
 from tests.unit.cli.running import Marloft
 
 SOURCE = """
-from tests.factories import score
+from harness.factories import score
 
 def answer(body):
     items = [row["item_id"] for row in body["features"]]

@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from harness.factories import REPOSITORY
 from marloft.cli import app
-from tests.factories import REPOSITORY
 
 VERBS = [
     "adopt",

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
+from harness import factories
 from marloft.archive.openapi import openapi_of
 from marloft.archive.pack import write_archive
 from marloft.files import to_json
-from tests import factories
 from tests.unit.cli.running import invoke
 
 

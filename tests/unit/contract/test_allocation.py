@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness.factories import REPOSITORY
 from marloft.contract.allocation import (
     AllocationFile,
     allocation_file,
@@ -14,7 +15,6 @@ from marloft.contract.allocation import (
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.release import Allocation, Arm, Release, ReleasedModel, ReleasedVersion
 from marloft.errors import ConfigError
-from tests.factories import REPOSITORY
 from tests.releases import made_release
 
 EXPERIMENT = REPOSITORY / "workflows" / "feed_ab" / "experiment.yaml"

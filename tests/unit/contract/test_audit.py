@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
+from harness.documents import fairness_report
 from marloft.contract.audit import FairnessReport, Mitigation, MitigationRow, Verdict, summarize
 from marloft.contract.estimate import Estimate
-from tests.documents import fairness_report
 
 
 def estimate(value: float) -> Estimate:

@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from harness.factories import REPOSITORY
 from marloft.demo.__main__ import latency_table, results_table
 from marloft.files import read_json
-from tests.factories import REPOSITORY
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness import factories
+from harness.factories import REPOSITORY
 from marloft.archive.pack import write_archive
 from marloft.demo import STEPS, Demo
 from marloft.demo.steps import ARCHIVES, EXPERIMENT, PLANTED, WORKFLOW, describe, where
 from marloft.files import sha256_file
-from tests import factories
-from tests.factories import REPOSITORY
 
 
 def test_step_names_are_unique() -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from harness import factories
 from marloft.archive.pack import write_archive
 from marloft.deploy.release.write import apply
 from marloft.deploy.store import delete, find_garbage
 from marloft.files import sidecar_path
-from tests import factories
 
 PLAIN = 'default_model: ranker\nmodels: {ranker: {versions: {"1.0": {}}, default: "1.0"}}\n'
 

@@ -1,8 +1,8 @@
 """The design in words: everything that is fixed before the first request."""
 
+from harness.factories import REPOSITORY
 from marloft.experiment.design import design_hash, read_experiment
 from marloft.experiment.document import design_document
-from tests.factories import REPOSITORY
 
 EXPERIMENT = read_experiment(REPOSITORY / "workflows" / "feed_ab" / "experiment.yaml")
 

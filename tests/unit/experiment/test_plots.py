@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from harness.factories import REPOSITORY
 from marloft.experiment import plots
 from marloft.experiment.design import read_experiment
-from tests.factories import REPOSITORY
 from tests.unit.experiment.made_results import RESULTS
 
 EXPERIMENT = read_experiment(REPOSITORY / "workflows" / "feed_ab" / "experiment.yaml")

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness.factories import REPOSITORY
 from marloft.assignment import arm_of
 from marloft.contract.records import (
     OUTCOMES_FOLDER,
@@ -15,7 +16,6 @@ from marloft.contract.records import (
 from marloft.contract.release import read_release, releases_folder
 from marloft.experiment.design import allocation_of, read_experiment
 from marloft.experiment.simulate import MODEL, Truth, World, write_logs, write_release
-from tests.factories import REPOSITORY
 
 EXPERIMENT = read_experiment(REPOSITORY / "workflows" / "feed_ab" / "experiment.yaml")
 WORLD = World(

@@ -6,10 +6,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from harness.factories import REPOSITORY
 from marloft.experiment import tables
 from marloft.experiment.design import read_experiment
 from marloft.logs.read import open_log
-from tests.factories import REPOSITORY
 from tests.unit.logs.test_read import outcome, prediction
 from tests.unit.logs.world import write_segment
 

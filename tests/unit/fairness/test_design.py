@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.factories import REPOSITORY
 from marloft.errors import ConfigError
 from marloft.fairness.design import read_audit
-from tests.factories import REPOSITORY
 
 SHIPPED = REPOSITORY / "training" / "audit.yaml"
 

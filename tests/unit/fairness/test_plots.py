@@ -2,9 +2,9 @@
 
 import msgspec
 
+from harness.documents import fairness_report
 from marloft.contract.estimate import Estimate
 from marloft.fairness.plots import SHOWN, rates
-from tests.documents import fairness_report
 
 
 def test_each_rate_of_each_group_has_a_row() -> None:

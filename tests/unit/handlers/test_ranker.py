@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from harness import factories
 from marloft.contract.schema import to_json_schema
 from marloft.files import to_json, write_atomic
 from marloft.serving import Handler
-from tests import factories
 from tests.unit.serving.driver import SCHEMA, Server
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness import factories
 from marloft.archive.spec import ArchiveSpec
 from marloft.contract.schema import to_json_schema
 from marloft.files import read_yaml, to_json, write_atomic
@@ -18,7 +19,6 @@ from marloft.ranker.features import build_tables
 from marloft.ranker.models import Ranker, table_sizes
 from marloft.serving import Prediction, Request
 from marloft.training.config import ModelConfig
-from tests import factories
 from tests.unit.handlers.test_ranker import handler_of
 from tests.unit.serving.driver import SCHEMA, Server
 

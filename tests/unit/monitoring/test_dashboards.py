@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.factories import REPOSITORY
 from marloft.contract import metric_names as names
 from marloft.monitoring.dashboards import main, serving_dashboard
-from tests.factories import REPOSITORY
 from tests.unit.monitoring.promql import metrics_of
 
 DASHBOARD = REPOSITORY / "monitoring" / "dashboards" / "serving.json"

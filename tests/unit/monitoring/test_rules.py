@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.factories import REPOSITORY
+from harness.factories import REPOSITORY
 from tests.required_programs import tool
 
 pytestmark = pytest.mark.slow

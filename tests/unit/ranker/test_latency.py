@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from harness import factories
 from marloft.contract.benchmark import BenchmarkResult, Machine
 from marloft.files import read_json
 from marloft.ranker import latency
 from marloft.ranker.latency import LatencyRow, Variant
 from marloft.runtimes import Arrays
-from tests import factories
 
 RESULTS = sorted((factories.REPOSITORY / "benchmarks" / "results").glob("latency*.json"))
 Turns = list[tuple[str, int, int]]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness.factories import REPOSITORY
 from marloft.errors import DataError
 from marloft.files import sha256_file, write_json
 from marloft.ranker import prepare
@@ -17,7 +18,6 @@ from marloft.ranker.runs import load_run
 from marloft.training.checkpoint import RESULT, WEIGHTS
 from marloft.training.config import read_config
 from marloft.training.track import RunResult
-from tests.factories import REPOSITORY
 
 pytestmark = pytest.mark.slow
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from harness import factories
 from marloft.archive.spec import read_artifact
 from marloft.contract.manifest import GoldenAnswer
 from marloft.errors import DataError
@@ -18,7 +19,6 @@ from marloft.runtimes.export import (
     export_torchscript,
     write_golden,
 )
-from tests import factories
 
 ITEMS = [3, 1, 2]
 

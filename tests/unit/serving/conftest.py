@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from harness import factories
 from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON
 from marloft.contract.schema import to_json_schema
 from marloft.files import to_json, write_atomic
 from marloft.serving import Handler
-from tests import factories
 from tests.unit.serving.driver import SCHEMA, Server, TinyRanker
 
 

@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from harness import factories
 from marloft.contract.predict_api import Problem
 from marloft.errors import ArchiveError
 from marloft.runtimes import Arrays
 from marloft.serving import Handler, Prediction, Rejected, Request
-from tests import factories
 from tests.unit.serving.driver import (
     FAULT_IN_DECODE,
     FAULT_IN_PREDICT,

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness import factories
 from marloft.contract.predict_api import NodeFacts, Refusal, RouteFacts
 from marloft.runtimes import Arrays
 from marloft.serving.exchange import Received, Response, finish
-from tests import factories
 from tests.unit.serving.driver import FAULT_IN_PREDICT, Sent, Server, TinyRanker
 
 MINE = NodeFacts(

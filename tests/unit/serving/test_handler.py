@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from harness import factories
 from marloft import serving
 from marloft.runtimes import Arrays
 from marloft.serving import LoadedArchive, Prediction, Request
 from marloft.serving.batch_runner import BatchRunner
 from marloft.serving.handler import runner_of
-from tests import factories
 from tests.unit.serving.driver import FAULT_IN_PREDICT, Sent, Server, TinyRanker
 
 ASKED = [

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from harness import factories
 from marloft.contract.predict_api import NO_ROUTE
 from marloft.contract.schema import Property, RowSchema
 from marloft.serving import Rejected
 from marloft.serving.intake import Intake
-from tests import factories
 from tests.unit.serving.driver import Sent, Server
 
 GOOD = factories.body(7, [3])

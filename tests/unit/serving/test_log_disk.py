@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import factories
 from marloft.contract import metric_names as names
 from marloft.contract.policy import LogPolicy
 from marloft.logs.read import open_log
@@ -16,7 +17,6 @@ from marloft.serving import Handler
 from marloft.serving.handler import runner_of
 from marloft.serving.log import LOOK_S, RecordLog
 from marloft.serving.outcomes import OutcomeReceiver
-from tests import factories
 from tests.unit.serving.driver import Server, TinyRanker
 from tests.unit.serving.writing import outcome, release
 

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
+from harness import factories
 from marloft.serving.log_throttle import LogThrottle
-from tests import factories
 from tests.unit.serving.driver import Server
 
 _logger = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
 
+from harness import factories
 from marloft.contract import metric_names as names
 from marloft.serving.handler import runner_of
 from marloft.serving.metrics import observe_all
-from tests import factories
 from tests.unit.serving.driver import FAULT_IN_PREDICT, Sent, Server
 
 GOOD = factories.body(7, [3, 1])

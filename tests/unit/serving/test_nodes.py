@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from ts.context import Context
 
+from harness import factories
 from marloft.assignment import arm_of
 from marloft.contract.allocation import AllocationFile, allocation_path
 from marloft.contract.release import Allocation, Arm
@@ -16,7 +17,6 @@ from marloft.errors import ConfigError
 from marloft.files import write_atomic, write_json
 from marloft.serving import nodes
 from marloft.serving.nodes import AssignNode, SelectNode
-from tests import factories
 from tests.unit.serving.driver import Sent, Server, TinyRanker, take_apart
 
 PACKED = AllocationFile(

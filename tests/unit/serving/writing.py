@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from harness.factories import REPOSITORY
 from marloft.contract.policy import LogPolicy
 from marloft.contract.records import OutcomeRecord, PredictionRecord
 from marloft.contract.release import release_path
 from marloft.files import write_json
-from tests.factories import REPOSITORY
 from tests.releases import made_release
 
 

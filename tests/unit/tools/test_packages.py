@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import REPOSITORY
+from harness.factories import REPOSITORY
 from tools.imports import Graph, import_graph, modules, reduced
 from tools.packages import (
     Package,

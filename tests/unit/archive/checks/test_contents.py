@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from harness import factories
+from harness.hostile_archives.building import Members, changed, failed_checks, rehash, write
 from marloft.archive.pack import write_archive
 from marloft.archive.verify import verify
-from tests import factories
-from tests.hostile_archives.building import Members, changed, failed_checks, rehash, write
 
 
 def test_mrl007_model_without_a_schema(tmp_path: Path, members: Members) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness import factories
+from harness.documents import card_text, fairness_report
 from marloft.archive.checks.documents import (
     check_card,
     check_fairness,
@@ -17,8 +19,6 @@ from marloft.archive.pack import write_archive
 from marloft.archive.verify import verify
 from marloft.errors import ArchiveError
 from marloft.files import to_json
-from tests import factories
-from tests.documents import card_text, fairness_report
 
 SHA = "ab" * 32
 KEYS = "card: ../build/card/model_card.md\naudit: ../build/fairness/fairness.json\n"

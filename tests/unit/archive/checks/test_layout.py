@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile_archives.building import Members, failed_checks, write
+from harness.hostile_archives.building import Members, failed_checks, write
 
 
 def test_mrl001_truncated_archive(tmp_path: Path, good: Path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from harness import factories
 from marloft.archive.checks.lint import lint
 from marloft.archive.manifest import read_manifest
 from marloft.archive.pack import write_archive
 from marloft.errors import ArchiveError
-from tests import factories
 
 SHIPPED = ("ranker_v1", "outcomes", "feed_ab_assign", "feed_ab_select", "ranker_planted")
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness import factories
 from marloft.archive.checks.policy import check_policy
 from marloft.archive.pack import write_archive
 from marloft.archive.sign import new_keys, sign, signature_path
 from marloft.contract.policy import TrustPolicy
 from marloft.errors import ConfigError
-from tests import factories
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness import factories
 from marloft.archive.checks.screening import screen
 from marloft.errors import ArchiveError
-from tests import factories
 
 # Cut in two, so that no scanner takes this file for a leak.
 PEM = b"-----BEGIN RSA PRIVATE" + b" KEY-----\nMIIE\n"

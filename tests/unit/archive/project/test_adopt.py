@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from harness import factories
 from marloft.archive.pack import write_archive
 from marloft.archive.project.adopt import adopt
 from marloft.archive.spec import ArchiveSpec, read_spec
 from marloft.archive.verify import verify
 from marloft.errors import ConfigError, MarloftError
 from marloft.files import read_yaml, sha256_file
-from tests import factories
 
 STOCK_HANDLER = """
 from ts.torch_handler.base_handler import BaseHandler

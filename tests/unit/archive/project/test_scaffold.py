@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.factories import REPOSITORY
 from marloft.archive.project.scaffold import RUNTIMES, new_project
 from marloft.archive.spec import ArchiveSpec
 from marloft.errors import ConfigError
 from marloft.files import read_yaml
-from tests.factories import REPOSITORY
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.hostile_archives.building import write
 from marloft.archive.project.stock_archive import read_stock_archive
 from marloft.errors import ArchiveError
-from tests.hostile_archives.building import write
 
 MANIFEST = {"model": {"modelName": "old", "modelVersion": "1.0", "handler": "old.py"}}
 STOCK = {"MAR-INF/MANIFEST.json": json.dumps(MANIFEST).encode(), "old.py": b"class Old: pass\n"}

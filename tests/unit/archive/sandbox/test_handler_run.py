@@ -5,10 +5,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness import factories
 from marloft.archive.pack import write_archive
 from marloft.archive.sandbox.confinement import ConfinedRun, Isolation
 from marloft.archive.sandbox.handler_run import broken_limit, run_batches, unpack
-from tests import factories
 
 BARE = Isolation(
     environment=True, limits=True, user=False, network=False, mounts=False, processes=False

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 import marloft
+from harness import factories
 from marloft.archive.pack import pack
 from marloft.archive.sandbox.handler_trial import HandlerError
 from marloft.contract.manifest import Measured
-from tests import factories
 
 pytestmark = pytest.mark.slow
 

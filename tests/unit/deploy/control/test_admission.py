@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from harness import factories
 from marloft.archive.manifest import read_manifest
 from marloft.archive.pack import write_archive
 from marloft.contract.manifest import WorkerSettings
@@ -13,7 +14,6 @@ from marloft.deploy.control.admission import Admission
 from marloft.deploy.control.golden_gate import GoldenGate, UnansweredError
 from marloft.deploy.torchserve.management import Registered
 from marloft.files import sha256_file
-from tests import factories
 from tests.releases import made_release
 
 KEY: Key = ("ranker", "1.0")

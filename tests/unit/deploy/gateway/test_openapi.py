@@ -7,9 +7,9 @@ import pytest
 from openapi_spec_validator import validate
 from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
+from harness.factories import REPOSITORY
 from marloft.contract.predict_api import PredictResponse
 from marloft.deploy.gateway.openapi import openapi
-from tests.factories import REPOSITORY
 
 
 def test_committed_document_is_the_generated_one() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.factories import REPOSITORY
 from marloft.deploy.torchserve.workflows import (
     WorkflowApi,
     is_workflow,
@@ -16,7 +17,6 @@ from marloft.deploy.torchserve.workflows import (
     read_workflow,
 )
 from marloft.errors import ConfigError, ServingError
-from tests.factories import REPOSITORY
 
 SHIPPED = REPOSITORY / "workflows" / "feed_ab" / "workflow.yaml"
 

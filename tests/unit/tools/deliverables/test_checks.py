@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import REPOSITORY
+from harness.factories import REPOSITORY
 from tools.deliverables.checks import run_checks, tally
 from tools.deliverables.table import Area, Deliverables, Row, read_deliverables
 

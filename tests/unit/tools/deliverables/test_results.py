@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.factories import REPOSITORY
 from marloft.errors import DataError
-from tests.factories import REPOSITORY
 from tools.deliverables.results import COPIES, FOLDER, KINDS, collect, leak
 
 COMMITTED = sorted(path for path in (REPOSITORY / FOLDER).rglob("*") if path.is_file())

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.factories import REPOSITORY
 from marloft.errors import ConfigError
-from tests.factories import REPOSITORY
 from tools.deliverables.table import PAGE, SOURCE, Row, page, read_deliverables
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import REPOSITORY
+from harness.factories import REPOSITORY
 from tools.deliverables.talk import FOLDER, NOTES, SLIDES, SOURCE, render
 
 pytestmark = pytest.mark.slow

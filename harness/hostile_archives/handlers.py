@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.hostile_archives.building import Members, rehash, without, write
 from marloft.archive.sandbox.confinement import Limits
-from tests.hostile_archives.building import Members, rehash, without, write
 
 LIMITS = Limits(wall_s=60.0)
 SHORT = Limits(wall_s=2.5)

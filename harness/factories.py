@@ -5,7 +5,10 @@ alone, so that golden answers are independent of every runtime.
 """
 
 import hashlib
+import importlib.util
 import shutil
+import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +16,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.documents import write_documents
 from marloft.contract.manifest import Artifact, GoldenAnswer, Runtime
 from marloft.files import sidecar_path, write_atomic, write_json
 from marloft.ranker.features import INPUT_NAMES, FeatureTables, build_tables, encode, parse_user_id
-from tests.documents import write_documents
 
 REPOSITORY = Path(__file__).parents[1]
-EARLIER = Path(__file__).parent / "fixtures" / "earlier"
+EARLIER = REPOSITORY / "tests" / "fixtures" / "earlier"
 USERS = np.arange(1, 31)
 ITEMS = np.arange(1, 61)
 UNKNOWN_USER, UNKNOWN_ITEM = "999999", 999999
@@ -125,7 +128,7 @@ def write_sidecar(artifact: Path, runtime: Runtime) -> None:
         rows_compared=0,
         metrics={},
         created="2026-01-01T00:00:00+00:00",
-        command="tests/factories.py",
+        command="harness/factories.py",
     )
     write_json(sidecar_path(artifact), sidecar)
 
@@ -138,7 +141,8 @@ def _golden(user: int | str | None, items: list[int], seed: int) -> GoldenAnswer
 
 
 def _write_onnx(path: Path, seed: int) -> None:
-    from onnx import TensorProto, checker, helper, numpy_helper
+    # Only the tests that write a model pay for this import.
+    from onnx import TensorProto, checker, helper, numpy_helper  # noqa: PLC0415 - as said
 
     constants = [numpy_helper.from_array(v, name) for name, v in weights(seed).items()]
     types = [TensorProto.INT64, TensorProto.INT64, TensorProto.INT64, TensorProto.FLOAT]
@@ -163,11 +167,7 @@ def _write_onnx(path: Path, seed: int) -> None:
 
 
 def _write_torchscript(path: Path, seed: int) -> None:
-    import importlib.util
-    import tempfile
-    import warnings
-
-    import torch
+    import torch  # noqa: PLC0415 - takes a second
 
     # torch.jit.script reads the class's source, so it has to lie in a file.
     with tempfile.TemporaryDirectory() as scratch:

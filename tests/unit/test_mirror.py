@@ -24,7 +24,7 @@ WITHOUT_MIRROR: dict[str, str] = {
     "marloft.archive.card_fairness": "a part of the card: tests/unit/archive/test_card.py",
     "marloft.archive.checks.contents": "one of the checks: tests/unit/archive/test_verify.py",
     "marloft.archive.checks.layout": "one of the checks: tests/unit/archive/test_verify.py",
-    "marloft.archive.describe": "tests/unit/archive/test_pack.py",
+    "marloft.archive.manifest": "tests/unit/archive/test_pack.py",
     "marloft.archive.project.stock_archive": "tests/unit/archive/project/test_adopt.py",
     "marloft.archive.replay": "runs handlers: tests/e2e/test_archive_replay.py",
     "marloft.archive.sandbox.handler_run": "tests/unit/archive/sandbox/test_handler_trial.py",

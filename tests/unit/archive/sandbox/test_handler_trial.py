@@ -6,7 +6,6 @@ import pytest
 
 import marloft
 from harness import factories
-from marloft.archive.pack import pack
 from marloft.archive.sandbox.handler_trial import HandlerError
 from marloft.contract.manifest import Measured
 

@@ -1,7 +1,5 @@
 """Envoy's text to counts per arm; that a real Envoy writes such text is tests/e2e's to show."""
 
-import http.server
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +7,7 @@ import pytest
 from marloft.contract.metric_names import GATEWAY_LATENCY_BUCKETS_US
 from marloft.deploy.gateway.counts import GatewayCounts, Series, Traffic, increase, parse_counts
 from marloft.errors import ServingError
+from tests.unit.deploy.local_server import Answer, LocalServer
 
 CANARY = Series(model="ranker", version="2.0", experiment="rollout-2.0", arm="canary")
 LABELS = 'model="ranker",version="2.0",experiment="rollout-2.0",arm="canary"'
@@ -29,29 +28,13 @@ def text(codes: dict[int, int], fast: int, total: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-class Admin:
+class Admin(LocalServer):
     """Stands where Envoy's admin interface would, so that its counters can be set."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.text = ""
-        admin = self
-
-        class Answer(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(admin.text.encode())
-
-            def log_message(self, *args: object) -> None:
-                """Say nothing."""
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        self.port: int = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        self.answer = lambda _: Answer(body=self.text)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -8,7 +7,6 @@ import pytest
 
 from marloft.contract.predict_api import parse_route_header
 from marloft.contract.release import Release
-from marloft.deploy.gateway.route_file import write_routes
 from marloft.deploy.gateway.routes import render_routes
 from marloft.errors import ReleaseError
 
@@ -159,13 +157,3 @@ def test_release_without_its_default_model_is_refused() -> None:
     live = msgspec.structs.replace(release(), default_model="ranked")
     with pytest.raises(ReleaseError, match="'ranked' is not among its models"):
         render_routes(live)
-
-
-def test_write_routes_renames_the_file_into_its_folder(tmp_path: Path) -> None:
-    path = tmp_path / "routes" / "routes.json"
-    write_routes(path, b"old")
-    before = path.stat().st_ino
-    write_routes(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert path.stat().st_ino != before
-    assert [p.name for p in path.parent.iterdir()] == ["routes.json"]

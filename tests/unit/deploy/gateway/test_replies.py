@@ -1,0 +1,226 @@
+"""What the gateway answers by itself; the few filters of Envoy that decide it are played here.
+
+That Envoy decides the same is tests/e2e/test_gateway_chain.py's to show.
+"""
+
+import json
+from typing import Any
+
+import pytest
+from msgspec import Struct
+
+from marloft.contract.predict_api import FieldError
+from marloft.deploy.gateway.replies import (
+    answer,
+    hide_all_errors,
+    hide_server_errors,
+    local_reply_config,
+    problem_text,
+)
+from tests.unit.deploy.gateway.envoy_matchers import header_matches, string_matches
+
+FORM = "must be 1 to 128 characters of A-Z a-z 0-9 . _ : @ -"
+RETRY = {"key": "retry-after", "value": "1"}
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """One answer that Envoy is about to give by itself."""
+
+    status: int
+    headers: dict[str, str] = {}
+    body: dict[str, str] = {}
+    flagged: bool = False
+
+
+def fits(condition: Any, reply: Reply) -> bool:
+    """Whether an access log filter of Envoy's fits."""
+    ((kind, wanted),) = condition.items()
+    if kind == "and_filter":
+        return all(fits(each, reply) for each in wanted["filters"])
+    if kind == "status_code_filter":
+        assert wanted["comparison"]["op"] == "EQ"
+        return bool(reply.status == wanted["comparison"]["value"]["default_value"])
+    if kind == "response_flag_filter":
+        return reply.flagged
+    if kind == "header_filter":
+        return header_matches(wanted["header"], reply.headers)
+    assert kind == "metadata_filter"
+    matcher = wanted["matcher"]
+    value = reply.body.get(matcher["path"][0]["key"])
+    if value is None:
+        return bool(wanted["match_if_key_not_found"])
+    form = matcher["value"].get("string_match")
+    return form is None or string_matches(form, value)
+
+
+def mapped(reply: Reply) -> Any:
+    """Return the mapper that decides, None when the general form is used."""
+    mappers = local_reply_config(1 << 20)["mappers"]
+    return next((mapper for mapper in mappers if fits(mapper["filter"], reply)), None)
+
+
+@pytest.mark.parametrize(
+    ("reply", "status", "detail"),
+    [
+        (Reply(status=403, body={"user_id": "a b"}), 422, f"user_id {FORM}."),
+        (Reply(status=403, body={"request_id": "a b"}), 422, f"request_id {FORM}."),
+        (
+            Reply(status=403, body={"request_id": "a b", "user_id": "7"}),
+            422,
+            f"request_id {FORM}.",
+        ),
+        (
+            Reply(status=403, body={"request_id": "a", "user_id": "a b"}),
+            422,
+            f"user_id {FORM}.",
+        ),
+        (
+            Reply(status=403, headers={"x-user-id": "a b"}, body={"user_id": "7"}),
+            400,
+            f"Header x-user-id {FORM}.",
+        ),
+        (
+            Reply(status=403, headers={"x-user-id": "7", "x-request-id": "a b"}),
+            400,
+            f"Header x-request-id {FORM}.",
+        ),
+        (
+            Reply(status=400, headers={":path": "/predict?a=1"}, body={"malformed": "yes"}),
+            400,
+            "Query parameters are not taken; put everything into the body.",
+        ),
+        (
+            Reply(status=400, headers={":path": "/predict"}, body={"malformed": "yes"}),
+            400,
+            "The request body is not JSON as the gateway reads it (integers of 64 bits, no NaN).",
+        ),
+        (
+            Reply(status=413),
+            413,
+            "The request body is larger than 1048576 bytes; send fewer rows.",
+        ),
+        (Reply(status=504), 504, "The model server did not answer in time; try again."),
+        (Reply(status=404, flagged=True), 503, "The model server could not answer; try again."),
+        (Reply(status=502, flagged=True), 503, "The model server could not answer; try again."),
+        (Reply(status=503, flagged=True), 503, "The model server could not answer; try again."),
+    ],
+)
+def test_envoys_own_answer_becomes_a_problem(reply: Reply, status: int, detail: str) -> None:
+    found = mapped(reply)
+    document = found["body_format_override"]["json_format"]
+    assert (found["status_code"], document["status"]) == (status, status)
+    assert document["detail"] == detail
+    assert document["request_id"] == "%REQ(x-request-id)%"
+    assert found["body_format_override"]["content_type"] == "application/problem+json"
+
+
+def test_field_of_bad_form_is_named_by_its_pointer() -> None:
+    found = mapped(Reply(status=403, body={"user_id": "a b"}))
+    (error,) = found["body_format_override"]["json_format"]["errors"]
+    assert error == {"pointer": "/user_id", "detail": FORM}
+
+
+@pytest.mark.parametrize("status", [404, 405, 415, 503])
+def test_routes_own_document_is_passed_on_as_it_is(status: int) -> None:
+    found = mapped(Reply(status=status))
+    assert "status_code" not in found
+    assert found["body_format_override"] == {
+        "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"},
+        "content_type": "application/problem+json",
+    }
+
+
+@pytest.mark.parametrize(("status", "again"), [(503, True), (504, True), (413, False)])
+def test_who_may_try_again_is_told_when(status: int, again: bool) -> None:
+    added = mapped(Reply(status=status, flagged=True)).get("headers_to_add", [])
+    assert [each["header"] for each in added] == ([RETRY] if again else [])
+
+
+def test_anything_else_is_a_problem_too() -> None:
+    assert mapped(Reply(status=431)) is None
+    document = local_reply_config(1)["body_format"]["json_format"]
+    assert (document["type"], document["status"]) == ("about:blank", "%RESPONSE_CODE%")
+    assert document["detail"] == "%RESPONSE_CODE_DETAILS%"
+
+
+def test_problem_is_compact_json_with_the_titles_of_rfc_9110() -> None:
+    errors = [FieldError(pointer="/user_id", detail="wrong")]
+    assert json.loads(problem_text(422, "no", errors)) == {
+        "title": "Unprocessable Content",
+        "status": 422,
+        "detail": "no",
+        "errors": [{"pointer": "/user_id", "detail": "wrong"}],
+    }
+    assert problem_text(404, "no") == '{"title":"Not Found","status":404,"detail":"no"}'
+
+
+@pytest.mark.parametrize(("status", "added"), [(503, [RETRY]), (404, [])])
+def test_answer_of_a_route_asks_no_upstream(status: int, added: list[Any]) -> None:
+    route = answer({"path": "/health"}, status, "not now")
+    assert (route["match"], "route" in route) == ({"path": "/health"}, False)
+    assert route["direct_response"]["status"] == status
+    assert json.loads(route["direct_response"]["body"]["inline_string"])["detail"] == "not now"
+    assert [each["header"] for each in route.get("response_headers_to_add", [])] == added
+
+
+def replaced(policy: Any, status: int, content_type: str) -> bool:
+    """Whether a custom response policy replaces an upstream's answer."""
+    (matcher,) = policy["custom_response_matcher"]["matcher_list"]["matchers"]
+    seen = {
+        "HttpResponseStatusCodeClassMatchInput": f"{status // 100}xx",
+        "HttpResponseStatusCodeMatchInput": str(status),
+        "HttpResponseHeaderMatchInput": content_type,
+    }
+
+    def holds(predicate: Any) -> bool:
+        ((kind, wanted),) = predicate.items()
+        if kind == "not_matcher":
+            return not holds(wanted)
+        if kind == "single_predicate":
+            return bool(seen[wanted["input"]["name"]] == wanted["value_match"]["exact"])
+        every = {"and_matcher": all, "or_matcher": any}[kind]
+        return every(holds(each) for each in wanted["predicate"])
+
+    return holds(matcher["predicate"])
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "hidden"),
+    [
+        (200, "application/json", False),
+        (422, "application/problem+json", False),
+        (500, "application/json", True),
+        (507, "text/plain", True),
+        (503, "application/problem+json", False),
+        (404, "application/json", True),
+        (404, "application/problem+json", False),
+        (400, "application/json", False),
+    ],
+)
+def test_torchserves_own_errors_are_hidden_and_the_handlers_passed_on(
+    status: int, content_type: str, hidden: bool
+) -> None:
+    assert replaced(hide_server_errors(), status, content_type) is hidden
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "hidden"),
+    [
+        (200, "application/json", False),
+        (422, "application/problem+json", True),
+        (503, "application/problem+json", True),
+    ],
+)
+def test_every_answer_but_a_good_one_is_hidden_from_the_health_check(
+    status: int, content_type: str, hidden: bool
+) -> None:
+    assert replaced(hide_all_errors(), status, content_type) is hidden
+
+
+@pytest.mark.parametrize("policy", [hide_all_errors(), hide_server_errors()])
+def test_hidden_answer_is_a_503_problem(policy: Any) -> None:
+    (matcher,) = policy["custom_response_matcher"]["matcher_list"]["matchers"]
+    action = matcher["on_match"]["action"]["typed_config"]
+    document = json.loads(action["body"]["inline_string"])
+    assert (action["status_code"], document["status"]) == (503, 503)
+    assert [each["header"] for each in action["response_headers_to_add"]] == [RETRY]

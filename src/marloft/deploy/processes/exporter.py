@@ -25,7 +25,7 @@ class Exporter(ManagedProcess):
         record = var.resolve() / "run" / "processes" / "exporter.json"
         super().__init__(var.resolve() / "log" / "metrics.log", record)
         self._var, self._ports = var.resolve(), ports
-        self._revived_at = 0.0
+        self._revived_at = float("-inf")
 
     def start(self) -> None:
         """Start the exporter; what it has to tell can wait until it answers."""

@@ -1,4 +1,5 @@
-import ctypes
+"""A process of our own: found again by the next supervisor, and never taken for another's."""
+
 import os
 import signal
 import subprocess
@@ -12,48 +13,6 @@ import pytest
 
 from marloft.deploy.processes.process import Launch, ManagedProcess, ProcessRecord
 from marloft.files import read_json, write_json
-
-PR_SET_CHILD_SUBREAPER = 36
-# The child ends and leaves a grandchild, as TorchServe's launcher leaves Java.
-ORPHAN = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid, flush=True)"
-
-
-class Leaver(ManagedProcess):
-    name = "Leaver"
-    stop_patience_s = 10.0
-
-    def start(self) -> None:
-        self.launch([sys.executable, "-c", ORPHAN], os.environ, self.console.parent)
-        deadline = time.monotonic() + 10
-        while not self.console.read_text().strip() and time.monotonic() < deadline:
-            time.sleep(0.02)
-
-
-def stop_as_first_process(console: Path) -> None:
-    """Be the one who adopts orphans, as the first process of a container is, and stop a child."""
-    libc = ctypes.CDLL(None)
-    assert libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-    child = Leaver(console)
-    child.start()
-    time.sleep(0.5)
-    started = time.monotonic()
-    child.stop()
-    sys.stdout.write(f"{time.monotonic() - started}")
-
-
-def test_stop_does_not_wait_for_orphans_that_have_ended(tmp_path: Path) -> None:
-    code = (
-        "from pathlib import Path; from tests.unit.deploy.processes.test_process import *; "
-        f"stop_as_first_process(Path({str(tmp_path / 'console.log')!r}))"
-    )
-    folder = Path(__file__).parents[4]
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
-    )
-    assert float(done.stdout) < Leaver.stop_patience_s / 2
-    (orphan,) = (tmp_path / "console.log").read_text().split()
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(orphan), 0)
 
 
 class Sleeper(ManagedProcess):
@@ -170,24 +129,3 @@ def test_adopt_forgets_a_torn_record(tmp_path: Path, content: str) -> None:
     (tmp_path / "sleeper.json").write_text(content)
     assert not Sleeper(tmp_path).adopt()
     assert not (tmp_path / "sleeper.json").exists()
-
-
-def test_end_does_not_wait_for_a_parent_that_never_reaps(tmp_path: Path) -> None:
-    code = (
-        "import subprocess, sys; "
-        "print(subprocess.Popen(['sleep', '60'], start_new_session=True).pid, flush=True); "
-        "sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", code]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as parent:  # type: ignore[call-overload]
-        pid = int(parent.stdout.readline())
-        record = ProcessRecord(
-            pid=pid, created=psutil.Process(pid).create_time(), fingerprint="another"
-        )
-        write_json(tmp_path / "sleeper.json", record)
-        started = time.monotonic()
-        assert not Sleeper(tmp_path).adopt()
-        assert time.monotonic() - started < Sleeper.stop_patience_s / 2
-        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-        parent.communicate()

@@ -1,0 +1,211 @@
+"""TorchServe's properties, its command, and what makes a running one the same as a new one."""
+
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from marloft.deploy.ports import Ports
+from marloft.deploy.processes import torchserve as module
+from marloft.deploy.processes.torchserve import TorchServe, read_properties, serving_properties
+from marloft.errors import ConfigError
+from marloft.monitoring.exporter import WORKERS_FOLDER
+from tests.factories import REPOSITORY
+from tests.unit.deploy.local_server import Answer, LocalServer
+
+Make = Callable[..., "Unstarted"]
+CONFIG = """\
+# a comment
+inference_address=http://0.0.0.0:1
+load_models=all
+models={"ranker": {}}
+number_of_netty_threads=1
+"""
+
+
+class Unstarted(TorchServe):
+    """A TorchServe that notes how it would be started."""
+
+    def launch(
+        self, command: Sequence[str], env: Mapping[str, str], cwd: Path, fingerprint: str = ""
+    ) -> None:
+        self.launched = (list(command), dict(env), cwd, fingerprint)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.properties"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture
+def make(tmp_path: Path, config: Path) -> Make:
+    """Make a TorchServe of this project."""
+
+    def made(store: str = "store", offset: int = 100) -> Unstarted:
+        return Unstarted(config, tmp_path / store, tmp_path / "var", Ports(offset=offset))
+
+    return made
+
+
+def written(folder: Path) -> dict[str, str]:
+    """Return the properties that TorchServe is started on."""
+    return read_properties(folder / "var" / "run" / "config.properties")
+
+
+def test_properties_are_key_and_value_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "config.properties"
+    path.write_text("# a=1\n! b=2\n\n  c = 3 \nvmargs=-Xmx1g -Da=b\nempty=\n")
+    assert read_properties(path) == {"c": "3", "vmargs": "-Xmx1g -Da=b", "empty": ""}
+
+
+def test_line_that_is_no_property_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "config.properties"
+    path.write_text("a=1\n\nload_models\n")
+    with pytest.raises(ConfigError) as caught:
+        read_properties(path)
+    assert str(caught.value) == f"{path}:3: 'load_models' is not key=value."
+
+
+def test_missing_properties_say_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"does not exist; run in a project folder or name --con"):
+        read_properties(tmp_path / "config.properties")
+
+
+def test_served_properties_are_the_projects_but_for_ports_store_and_models(
+    config: Path, tmp_path: Path
+) -> None:
+    text = serving_properties(config, tmp_path / "store", Ports(offset=100))
+    assert dict(line.split("=", 1) for line in text.splitlines()) == {
+        "number_of_netty_threads": "1",
+        "inference_address": "http://127.0.0.1:8180",
+        "management_address": "http://127.0.0.1:8181",
+        "metrics_address": "http://127.0.0.1:8182",
+        "grpc_inference_port": "7170",
+        "grpc_management_port": "7171",
+        "initial_worker_port": "9100",
+        "model_store": str(tmp_path / "store"),
+    }
+
+
+def test_repositorys_own_file_keeps_every_other_setting(tmp_path: Path) -> None:
+    path = REPOSITORY / "config.properties"
+    (tmp_path / "served").write_text(serving_properties(path, tmp_path, Ports()))
+    own, served = read_properties(path), read_properties(tmp_path / "served")
+    assert "load_models" in own and "load_models" not in served
+    changed = {key for key in own if own[key] != served.get(key)}
+    assert changed == {"load_models", "model_store"}, "the ports are TorchServe's own there"
+
+
+def test_command_starts_torchserve_of_this_python_on_the_written_properties(
+    make: Make, tmp_path: Path
+) -> None:
+    launch = make().prepare()
+    properties = tmp_path / "var" / "run" / "config.properties"
+    assert launch.command == [
+        str(Path(sys.executable).with_name("torchserve")),
+        "--start",
+        "--foreground",
+        "--ncs",
+        "--model-store",
+        str(tmp_path / "store"),
+        "--ts-config",
+        str(properties),
+    ]
+    expected = serving_properties(
+        tmp_path / "config.properties", tmp_path / "store", Ports(offset=100)
+    )
+    assert properties.read_text() == expected
+
+
+def test_environment_says_where_workers_write_and_hides_what_would_override_it(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TS_CONFIG_FILE", "PYTHONPATH", "MARLOFT_VAR", "ANOTHER"):
+        monkeypatch.setenv(name, "inherited")
+    env = make().prepare().env
+    assert "TS_CONFIG_FILE" not in env
+    assert "PYTHONPATH" not in env
+    assert env["ANOTHER"] == "inherited"
+    assert env["MARLOFT_VAR"] == str(tmp_path / "var")
+    assert env["LOG_LOCATION"] == str(tmp_path / "var" / "log" / "torchserve")
+    assert (Path(env["JAVA_HOME"]) / "bin" / "java").is_file()
+
+
+def test_same_torchserve_has_the_same_fingerprint(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make().prepare().fingerprint
+    monkeypatch.setenv("ANOTHER", "inherited")
+    assert make().prepare().fingerprint == first
+
+
+def test_what_matters_changes_the_fingerprint(
+    make: Make, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prints = [make().prepare().fingerprint]
+    prints.append(make(store="other").prepare().fingerprint)
+    prints.append(make(offset=200).prepare().fingerprint)
+    config.write_text(CONFIG.replace("threads=1", "threads=2"))
+    prints.append(make().prepare().fingerprint)
+    monkeypatch.setattr(module, "version", lambda _: "another")
+    prints.append(make().prepare().fingerprint)
+    assert len(set(prints)) == 5
+
+
+def test_nothing_is_loaded_at_start_unless_it_is_said(make: Make, tmp_path: Path) -> None:
+    server = make()
+    server.prepare()
+    assert "load_models" not in written(tmp_path)
+    server.load_at_start(["ranker-1.0.mar", "outcomes-1.0.mar"])
+    server.prepare()
+    assert written(tmp_path)["load_models"] == "ranker-1.0.mar,outcomes-1.0.mar"
+
+
+def test_what_is_loaded_at_start_makes_no_other_torchserve(make: Make) -> None:
+    server = make()
+    first = server.prepare().fingerprint
+    server.load_at_start(["ranker-1.0.mar"])
+    assert server.prepare().fingerprint == first, "the next supervisor could not take it over"
+
+
+def test_each_start_has_a_folder_of_its_own_and_fresh_counts(make: Make, tmp_path: Path) -> None:
+    counts = tmp_path / "var" / WORKERS_FOLDER / "counter_1.db"
+    counts.parent.mkdir(parents=True)
+    counts.touch()
+    server = make()
+    server.spawn()
+    command, env, cwd, fingerprint = server.launched
+    folder = server.folder
+    assert folder is not None and folder.is_dir()
+    assert env["TEMP"] == env["TMPDIR"] == str(folder)
+    assert folder.parent == Path(tempfile.gettempdir()), "a socket's path may have 107 bytes"
+    same = make().prepare()
+    assert (command, cwd, fingerprint) == (same.command, same.cwd, same.fingerprint)
+    assert not counts.exists()
+    server.stop()
+    assert not folder.exists()
+    assert server.folder is None
+
+
+def test_folder_of_an_adopted_torchserve_is_removed_with_it(make: Make, tmp_path: Path) -> None:
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    server = make()
+    server.take_folder(unpacked)
+    assert server.folder == unpacked
+    server.stop()
+    assert not unpacked.exists()
+
+
+def test_ready_is_who_answers_at_the_management_port(make: Make, server: LocalServer) -> None:
+    torchserve = make(offset=server.port - Ports().management)
+    assert torchserve.probe()
+    assert (server.asked[0].path, server.asked[0].query) == ("/models", {"limit": "1"})
+    server.answer = lambda _: Answer(body="", status=503)
+    assert not torchserve.probe()
+    server.close()
+    assert not torchserve.probe()

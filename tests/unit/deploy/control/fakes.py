@@ -1,4 +1,7 @@
-"""A TorchServe and a gateway in memory, as far as the controller can tell them from real ones."""
+"""A TorchServe and a gateway in memory, as far as the controller can tell them from real ones.
+
+They make no connections of their own: each would read the machine's certificates first.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,12 +36,15 @@ class FakeTorchServe(ManagementApi):
     """Holds what was registered; its workers are READY at the next look unless told otherwise."""
 
     def __init__(self) -> None:
-        super().__init__(1)
         self.models: dict[Key, Registered] = {}
+        self.closed = False
         self.silent = False
         self.refuses: str | None = None
         self.starting: set[Key] = set()
         self.asked = 0
+
+    def close(self) -> None:
+        self.closed = True
 
     def registered(self) -> dict[Key, Registered]:
         self.asked += 1
@@ -78,8 +84,11 @@ class FakeWorkflows(WorkflowApi):
     """The names of what was registered."""
 
     def __init__(self) -> None:
-        super().__init__(1)
         self.names: set[str] = set()
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def registered(self) -> list[str]:
         return sorted(self.names)
@@ -95,9 +104,12 @@ class FakeGoldenGate(GoldenGate):
     """The fault of each version, none by default; remembers what was asked."""
 
     def __init__(self) -> None:
-        super().__init__(1)
         self.faults: dict[Key, str] = {}
         self.asked: list[Key] = []
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def check(self, archive: Path, model: str, version: str) -> str | None:  # noqa: ARG002
         self.asked.append((model, version))

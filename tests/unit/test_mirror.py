@@ -12,6 +12,13 @@ from tools.imports import modules
 UNIT = REPOSITORY / "tests" / "unit"
 # Module → why it has none, with the tests that hold it instead.
 WITHOUT_MIRROR: dict[str, str] = {
+    "harness.documents": "packed and checked: tests/unit/archive/checks/test_documents.py",
+    "harness.factories": "their model against its own NumPy: tests/unit/handlers/test_ranker.py",
+    **{
+        f"harness.hostile_archives.{name}": "the corpus: tests/hostile_archives/test_"
+        + ("hostile_handlers.py" if name == "handlers" else "hostile_archives.py")
+        for name in ["archives", "building", "contents", "forms", "handlers", "making", "origins"]
+    },
     "harness.ranker_serving": "a server to break: tests/soak/test_soak.py",
     "harness.simulated_rollouts": "tests/unit/deploy/guardrails/test_simulated.py draws from it",
     "marloft": "what it exports: tests/unit/test_public.py",
@@ -19,41 +26,12 @@ WITHOUT_MIRROR: dict[str, str] = {
     "marloft.cli.card": "run as typed, since libraries load late: tests/e2e/test_fairness_cli.py",
     "marloft.cli.experiment": "run as typed, as above: tests/e2e/test_experiment_cli.py",
     "marloft.cli.fairness": "run as typed, as above: tests/e2e/test_fairness_cli.py",
-    # Provisional: archive, deploy and runtimes.
-    "marloft.archive.build": "tests/unit/archive/sandbox/test_handler_trial.py",
-    "marloft.archive.card_fairness": "a part of the card: tests/unit/archive/test_card.py",
-    "marloft.archive.checks.contents": "one of the checks: tests/unit/archive/test_verify.py",
-    "marloft.archive.checks.layout": "one of the checks: tests/unit/archive/test_verify.py",
-    "marloft.archive.manifest": "tests/unit/archive/test_pack.py",
-    "marloft.archive.project.stock_archive": "tests/unit/archive/project/test_adopt.py",
     "marloft.archive.replay": "runs handlers: tests/e2e/test_archive_replay.py",
-    "marloft.archive.sandbox.handler_run": "tests/unit/archive/sandbox/test_handler_trial.py",
-    "marloft.archive.sandbox.handler_worker": "runs in a process of its own: "
+    "marloft.archive.sandbox.handler_worker": "a program that needs TorchServe's loader: "
     "tests/unit/archive/sandbox/test_handler_trial.py",
-    "marloft.archive.sandbox.keeper": "tests/hostile_archives/test_hostile_handlers.py",
-    "marloft.archive.zip_writer": "tests/unit/archive/test_pack.py",
-    "marloft.deploy.control.actions": "needs servers: tests/e2e/test_serve.py",
-    "marloft.deploy.control.announce": "needs servers: tests/e2e/test_serve.py",
-    "marloft.deploy.control.controller": "needs servers: tests/e2e/test_serve.py",
-    "marloft.deploy.control.golden_gate": "tests/unit/deploy/control/test_admission.py",
-    "marloft.deploy.events": "tests/e2e/test_serve.py",
-    "marloft.deploy.gateway.envoy_config": "tests/unit/deploy/gateway/test_bootstrap.py",
-    "marloft.deploy.gateway.replies": "tests/e2e/test_gateway_chain.py",
-    "marloft.deploy.gateway.request_checks": "tests/e2e/test_gateway_chain.py",
-    "marloft.deploy.gateway.route_file": "tests/unit/deploy/gateway/test_routes.py",
-    "marloft.deploy.guardrails.watching": "tests/unit/deploy/guardrails/test_watched.py",
-    "marloft.deploy.processes.envoy": "needs Envoy: tests/e2e/test_gateway_chain.py",
-    "marloft.deploy.processes.exporter": "needs servers: tests/e2e/test_monitoring.py",
-    "marloft.deploy.processes.group": "needs servers: tests/e2e/test_lifecycle_restart.py",
-    "marloft.deploy.processes.torchserve": "needs TorchServe: tests/e2e/test_serve.py",
-    "marloft.deploy.project": "needs servers: tests/e2e/test_serve.py",
-    "marloft.deploy.release.decisions": "tests/unit/deploy/release/test_write.py",
-    "marloft.deploy.release.resolve": "tests/unit/deploy/release/test_write.py",
-    "marloft.deploy.supervisor": "needs servers: tests/e2e/test_serve.py",
-    "marloft.deploy.torchserve.management": "needs TorchServe: tests/e2e/test_serve.py",
-    "marloft.runtimes.onnx": "tests/unit/runtimes/test_runtimes.py",
-    "marloft.runtimes.protocol": "tests/unit/runtimes/test_runtimes.py",
-    "marloft.runtimes.torchscript": "tests/unit/runtimes/test_runtimes.py",
+    "marloft.runtimes.onnx": "one test over all runtimes: tests/unit/runtimes/test_load.py",
+    "marloft.runtimes.torchscript": "as above: tests/unit/runtimes/test_load.py",
+    "marloft.runtimes.protocol": "types alone: tests/unit/runtimes/test_load.py",
 }
 
 

@@ -6,6 +6,7 @@ import pytest
 
 import marloft
 from harness import factories
+from marloft.archive.pack import pack
 from marloft.archive.sandbox.handler_trial import HandlerError
 from marloft.contract.manifest import Measured
 

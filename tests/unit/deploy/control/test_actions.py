@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from marloft.archive.describe import read_manifest
+from marloft.archive.manifest import read_manifest
 from marloft.contract.release import Key, ReleasedVersion
 from marloft.deploy.control.actions import (
     Action,

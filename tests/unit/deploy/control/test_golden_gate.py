@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness import factories
 from marloft.contract.schema import Property, RowSchema, to_json_schema
 from marloft.deploy.control.golden_gate import QUESTIONS, GoldenGate, UnansweredError, questions
 from marloft.errors import ArchiveError
-from tests import factories
 from tests.unit.deploy.local_server import Answer, Asked, LocalServer, as_json
 
 PATH = "/predictions/ranker/1.0"

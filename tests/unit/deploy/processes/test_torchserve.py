@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.factories import REPOSITORY
 from marloft.deploy.ports import Ports
 from marloft.deploy.processes import torchserve as module
 from marloft.deploy.processes.torchserve import TorchServe, read_properties, serving_properties
 from marloft.errors import ConfigError
 from marloft.monitoring.exporter import WORKERS_FOLDER
-from tests.factories import REPOSITORY
 from tests.unit.deploy.local_server import Answer, LocalServer
 
 Make = Callable[..., "Unstarted"]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
-import httpx
+import httpx2
 
 
 class SentRequest(NamedTuple):
@@ -80,7 +80,7 @@ class Driver:
 
     def _loop(self, number: int) -> None:
         user = number
-        with httpx.Client(timeout=self._timeout_s) as client:
+        with httpx2.Client(timeout=self._timeout_s) as client:
             due = time.monotonic() + number * self._pause_s / self._threads
             while not self._stop.is_set():
                 time.sleep(max(0.0, due - time.monotonic()))
@@ -88,11 +88,11 @@ class Driver:
                 user += self._threads
                 self.sent.append(self._send(client, user))
 
-    def _send(self, client: httpx.Client, user: int) -> SentRequest:
+    def _send(self, client: httpx2.Client, user: int) -> SentRequest:
         release, sent_s, started = self.live, self.now(), time.perf_counter()
         try:
             response = client.post(self._url, json={"user_id": user, "features": self._features})
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             took_s = time.perf_counter() - started
             return SentRequest(
                 sent_s, took_s, user, release, 0, None, None, retry_after=False, detail=repr(error)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Self
 
-import httpx
+import httpx2
 import msgspec
 import psutil
 
@@ -161,7 +161,7 @@ class RankerServing(Serving):
     def _is_healthy(self) -> bool:
         try:
             return self.client.get("/health", timeout=2).is_success
-        except httpx.HTTPError:
+        except httpx2.HTTPError:
             return False
 
     def _write(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
-import httpx
+import httpx2
 
 from marloft.contract.release import newest_number, releases_folder
 from marloft.deploy.ports import Ports, check_free
@@ -47,7 +47,7 @@ class Serving:
         """Prepare to serve a project's newest release, with more options of the verb."""
         self.project, self.ports, self.options = project, ports, options
         self.gateway = f"http://127.0.0.1:{ports.gateway}"
-        self.client = httpx.Client(base_url=self.gateway, timeout=30)
+        self.client = httpx2.Client(base_url=self.gateway, timeout=30)
         self.console = project / "serve.log"
 
     def __enter__(self) -> Self:

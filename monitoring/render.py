@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
+import httpx2
 import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -46,7 +46,7 @@ def render(prometheus: str, span_s: float, out: Path) -> list[str]:
     figure = Figure(figsize=(6 * _COLUMNS, 3.6 * lines), layout="constrained")
     end_s = time.time()
     empty = []
-    with httpx.Client(base_url=prometheus, timeout=10) as client:
+    with httpx2.Client(base_url=prometheus, timeout=10) as client:
         for number, panel in enumerate(panels, start=1):
             axes = figure.add_subplot(lines, _COLUMNS, number)
             if not _draw(axes, panel, client, end_s - span_s, end_s):
@@ -56,7 +56,7 @@ def render(prometheus: str, span_s: float, out: Path) -> list[str]:
     return empty
 
 
-def _draw(axes: Axes, panel: Panel, client: httpx.Client, start_s: float, end_s: float) -> bool:
+def _draw(axes: Axes, panel: Panel, client: httpx2.Client, start_s: float, end_s: float) -> bool:
     highest = None
     for query in panel.queries:
         for series in _query_range(client, query, start_s, end_s):
@@ -79,7 +79,7 @@ def _draw(axes: Axes, panel: Panel, client: httpx.Client, start_s: float, end_s:
 
 
 def _query_range(
-    client: httpx.Client, query: Query, start_s: float, end_s: float
+    client: httpx2.Client, query: Query, start_s: float, end_s: float
 ) -> list[dict[str, Any]]:
     step_s = max(1.0, (end_s - start_s) / _POINTS)
     asked: dict[str, str | float] = {
@@ -90,7 +90,7 @@ def _query_range(
     }
     try:
         answer = client.get("/api/v1/query_range", params=asked)
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         raise DataError(
             f"no Prometheus at {client.base_url} ({error}); start one as docs/monitoring.md says, "
             "or name it with --prometheus."

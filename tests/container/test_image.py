@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -41,7 +41,7 @@ class Container:
         self.name = f"marloft-test-{uuid.uuid4().hex[:8]}"
         self.project = project
         self.ports = free_ports()
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.ports.gateway}", timeout=30)
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.ports.gateway}", timeout=30)
 
     def command(self, *words: str) -> list[str]:
         """Return the words that run a verb of the image, hardened, on the project's folders."""
@@ -74,7 +74,7 @@ class Container:
             try:
                 if self.client.get("/health").status_code == 200:
                     return
-            except httpx.HTTPError:
+            except httpx2.HTTPError:
                 pass
             time.sleep(0.2)
         raise AssertionError(run([*PODMAN, "logs", self.name]))
@@ -142,10 +142,10 @@ def test_root_file_system_cannot_be_written(container: Container) -> None:
 def test_operations_listener_answers_probes_and_scrapes(container: Container) -> None:
     assert container.client.post("/predict", json={"features": TWO}).status_code == 200
     url = f"http://127.0.0.1:{container.ports.operations}"
-    assert httpx.get(f"{url}/ping").json() == {"status": "Healthy"}
-    assert "marloft_requests_total{" in httpx.get(f"{url}/metrics/workers").text
-    assert "envoy_marloft_gateway_requests{" in httpx.get(f"{url}/metrics/gateway").text
-    assert "ts_inference_requests_total{" in httpx.get(f"{url}/metrics/torchserve").text
+    assert httpx2.get(f"{url}/ping").json() == {"status": "Healthy"}
+    assert "marloft_requests_total{" in httpx2.get(f"{url}/metrics/workers").text
+    assert "envoy_marloft_gateway_requests{" in httpx2.get(f"{url}/metrics/gateway").text
+    assert "ts_inference_requests_total{" in httpx2.get(f"{url}/metrics/torchserve").text
 
 
 def test_default_command_passes_the_images_own_health_check(image: str, project: Path) -> None:
@@ -175,7 +175,7 @@ def test_stop_under_load_loses_no_request(container: Container, project: Path) -
         time.sleep(1)
         stopping = subprocess.Popen([*PODMAN, "stop", "--time", "45", container.name])
         deadline = time.monotonic() + 10
-        while httpx.get(health, timeout=2).status_code == 200:
+        while httpx2.get(health, timeout=2).status_code == 200:
             assert time.monotonic() < deadline, "/health never refused"
             time.sleep(0.05)
         time.sleep(0.5)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
+import httpx2
 import msgspec
 
 from harness import driver, serving
@@ -49,7 +49,7 @@ def outcome_records(project: Path) -> list[OutcomeRecord]:
 class Answering(Protocol):
     """Anything with a client of its gateway."""
 
-    client: httpx.Client
+    client: httpx2.Client
 
 
 class Driver(driver.Driver):
@@ -69,8 +69,8 @@ class Serving(serving.Serving):
     def registered(self, model: str) -> set[str]:
         """Return the versions of a model that TorchServe has loaded."""
         url = f"http://127.0.0.1:{self.ports.management}/models/{model}/all"
-        return {each["modelVersion"] for each in httpx.get(url).json()}
+        return {each["modelVersion"] for each in httpx2.get(url).json()}
 
-    def predict(self, path: str = "/predict", **body: Any) -> httpx.Response:
+    def predict(self, path: str = "/predict", **body: Any) -> httpx2.Response:
         """POST a JSON body."""
         return self.client.post(path, json=body)

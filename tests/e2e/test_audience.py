@@ -168,4 +168,4 @@ def test_locustfile_needs_only_locust(tmp_path: Path) -> None:
     )
     loaded = set(msgspec.json.decode(done.stdout.splitlines()[-1], type=list[str]))
     assert "locust" in loaded
-    assert loaded & {"marloft", "msgspec", "numpy", "httpx"} == set()
+    assert loaded & {"marloft", "msgspec", "numpy", "httpx2"} == set()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from harness import factories
@@ -51,7 +51,7 @@ def test_sigterm_under_load_loses_no_request(tmp_path: Path) -> None:
                 assert driver.now() < signalled_s + 2, "no answer ended its connection"
                 time.sleep(0.05)
             assert (told.status_code, told.headers["connection"]) == (200, "close")
-            while httpx.get(health, timeout=2).status_code == 200:
+            while httpx2.get(health, timeout=2).status_code == 200:
                 assert driver.now() < signalled_s + 2, "/health never refused"
                 time.sleep(0.05)
             time.sleep(0.7)
@@ -65,7 +65,7 @@ def test_sigterm_under_load_loses_no_request(tmp_path: Path) -> None:
 
 
 def test_operations_listener_reads_and_changes_nothing(slow: Serving) -> None:
-    with httpx.Client(base_url=f"http://127.0.0.1:{slow.ports.operations}") as operations:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{slow.ports.operations}") as operations:
         assert operations.get("/ping").json() == {"status": "Healthy"}
         assert "envoy_http_downstream_rq_active" in operations.get("/metrics/gateway").text
         assert operations.get("/metrics/torchserve").status_code == 200
@@ -84,9 +84,9 @@ def test_stop_answers_what_is_under_way_and_then_closes_the_port(slow: Serving) 
     """Last in this module: it stops the shared serving."""
     begun = threading.Event()
 
-    def ask() -> httpx.Response:
+    def ask() -> httpx2.Response:
         begun.set()
-        return httpx.post(f"{slow.client.base_url}/predict", json={"features": TWO}, timeout=20)
+        return httpx2.post(f"{slow.client.base_url}/predict", json={"features": TWO}, timeout=20)
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(ask)
@@ -95,5 +95,5 @@ def test_stop_answers_what_is_under_way_and_then_closes_the_port(slow: Serving) 
         slow.process.send_signal(signal.SIGINT)
         assert asked.result().status_code == 200
     assert slow.process.wait(timeout=40) == 0
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{slow.client.base_url}/health")
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(f"{slow.client.base_url}/health")

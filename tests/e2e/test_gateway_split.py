@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx
+import httpx2
 import msgspec
 import pytest
 
@@ -71,10 +71,10 @@ def go_live(serving: Serving, *verb: str) -> int:
     return number
 
 
-def ask_everybody(serving: Serving) -> dict[int, httpx.Response]:
+def ask_everybody(serving: Serving) -> dict[int, httpx2.Response]:
     """Ask once for each user, 8 at a time."""
 
-    def ask(user: int) -> httpx.Response:
+    def ask(user: int) -> httpx2.Response:
         return serving.predict(user_id=user, features=FEATURES, request_id=f"{name}-{user}")
 
     name = f"r{time.monotonic_ns()}"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import msgspec
 import psutil
 import pytest
@@ -178,7 +178,7 @@ def test_workflows_are_registered_again(serving: Serving, project: Path) -> None
     url = f"http://127.0.0.1:{serving.ports.inference}/wfpredict/feed_ab"
 
     def answers() -> bool:
-        response = httpx.post(url, json=factories.body(7, [3, 1, 2]), timeout=30)
+        response = httpx2.post(url, json=factories.body(7, [3, 1, 2]), timeout=30)
         return response.status_code == 200 and "prediction" in response.json()
 
     assert answers()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -207,8 +207,8 @@ def prometheus(
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2).status_code == 200
-    except httpx.HTTPError:
+        return httpx2.get(url, timeout=2).status_code == 200
+    except httpx2.HTTPError:
         return False
 
 
@@ -220,7 +220,7 @@ def until(true: Callable[[], bool], limit_s: float, otherwise: Callable[[], obje
 
 
 def series(prometheus: str, expression: str) -> list[tuple[dict[str, str], float]]:
-    answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": expression}, timeout=5)
+    answer = httpx2.get(f"{prometheus}/api/v1/query", params={"query": expression}, timeout=5)
     assert answer.status_code == 200, answer.text
     found = answer.json()["data"]["result"]
     return [(each["metric"], float(each["value"][1])) for each in found]
@@ -243,7 +243,7 @@ def test_torchserve_alone_counts_requests_and_failures_by_version(
     serving: Serving, traffic: dict[str, int]
 ) -> None:
     def sums(name: str, label: str) -> dict[str, float]:
-        text = httpx.get(f"http://127.0.0.1:{serving.ports.metrics}/metrics").text
+        text = httpx2.get(f"http://127.0.0.1:{serving.ports.metrics}/metrics").text
         lines = re.findall(rf'^{name}{{.*?{label}="([\d.]+)".*}} (\S+)$', text, re.MULTILINE)
         return {version: float(value) for version, value in lines}
 
@@ -282,7 +282,7 @@ def test_clients_own_labels_are_not_counted(serving: Serving, prometheus: str) -
     answer = serving.client.post("/predict", json={"features": FEATURES}, headers=forged)
     assert answer.status_code == 400
     admin = f"http://127.0.0.1:{serving.ports.envoy_admin}/stats/prometheus?usedonly"
-    assert "forged" not in httpx.get(admin).text
+    assert "forged" not in httpx2.get(admin).text
 
 
 def test_workers_count_by_version_and_error(prometheus: str, traffic: dict[str, int]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -44,7 +44,7 @@ def outcome(request_id: str, **fields: Any) -> dict[str, Any]:
     return {"request_id": request_id, "item_id": 50, "event": "click", **fields}
 
 
-def tell(serving: Serving, body: dict[str, Any]) -> httpx.Response:
+def tell(serving: Serving, body: dict[str, Any]) -> httpx2.Response:
     return serving.client.post("/outcomes", json=body)
 
 
@@ -66,7 +66,7 @@ def test_outcome_of_an_answer_is_accepted_logged_and_joined(
 
 
 def test_bad_outcomes_are_refused_alone_in_a_batch(serving: Serving, project: Path) -> None:
-    def send(number: int) -> httpx.Response:
+    def send(number: int) -> httpx2.Response:
         body = outcome(f"batch-{number}")
         return tell(serving, body | {"evnt": "click"} if number % 4 == 1 else body)
 
@@ -108,7 +108,7 @@ def told_or_killed(serving: Serving, number: int) -> bool:
 
 def outcomes_worker(serving: Serving) -> int:
     base = f"http://127.0.0.1:{serving.ports.management}"
-    (described,) = httpx.get(f"{base}/models/outcomes").json()
+    (described,) = httpx2.get(f"{base}/models/outcomes").json()
     pid = int(described["workers"][0]["pid"])
     children = psutil.Process(serving.process.pid).children(recursive=True)
     assert pid in {child.pid for child in children}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -40,7 +40,7 @@ def serving(project: Path) -> Iterator[Serving]:
         yield running
 
 
-def last_record(project: Path, response: httpx.Response) -> dict[str, Any]:
+def last_record(project: Path, response: httpx2.Response) -> dict[str, Any]:
     request_id = response.json()["request_id"]
     (found,) = [r for r in records(project) if r.request_id == request_id]
     return {name: getattr(found, name) for name in found.__struct_fields__}
@@ -146,7 +146,7 @@ def test_header_that_contradicts_the_body_is_400(serving: Serving) -> None:
 
 
 def test_one_bad_row_fails_its_own_request_alone(serving: Serving, project: Path) -> None:
-    def ask(number: int) -> httpx.Response:
+    def ask(number: int) -> httpx2.Response:
         row = {"item_id": "bad"} if number == 5 else {"item_id": 50 - number}
         body = {"features": [{"item_id": 3}, row], "user_id": number, "request_id": f"b-{number}"}
         return serving.client.post("/predict", json=body)

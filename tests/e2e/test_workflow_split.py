@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import msgspec
 import psutil
 import pytest
@@ -52,14 +52,14 @@ class Server:
         self.torchserve = TorchServe(
             project / "config.properties", self.store, self.var, self.ports
         )
-        self.client = httpx.Client(
+        self.client = httpx2.Client(
             base_url=f"http://127.0.0.1:{self.ports.inference}",
             timeout=30,
-            limits=httpx.Limits(max_connections=CONNECTIONS),
+            limits=httpx2.Limits(max_connections=CONNECTIONS),
         )
         self.workflows = WorkflowApi(self.ports.management)
 
-    def ask(self, workflow: str, body: Any, **more: Any) -> httpx.Response:
+    def ask(self, workflow: str, body: Any, **more: Any) -> httpx2.Response:
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
         headers = running.JSON_TYPE | more
         return self.client.post(f"/wfpredict/{workflow}", content=content, headers=headers)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from msgspec import Struct
 from rich.console import Console
 
@@ -96,7 +96,7 @@ def run_steps(demo: Demo, steps: tuple[Step, ...]) -> None:
             started = time.monotonic()
             try:
                 step.run(demo)
-            except (MarloftError, OSError, httpx.HTTPError) as error:
+            except (MarloftError, OSError, httpx2.HTTPError) as error:
                 raise StepError(f"step {step.name!r} failed: {error}") from error
             demo.summary["seconds"][step.name] = round(time.monotonic() - started, 1)
             write_json(demo.out / "summary.json", demo.summary)

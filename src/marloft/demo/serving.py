@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import msgspec
 
 from marloft.contract.release import newest_number, releases_folder
@@ -59,10 +59,10 @@ def wait_until_live(demo: Demo, child: subprocess.Popen[bytes] | None = None) ->
 
 def ask(demo: Demo) -> None:
     """Ask one question as a client would and print the answer."""
-    health = httpx.get(f"{demo.gateway}/health")
+    health = httpx2.get(f"{demo.gateway}/health")
     demo.say(f"  GET /health\n    {health.status_code} {health.text}")
     headers = {"content-type": "application/json"}
-    answer = httpx.post(f"{demo.gateway}/predict", content=QUESTION, headers=headers)
+    answer = httpx2.post(f"{demo.gateway}/predict", content=QUESTION, headers=headers)
     demo.say(f"  POST /predict {QUESTION}\n    {answer.status_code} {answer.text}")
     if (health.status_code, answer.status_code) != (200, 200):
         raise StepError(f"POST /predict answered {answer.status_code}: {answer.text}")
@@ -73,7 +73,7 @@ def ask_workflow(demo: Demo, workflow: str, users: int) -> dict[int, str]:
     lines = Path("build/data/audience.jsonl").read_bytes().splitlines()[:users]
     found: dict[int, str] = {}
     url = f"http://127.0.0.1:{demo.ports.inference}/wfpredict/{workflow}"
-    with httpx.Client(timeout=30) as client:
+    with httpx2.Client(timeout=30) as client:
         for reader in (msgspec.json.decode(line) for line in lines):
             items = [{"item_id": item["item_id"]} for item in reader["items"]]
             answer = client.post(url, json={"user_id": reader["user_id"], "features": items})

@@ -4,7 +4,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from harness.serving import MARLOFT
@@ -21,6 +21,6 @@ def test_metrics_are_served_until_ctrl_c(tmp_path: Path) -> None:
         line = child.stdout.readline()
         url = f"http://127.0.0.1:{ports.exporter}/metrics"
         assert line == f"metrics at {url}\n"
-        assert httpx.get(url).status_code == 200
+        assert httpx2.get(url).status_code == 200
         child.send_signal(signal.SIGINT)
         assert child.wait(timeout=30) == 0

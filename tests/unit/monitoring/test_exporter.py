@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -46,7 +46,7 @@ def work(var: Path, version: str, count: int) -> None:
 def scrape(var: Path, port: int) -> dict[tuple[str, str], float]:
     """Return samples by name and version."""
     with exporting(var, port):
-        response = httpx.get(f"http://127.0.0.1:{port}/metrics")
+        response = httpx2.get(f"http://127.0.0.1:{port}/metrics")
     assert response.status_code == 200
     families = text_string_to_metric_families(response.text)
     return {
@@ -81,7 +81,7 @@ def test_live_quality_is_exported_with_its_window(tmp_path: Path, port: int) -> 
     append(tmp_path, "predictions", answer("a", [0.9, 0.1]))
     append(tmp_path, "outcomes", outcome("a", 1))
     with exporting(tmp_path, port):
-        text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        text = httpx2.get(f"http://127.0.0.1:{port}/metrics").text
     labels = 'arm="",experiment="",model="ranker",role="",version="1.0",window="300s"'
     assert f"{names.CTR}{{{labels}}} 0.5" in text
     assert f"{names.ACCURACY}{{{labels}}} 1.0" in text

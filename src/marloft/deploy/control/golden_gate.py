@@ -3,7 +3,7 @@
 import zipfile
 from pathlib import Path
 
-import httpx
+import httpx2
 import msgspec
 
 from marloft.archive.golden import response_difference
@@ -32,7 +32,7 @@ class GoldenGate:
     def __init__(self, inference_port: int) -> None:
         """Connect lazily to the inference port on loopback."""
         base = f"http://127.0.0.1:{inference_port}"
-        self._client = httpx.Client(base_url=base, timeout=_ANSWER_S)
+        self._client = httpx2.Client(base_url=base, timeout=_ANSWER_S)
 
     def close(self) -> None:
         """Close the connections."""
@@ -62,7 +62,7 @@ class GoldenGate:
         headers = {**sent.headers, **_HEADERS}
         try:
             response = self._client.post(path, content=sent.body, headers=headers)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise UnansweredError(f"no answer to a golden request at {path}: {error!r}") from error
         if response.status_code in _NOT_NOW:
             raise UnansweredError(f"{path} answered {response.status_code} to a golden request")

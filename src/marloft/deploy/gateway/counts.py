@@ -4,7 +4,7 @@ import bisect
 import operator
 from collections.abc import Mapping
 
-import httpx
+import httpx2
 from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -81,7 +81,7 @@ class GatewayCounts:
 
     def __init__(self, admin_port: int) -> None:
         """Read from Envoy's admin interface on loopback."""
-        self._admin = httpx.Client(base_url=f"http://127.0.0.1:{admin_port}", timeout=5)
+        self._admin = httpx2.Client(base_url=f"http://127.0.0.1:{admin_port}", timeout=5)
         self._before: dict[Series, Traffic] | None = None
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class GatewayCounts:
         """
         try:
             text = self._admin.get(_PATH).raise_for_status().text
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise ServingError(f"Envoy's admin interface does not give its counts: {error}.") from (
                 error
             )

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 import msgspec
 
 from marloft.deploy.gateway.replies import answer
@@ -34,7 +34,7 @@ def drain(admin_port: int, routes: Path, *, announce_s: float, limit_s: float) -
     Raises:
         ServingError: Envoy does not answer.
     """
-    with httpx.Client(base_url=f"http://127.0.0.1:{admin_port}", timeout=5) as admin:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{admin_port}", timeout=5) as admin:
         write_routes(routes, refuse_health(routes.read_bytes()))
         _call(admin, "POST", "/healthcheck/fail")
         time.sleep(announce_s)
@@ -51,7 +51,7 @@ def refuse_health(routes: bytes) -> bytes:
     return to_json(config)
 
 
-def _wait_for_silence(admin: httpx.Client, limit_s: float) -> int:
+def _wait_for_silence(admin: httpx2.Client, limit_s: float) -> int:
     deadline = time.monotonic() + limit_s
     quiet = 0
     while (active := _active(admin)) or quiet < _QUIET_LOOKS:
@@ -62,16 +62,16 @@ def _wait_for_silence(admin: httpx.Client, limit_s: float) -> int:
     return 0
 
 
-def _active(admin: httpx.Client) -> int:
+def _active(admin: httpx2.Client) -> int:
     query = f"/stats?format=json&filter=^{_ACTIVE.replace('.', '%5C.')}$"
     stats = _call(admin, "GET", query).json()["stats"]
     return sum(int(entry["value"]) for entry in stats if entry.get("name") == _ACTIVE)
 
 
-def _call(admin: httpx.Client, method: str, path: str) -> httpx.Response:
+def _call(admin: httpx2.Client, method: str, path: str) -> httpx2.Response:
     try:
         return admin.request(method, path).raise_for_status()
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         raise ServingError(
             f"Envoy's admin interface does not answer {method} {path}: {error}."
         ) from error

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 
-import httpx
+import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
 from marloft.contract.metric_names import GATEWAY_IN_FLIGHT
@@ -20,7 +20,7 @@ class InFlight:
     def __init__(self, admin_port: int, clock: Callable[[], float] = time.monotonic) -> None:
         """Connect lazily to Envoy's admin interface on loopback."""
         base = f"http://127.0.0.1:{admin_port}"
-        self._client = httpx.Client(base_url=base, timeout=1)
+        self._client = httpx2.Client(base_url=base, timeout=1)
         self._clock = clock
         self._changed_at = self._limit_at = clock()
         self._idle_since: dict[Key, float] = {}
@@ -58,7 +58,7 @@ class InFlight:
         try:
             answer = self._client.get("/stats/prometheus", params={"filter": "in_flight"})
             answer.raise_for_status()
-        except httpx.HTTPError:
+        except httpx2.HTTPError:
             return None
         return {
             (sample.labels["model"], sample.labels["version"]): int(sample.value)

@@ -6,7 +6,7 @@ https://www.envoyproxy.io/docs/envoy/v1.37.0/operations/admin#get--config_dump
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
+import httpx2
 from msgspec import Struct
 
 from marloft.contract.predict_api import ROUTE_HEADER
@@ -32,9 +32,9 @@ def ask_routes(admin_port: int) -> dict[str, Routed]:
         ServingError: Envoy does not answer.
     """
     try:
-        response = httpx.get(f"http://127.0.0.1:{admin_port}{_DUMP}", timeout=5)
+        response = httpx2.get(f"http://127.0.0.1:{admin_port}{_DUMP}", timeout=5)
         response.raise_for_status()
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         raise ServingError(
             f"Envoy's admin interface does not answer GET {_DUMP}: {error}."
         ) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import httpx
+import httpx2
 import msgspec
 import psutil
 from msgspec import Struct
@@ -250,13 +250,13 @@ class ManagedProcess:
             self._record.unlink(missing_ok=True)
 
 
-def answers(url: str, ready: Callable[[httpx.Response], bool]) -> bool:
+def answers(url: str, ready: Callable[[httpx2.Response], bool]) -> bool:
     """Whether `url`, one of this machine, answers within a second as `ready` wants."""
     # Asked many times while a process starts; reading the certificates of the world takes 50 ms.
     nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        return ready(httpx.get(url, timeout=1, verify=nobody, trust_env=False))
-    except httpx.HTTPError:
+        return ready(httpx2.get(url, timeout=1, verify=nobody, trust_env=False))
+    except httpx2.HTTPError:
         return False
 
 

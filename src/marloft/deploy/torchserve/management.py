@@ -6,7 +6,7 @@ https://pytorch.org/serve/management_api.html
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import httpx
+import httpx2
 from msgspec import Struct
 
 from marloft.contract.manifest import WorkerSettings
@@ -40,7 +40,7 @@ class ManagementClient:
 
     def __init__(self, port: int) -> None:
         """Connect lazily to the management port on loopback."""
-        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        self._client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
 
     def close(self) -> None:
         """Close the connections."""
@@ -50,7 +50,7 @@ class ManagementClient:
         """Return the JSON of the answer; raise RefusedError with TorchServe's own words."""
         try:
             response = self._client.request(method, path, params=query)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise ServingError(f"TorchServe does not answer {method} {path}: {error}.") from error
         if response.is_error:
             raise RefusedError(f"TorchServe refused {method} {path}: {_message(response)}")
@@ -134,7 +134,7 @@ def _state(described: Mapping[str, Any]) -> State:
     return "ready" if ready >= wanted else "starting"
 
 
-def _message(response: httpx.Response) -> str:
+def _message(response: httpx2.Response) -> str:
     try:
         return str(response.json()["message"])
     except (ValueError, KeyError):

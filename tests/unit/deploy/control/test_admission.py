@@ -13,6 +13,7 @@ from marloft.contract.release import Key, Release, ReleasedModel, ReleasedVersio
 from marloft.deploy.control.admission import Admission
 from marloft.deploy.control.golden_gate import GoldenGate, UnansweredError
 from marloft.deploy.torchserve.management import Registered
+from marloft.errors import ArchiveError, MarloftError
 from marloft.files import sha256_file
 from tests.releases import made_release
 
@@ -26,6 +27,7 @@ class Asked(GoldenGate):
     def __init__(self) -> None:
         super().__init__(1)
         self.fault: str | None = None
+        self.error: MarloftError | None = None
         self.silent = False
         self.times = 0
 
@@ -33,6 +35,8 @@ class Asked(GoldenGate):
         self.times += 1
         if self.silent:
             raise UnansweredError("no answer")
+        if self.error is not None:
+            raise self.error
         return self.fault
 
 
@@ -135,6 +139,13 @@ def test_no_answer_proves_nothing_until_it_happens_again_and_again(watched: Watc
         assert watched.look("ready") == {}
     assert watched.admission.loaded == {}
     assert watched.look("ready") == {KEY: "no answer"}
+
+
+def test_archive_that_cannot_be_asked_is_refused_with_the_reason(watched: Watched) -> None:
+    watched.gate.error = ArchiveError("holds no archive.json")
+    assert watched.look("ready") == {KEY: "holds no archive.json"}
+    watched.now += 1e6
+    assert watched.look("ready") == {KEY: "holds no archive.json"}
 
 
 def test_nothing_is_known_after_torchserve_has_ended(watched: Watched) -> None:

@@ -2,6 +2,7 @@
 
 from marloft.contract.release import Key
 from marloft.deploy.gateway.in_flight import SETTLE_S, InFlight
+from tests.unit.deploy.local_server import Answer, LocalServer
 
 OLD: Key = ("ranker", "1.0")
 LONGEST_S = 20.0
@@ -66,3 +67,21 @@ def test_time_decides_where_the_count_stays_or_is_unknown() -> None:
 
 def test_counts_are_unknown_without_an_envoy() -> None:
     assert InFlight(1).counts() is None
+
+
+def test_counts_are_the_gateways_by_model_and_version(server: LocalServer) -> None:
+    name = "envoy_marloft_gateway_in_flight"
+    server.answer = lambda _: Answer(
+        body=f"""# TYPE {name} gauge
+{name}{{model="ranker",version="1.0"}} 2
+{name}{{model="outcomes",version="1.1"}} 0
+# TYPE {name}_other gauge
+{name}_other{{model="ranker",version="1.0"}} 7
+"""
+    )
+    in_flight = InFlight(server.port)
+    assert in_flight.counts() == {("ranker", "1.0"): 2, ("outcomes", "1.1"): 0}
+    assert server.asked[0].path == "/stats/prometheus"
+    server.answer = lambda _: Answer(body="", status=500)
+    assert in_flight.counts() is None
+    in_flight.close()

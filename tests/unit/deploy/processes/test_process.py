@@ -1,5 +1,6 @@
 """A process of our own: found again by the next supervisor, and never taken for another's."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from marloft.deploy.processes.process import Launch, ManagedProcess, ProcessRecord
+from marloft.errors import ServingError
 from marloft.files import read_json, write_json
 
 
@@ -31,6 +34,81 @@ class Sleeper(ManagedProcess):
 
     def probe(self) -> bool:
         return self.ready
+
+
+class Folded(Sleeper):
+    """A process that unpacks something."""
+
+    unpacked: Path | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        return self.unpacked
+
+    def take_folder(self, folder: Path) -> None:
+        self.unpacked = folder
+
+
+def test_process_is_started_in_a_context_and_leaves_nothing(tmp_path: Path) -> None:
+    with Sleeper(tmp_path) as sleeper:
+        assert sleeper.is_alive()
+        running = psutil.Process(sleeper.pid)
+    assert sleeper.pid is None
+    assert is_gone(running)
+    assert not (tmp_path / "sleeper.json").exists()
+
+
+def test_process_that_is_not_ready_in_time_leaves_nothing(tmp_path: Path) -> None:
+    sleeper = Sleeper(tmp_path)
+    sleeper.ready, sleeper.start_s = False, 0.05
+    with pytest.raises(ServingError) as caught, sleeper:
+        raise AssertionError
+    assert str(caught.value) == f"Sleeper was not ready in 0.05 s. See {tmp_path}/console.log."
+    assert sleeper.pid is None
+
+
+def test_process_that_ends_while_it_starts_is_told_by_its_last_words(tmp_path: Path) -> None:
+    sleeper = Sleeper(tmp_path)
+    sleeper.ready = False
+    sleeper.launch(["sh", "-c", "echo first; echo no memory; echo; exit 3"], os.environ, tmp_path)
+    with pytest.raises(ServingError) as caught:
+        sleeper.wait_until_ready()
+    assert str(caught.value) == (
+        f"Sleeper ended with code 3; last words: 'no memory'. See {tmp_path}/console.log."
+    )
+    sleeper.stop()
+
+
+def test_process_that_never_started_has_not_ended(tmp_path: Path) -> None:
+    sleeper = Sleeper(tmp_path)
+    sleeper.check_alive()
+    assert (sleeper.pid, sleeper.is_alive()) == (None, False)
+    sleeper.stop()
+
+
+def test_fingerprint_is_of_the_command_and_the_identity_alone(tmp_path: Path) -> None:
+    launch = Launch(command=["sleep", "1"], env={}, cwd=tmp_path, identity={"a": "1"})
+    # The SHA-256 of both as compact JSON.
+    text = b'[["sleep","1"],{"a":"1"}]'
+    assert launch.fingerprint == hashlib.sha256(text).hexdigest()
+    elsewhere = replace(launch, env={"HOME": "/"}, cwd=Path("/"))
+    assert elsewhere.fingerprint == launch.fingerprint
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_folder_is_taken_over_with_its_process_or_removed(tmp_path: Path, ready: bool) -> None:
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    earlier = Folded(tmp_path)
+    earlier.unpacked = unpacked
+    earlier.start()
+    later = Folded(tmp_path)
+    later.ready = ready
+    assert later.adopt() is ready
+    assert unpacked.exists() is ready
+    assert later.unpacked == unpacked
+    for each in (later, earlier):
+        each.stop()
 
 
 @pytest.fixture

@@ -78,3 +78,11 @@ def weights_of(release: Release | None) -> list[int]:
     allocation = release.models["ranker"].allocation
     assert allocation is not None
     return [arm.weight for arm in allocation.arms]
+
+
+def full_rollout(ask: Ask, folder: Path) -> None:
+    """Roll 1.1 out to its end: releases 1 to 5."""
+    ask(PLAIN)
+    ask(STEPPED)
+    while step(folder) and live(folder).models["ranker"].rollout:
+        pass

@@ -14,19 +14,20 @@ from marloft.contract.release import (
     ReleasedModel,
     ReleasedVersion,
     read_release,
+    release_path,
     releases_folder,
 )
 from marloft.deploy.release.decisions import (
     draft_apply,
     draft_promote,
     draft_rollback,
-    released_model,
     with_models,
 )
 from marloft.deploy.release.resolve import Wanted
 from marloft.deploy.release.rollouts import abandon
 from marloft.deploy.release.write import promote, rollback, write_step
 from marloft.errors import ReleaseError
+from marloft.files import write_json
 from tests.releases import made_release
 from tests.unit.deploy.release.conftest import (
     NEXT,
@@ -34,6 +35,7 @@ from tests.unit.deploy.release.conftest import (
     STEPPED,
     WITH_SPLIT,
     Ask,
+    full_rollout,
     live,
     step,
     weights_of,
@@ -54,14 +56,6 @@ def wanted(model: ReleasedModel) -> Wanted:
     return Wanted(
         models={"ranker": model}, default_model="ranker", plans={}, log=LogPolicy(), workflows=[]
     )
-
-
-def full_rollout(ask: Ask, folder: Path) -> None:
-    """Roll 1.1 out to its end: releases 1 to 5."""
-    ask(PLAIN)
-    ask(STEPPED)
-    while step(folder) and live(folder).models["ranker"].rollout:
-        pass
 
 
 def test_first_release_says_which_file_it_comes_from_and_no_more(tmp_path: Path) -> None:
@@ -85,13 +79,6 @@ def test_models_in_the_place_of_others_leave_the_rest_of_the_release() -> None:
     draft = with_models(both, {"ranker": changed}, "because")
     assert draft.models == {"ranker": changed, "outcomes": BLANK}
     assert (draft.default_model, draft.log.keep_days, draft.reason) == ("ranker", 3, "because")
-
-
-def test_model_that_a_release_lacks_is_refused_with_the_nearest_name() -> None:
-    release = made_release({"ranker": BLANK}, 7)
-    assert released_model(release, "ranker") == BLANK
-    with pytest.raises(ReleaseError, match=r"release 7 has no model 'rankr'\. Did you mean 'rank"):
-        released_model(release, "rankr")
 
 
 def test_apply_of_another_default_with_steps_begins_a_rollout(ask: Ask) -> None:
@@ -151,6 +138,19 @@ def test_apply_refuses_a_file_that_a_rollback_superseded(
     forced = ask(NEXT, force=True)
     assert forced is not None
     assert forced.release == 4
+
+
+def test_apply_names_the_rollback_that_superseded_a_file_among_several(
+    ask: Ask, tmp_path: Path, store: Path
+) -> None:
+    for text in (PLAIN.replace(', "1.1": {}', ""), PLAIN, NEXT):
+        ask(text)
+    for _ in range(2):
+        rollback(tmp_path / "var", store)
+    with pytest.raises(
+        ReleaseError, match=r"asks for release 3, which release 4 \(rollback to release 2"
+    ):
+        ask(NEXT)
 
 
 def test_apply_refuses_a_file_that_an_automatic_rollback_superseded(
@@ -263,6 +263,13 @@ def test_rollback_ends_an_experiment_instead_of_taking_units_back(
     assert (model.default, model.allocation) == ("1.0", None)
 
 
+def test_rollback_brings_a_model_back_that_has_left_but_not_its_experiment(tmp_path: Path) -> None:
+    write_json(release_path(tmp_path, 7), three_arms())
+    without = made_release({"outcomes": BLANK}, 8)
+    back = draft_rollback(tmp_path, without, 7).models
+    assert back == {"ranker": BLANK}
+
+
 def test_rollback_ends_a_rollout_with_the_default_before(
     ask: Ask, tmp_path: Path, store: Path
 ) -> None:
@@ -287,14 +294,3 @@ def test_rollback_to_a_step_goes_to_its_default(ask: Ask, tmp_path: Path, store:
     full_rollout(ask, tmp_path)
     ranker = rollback(tmp_path / "var", store, to=3).models["ranker"]
     assert (ranker.default, ranker.allocation, ranker.rollout) == ("1.0", None, None)
-
-
-def test_default_before_stays_loaded_until_the_next_change(
-    ask: Ask, tmp_path: Path, store: Path
-) -> None:
-    ask(PLAIN.replace(', "1.1": {}', ""))
-    second = ask(NEXT.replace('"1.0": {}, ', ""))
-    assert second is not None
-    assert set(second.models["ranker"].standby) == {"1.0"}
-    back = rollback(tmp_path / "var", store).models["ranker"]
-    assert (back.default, set(back.versions), set(back.standby)) == ("1.0", {"1.0"}, {"1.1"})

@@ -12,6 +12,7 @@ from marloft.deploy.release.write import apply, move, promote, rollback, write_s
 from marloft.errors import MarloftError, ReleaseError
 from tests.unit.deploy.release.conftest import (
     LOG,
+    NEXT,
     PLAIN,
     STEPPED,
     Ask,
@@ -89,6 +90,17 @@ def test_rollback_refuses_when_the_archives_are_gone(ask: Ask, tmp_path: Path) -
     with pytest.raises(ReleaseError, match="put that file back first"):
         rollback(tmp_path / "var", empty)
     assert live(tmp_path).release == 2
+
+
+def test_default_before_stays_loaded_until_the_next_change(
+    ask: Ask, tmp_path: Path, store: Path
+) -> None:
+    ask(PLAIN.replace(', "1.1": {}', ""))
+    second = ask(NEXT.replace('"1.0": {}, ', ""))
+    assert second is not None
+    assert set(second.models["ranker"].standby) == {"1.0"}
+    back = rollback(tmp_path / "var", store).models["ranker"]
+    assert (back.default, set(back.versions), set(back.standby)) == ("1.0", {"1.0"}, {"1.1"})
 
 
 def test_step_is_written_by_the_controller_in_its_own_name(ask: Ask, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from marloft.deploy.torchserve.workflows import (
     read_workflow,
 )
 from marloft.errors import ConfigError, ServingError
+from tests.unit.deploy.local_server import LocalServer, as_json
 
 SHIPPED = REPOSITORY / "workflows" / "feed_ab" / "workflow.yaml"
 
@@ -118,3 +119,18 @@ def test_torchserve_that_is_not_there_is_named_with_the_call() -> None:
     with pytest.raises(ServingError, match="does not answer GET /workflows"):
         api.registered()
     api.close()
+
+
+def test_workflows_are_listed_registered_and_removed_by_name(server: LocalServer) -> None:
+    listed = [{"workflowName": name, "workflowUrl": f"{name}.war"} for name in ("b", "a")]
+    server.answer = lambda _: as_json({"workflows": listed})
+    api = WorkflowApi(server.port)
+    assert api.registered() == ["a", "b"]
+    api.register("feed_ab.war")
+    api.unregister("feed_ab")
+    api.close()
+    assert [(asked.method, asked.path, asked.query) for asked in server.asked] == [
+        ("GET", "/workflows", {}),
+        ("POST", "/workflows", {"url": "feed_ab.war"}),
+        ("DELETE", "/workflows/feed_ab", {}),
+    ]

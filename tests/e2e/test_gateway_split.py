@@ -16,7 +16,7 @@ from harness import factories
 from marloft.assignment import arm_of
 from marloft.contract.records import PredictionRecord
 from marloft.contract.release import read_release
-from marloft.deploy.gateway.observed_routes import Routed
+from marloft.deploy.gateway.observed_routes import ModelRoutes
 from marloft.deploy.status import observe_status, read_status
 from tests.e2e.running import Driver, Serving, configure, marloft, records
 
@@ -117,7 +117,7 @@ def test_status_reads_back_what_torchserve_and_the_gateway_run(serving: Serving)
     release = go_live(serving, "apply")
     found = observe_status(serving.project / "var", serving.ports)
     assert found.routed is not None
-    ranker = Routed(
+    ranker = ModelRoutes(
         release=release, default="1.0", arms={"1.0": 90, "1.1": 10}, pinned=["1.0", "1.1"]
     )
     assert found.routed == {"ranker": ranker}

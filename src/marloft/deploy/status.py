@@ -11,7 +11,7 @@ from msgspec import Struct
 from marloft.contract.live import Live, VersionState, WatchState
 from marloft.contract.manifest import workflow_node
 from marloft.contract.release import Key, Release, ReleasedModel, read_release, releases_folder
-from marloft.deploy.gateway.observed_routes import Routed, ask_routes
+from marloft.deploy.gateway.observed_routes import ModelRoutes, observe_routes
 from marloft.deploy.ports import Ports
 from marloft.deploy.running import is_running, read_live
 from marloft.deploy.torchserve.management import ManagementApi, Registered
@@ -23,7 +23,7 @@ class Actual(Struct, frozen=True, kw_only=True):
 
     serving: bool
     registered: Mapping[Key, Registered] | None
-    routed: Mapping[str, Routed] | None
+    routed: Mapping[str, ModelRoutes] | None
     live: Live | None
 
 
@@ -82,7 +82,7 @@ def observe_status(var: Path, ports: Ports) -> Actual:
     finally:
         api.close()
     try:
-        routed = ask_routes(ports.envoy_admin) if serving else None
+        routed = observe_routes(ports.envoy_admin) if serving else None
     except ServingError:
         routed = None
     live = read_live(var) if serving else None
@@ -186,7 +186,7 @@ def _registry_drift(release: Release, registered: Mapping[Key, Registered]) -> I
             yield f"TorchServe's own default of {name} is {version}"
 
 
-def _route_drift(release: Release, routed: Mapping[str, Routed]) -> Iterator[str]:
+def _route_drift(release: Release, routed: Mapping[str, ModelRoutes]) -> Iterator[str]:
     for name, model in release.models.items():
         found = routed.get(name)
         if found is None or found.default is None:

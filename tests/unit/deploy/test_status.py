@@ -16,7 +16,7 @@ from marloft.contract.release import (
     release_path,
     releases_folder,
 )
-from marloft.deploy.gateway.observed_routes import Routed
+from marloft.deploy.gateway.observed_routes import ModelRoutes
 from marloft.deploy.ports import Ports
 from marloft.deploy.release.rollouts import advance, begin
 from marloft.deploy.running import exclusive
@@ -46,7 +46,7 @@ REAL = Actual(
         ("feed_ab__assign", "1.0"): Registered(state="ready", default=True),
     },
     routed={
-        "ranker": Routed(
+        "ranker": ModelRoutes(
             release=2, default="1.0", arms={"1.0": 95, "1.1": 5}, pinned=["1.0", "1.1"]
         )
     },
@@ -149,7 +149,7 @@ def test_each_difference_is_told(change: Callable[[Actual], Actual], line: str) 
 def test_standby_has_to_be_loaded_and_not_routed() -> None:
     finished = advance(advance(advance(RAMP)))
     assert set(finished.standby) == {"1.0"}
-    plain = Routed(release=2, default="1.1", arms={}, pinned=["1.1"])
+    plain = ModelRoutes(release=2, default="1.1", arms={}, pinned=["1.1"])
     loaded = {
         ("ranker", "1.0"): Registered(state="ready", default=False),
         ("ranker", "1.1"): Registered(state="ready", default=True),

@@ -16,7 +16,7 @@ from marloft.errors import ServingError
 _DUMP = "/config_dump?resource=dynamic_route_configs"
 
 
-class Routed(Struct, frozen=True, kw_only=True):
+class ModelRoutes(Struct, frozen=True, kw_only=True):
     """The routes of one model: by which release, who gets what; None: the default answers 503."""
 
     release: int
@@ -25,7 +25,7 @@ class Routed(Struct, frozen=True, kw_only=True):
     pinned: list[str]
 
 
-def ask_routes(admin_port: int) -> dict[str, Routed]:
+def observe_routes(admin_port: int) -> dict[str, ModelRoutes]:
     """Return the routes in force, by model, from Envoy's admin interface.
 
     Raises:
@@ -39,33 +39,33 @@ def ask_routes(admin_port: int) -> dict[str, Routed]:
             f"Envoy's admin interface does not answer GET {_DUMP}: {error}."
         ) from error
     configs = [entry["route_config"] for entry in response.json().get("configs", [])]
-    return routed([route for config in configs for route in _routes(config)])
+    return model_routes([route for config in configs for route in _routes(config)])
 
 
-def routed(routes: list[Json]) -> dict[str, Routed]:
+def model_routes(routes: list[Json]) -> dict[str, ModelRoutes]:
     """Return what a list of Envoy's routes means, by model; refusals mean nothing here."""
-    found: dict[str, Routed] = {}
+    found: dict[str, ModelRoutes] = {}
     for route in routes:
         model = _label(route)
         if not model or route["match"].get("path") != f"/models/{model}/predict":
             continue
-        known = found.get(model, Routed(release=0, default=None, arms={}, pinned=[]))
+        known = found.get(model, ModelRoutes(release=0, default=None, arms={}, pinned=[]))
         found[model] = _with(known, route)
     return found
 
 
-def _with(known: Routed, route: Json) -> Routed:
+def _with(known: ModelRoutes, route: Json) -> ModelRoutes:
     weighted = route["route"].get("weighted_clusters")
-    told = _told(weighted["clusters"][0] if weighted else route)
+    facts = _facts(weighted["clusters"][0] if weighted else route)
     default, arms, pinned = known.default, known.arms, known.pinned
     if weighted:
-        arms = {_told(arm)["version"]: int(arm["weight"]) for arm in weighted["clusters"]}
+        arms = {_facts(arm)["version"]: int(arm["weight"]) for arm in weighted["clusters"]}
     elif set(route["match"]) == {"path"}:
-        default = told["version"]
-    elif told["version"] not in pinned:
-        pinned = [*pinned, told["version"]]
-    number = max(known.release, int(told["release"]))
-    return Routed(release=number, default=default, arms=arms, pinned=pinned)
+        default = facts["version"]
+    elif facts["version"] not in pinned:
+        pinned = [*pinned, facts["version"]]
+    number = max(known.release, int(facts["release"]))
+    return ModelRoutes(release=number, default=default, arms=arms, pinned=pinned)
 
 
 def _routes(config: Mapping[str, Any]) -> list[Json]:
@@ -77,7 +77,7 @@ def _label(route: Json) -> str:
     return str(labels.get("model", "")) if "route" in route else ""
 
 
-def _told(entry: Json) -> dict[str, str]:
+def _facts(entry: Json) -> dict[str, str]:
     """Return the facts of the header that tells the handler what was meant."""
     (value,) = (
         added["header"]["value"]

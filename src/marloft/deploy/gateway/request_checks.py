@@ -16,7 +16,7 @@ from marloft.deploy.gateway.envoy_config import (
 from marloft.deploy.gateway.replies import NO_QUERY, NOT_JSON, answer
 
 
-def method_guards(path: str, method: str) -> list[Json]:
+def method_checks(path: str, method: str) -> list[Json]:
     """Return the routes that refuse other methods than `method`, and query parameters."""
     wrong = {"name": ":method", "string_match": {"exact": method}, "invert_match": True}
     refusal = answer({"path": path, "headers": [wrong]}, 405, f"{path} takes {method} only.")
@@ -28,7 +28,7 @@ def method_guards(path: str, method: str) -> list[Json]:
     ]
 
 
-def body_guards(path: str, types: Sequence[str]) -> list[Json]:
+def body_checks(path: str, types: Sequence[str]) -> list[Json]:
     """Return the routes that refuse what is no POST of one of the content types, or broken JSON."""
     wrong = _content_type(types) | {"invert_match": True, "treat_missing_header_as_empty": True}
     # The mark stands on every body that was not read as JSON, also on those that need not be.
@@ -38,7 +38,7 @@ def body_guards(path: str, types: Sequence[str]) -> list[Json]:
     }
     refusal = f"Content-Type must be {' or '.join(types)}."
     return [
-        *method_guards(path, "POST"),
+        *method_checks(path, "POST"),
         answer({"path": path, "headers": [wrong]}, 415, refusal),
         answer({"path": path, **broken}, 400, NOT_JSON),
     ]

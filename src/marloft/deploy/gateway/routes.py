@@ -24,7 +24,7 @@ from marloft.deploy.gateway.envoy_config import (
     set_header,
 )
 from marloft.deploy.gateway.replies import answer, hide_all_errors
-from marloft.deploy.gateway.request_checks import body_guards, method_guards
+from marloft.deploy.gateway.request_checks import body_checks, method_checks
 from marloft.deploy.gateway.retries import (
     HEALTH_S,
     request_limit_s,
@@ -107,21 +107,21 @@ class _ModelRouter:
         self._name = name
         self._model: ReleasedModel = release.models[name]
         self._down = {version for model, version in unavailable if model == name}
-        # Guards stand before the choice of a version; a worker refuses what only others take.
+        # The checks stand before the choice of a version; a worker refuses what only others take.
         pinned = self._model.versions.values()
         self._types = sorted({kind for each in pinned for kind in each.accepts})
         self._versions = sorted(self._model.versions, key=version_order)
 
     def routes(self, path: str) -> list[Json]:
         return [
-            *body_guards(path, self._types),
+            *body_checks(path, self._types),
             *self._pinned(path),
             *self._split(path),
             self._default(path),
         ]
 
     def default_only(self, path: str) -> list[Json]:
-        return [*body_guards(path, self._types), self._default(path)]
+        return [*body_checks(path, self._types), self._default(path)]
 
     def _default(self, path: str) -> Json:
         return self._version_route({"path": path}, self._model.default)
@@ -231,11 +231,11 @@ def _in_header(value: Json) -> Json:
 def _health(name: str, release: Release, unavailable: Collection[tuple[str, str]]) -> list[Json]:
     """The default model's default version answers a probe through its real queue and worker."""
     version = release.models[name].default
-    guards = method_guards("/health", "GET")
+    checks = method_checks("/health", "GET")
     match = {"path": "/health"}
     if (name, version) in unavailable:
         detail = f"{name} {public_version(version)} is not ready; try again."
-        return [*guards, answer(match, 503, detail)]
+        return [*checks, answer(match, 503, detail)]
     probe = {
         "match": match,
         "route": {
@@ -247,7 +247,7 @@ def _health(name: str, release: Release, unavailable: Collection[tuple[str, str]
         "request_headers_to_add": _told(version, {"probe": "1", **_times(HEALTH_S)}),
         "typed_per_filter_config": {CUSTOM_RESPONSE: hide_all_errors()},
     }
-    return [*guards, probe]
+    return [*checks, probe]
 
 
 def _unknown(deployed: Iterable[str]) -> list[Json]:

@@ -23,7 +23,7 @@ from marloft.deploy.control.actions import (
 from marloft.deploy.control.allocations import render_allocations
 from marloft.deploy.control.observe import Observed
 from marloft.deploy.control.reconcile import Reconciliation, reconcile
-from marloft.deploy.gateway.observed_routes import routed
+from marloft.deploy.gateway.observed_routes import model_routes
 from marloft.deploy.gateway.route_file import routes_label
 from marloft.deploy.gateway.routes import render_routes
 from marloft.deploy.release.in_force import InForce, read_label, whole
@@ -72,7 +72,7 @@ def led_to(routes: bytes | None) -> set[Key]:
     if routes is None:
         return set()
     (config,) = json.loads(routes)["resources"]
-    found = routed(config["virtual_hosts"][0]["routes"]).get("ranker")
+    found = model_routes(config["virtual_hosts"][0]["routes"]).get("ranker")
     versions = (found.default, *found.arms, *found.pinned) if found is not None else ()
     return {("ranker", version) for version in versions if version is not None}
 

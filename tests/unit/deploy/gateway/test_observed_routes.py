@@ -7,7 +7,7 @@ import pytest
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.policy import RolloutPlan
 from marloft.contract.release import ReleasedModel, ReleasedVersion
-from marloft.deploy.gateway.observed_routes import Routed, ask_routes, routed
+from marloft.deploy.gateway.observed_routes import ModelRoutes, model_routes, observe_routes
 from marloft.deploy.gateway.routes import render_routes
 from marloft.deploy.release.rollouts import begin
 from marloft.errors import ServingError
@@ -20,15 +20,15 @@ NEW = ReleasedModel(default="1.1", versions={"1.0": PINNED, "1.1": PINNED})
 RAMP = begin(OLD, NEW, RolloutPlan(steps=[5]))
 
 
-def read_back(model: ReleasedModel, *down: str) -> dict[str, Routed]:
+def read_back(model: ReleasedModel, *down: str) -> dict[str, ModelRoutes]:
     release = made_release({"ranker": model, "outcomes": OLD}, 7)
     rendered = render_routes(release, [("ranker", version) for version in down])
     (config,) = json.loads(rendered)["resources"]
-    return routed(config["virtual_hosts"][0]["routes"])
+    return model_routes(config["virtual_hosts"][0]["routes"])
 
 
 def test_routes_are_read_back_by_model() -> None:
-    plain = Routed(release=7, default="1.0", arms={}, pinned=["1.0"])
+    plain = ModelRoutes(release=7, default="1.0", arms={}, pinned=["1.0"])
     assert read_back(OLD) == {"ranker": plain, "outcomes": plain}
 
 
@@ -46,4 +46,4 @@ def test_version_that_is_not_ready_has_no_route() -> None:
 
 def test_gateway_that_does_not_answer_is_an_error() -> None:
     with pytest.raises(ServingError, match="does not answer GET /config_dump"):
-        ask_routes(free_ports().envoy_admin)
+        observe_routes(free_ports().envoy_admin)

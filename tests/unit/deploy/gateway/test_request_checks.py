@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from marloft.deploy.gateway.request_checks import body_guards, method_guards
+from marloft.deploy.gateway.request_checks import body_checks, method_checks
 from tests.unit.deploy.gateway.envoy_matchers import header_matches
 
 PNG = "image/png"
@@ -36,7 +36,7 @@ def posted(content_type: str | None, path: str = "/predict") -> dict[str, str]:
 
 
 def test_other_methods_are_told_the_one_that_is_taken() -> None:
-    found = refusal(method_guards("/predict", "GET"), {":method": "PUT", ":path": "/predict?a=1"})
+    found = refusal(method_checks("/predict", "GET"), {":method": "PUT", ":path": "/predict?a=1"})
     assert problem(found)["status"] == found["direct_response"]["status"] == 405
     assert problem(found)["detail"] == "/predict takes GET only."
     (allow,) = found["response_headers_to_add"]
@@ -44,7 +44,7 @@ def test_other_methods_are_told_the_one_that_is_taken() -> None:
 
 
 def test_query_parameters_are_refused_although_the_method_is_right() -> None:
-    routes = method_guards("/predict", "GET")
+    routes = method_checks("/predict", "GET")
     found = refusal(routes, {":method": "GET", ":path": "/predict?a=1"})
     assert problem(found)["status"] == 400
     assert "Query parameters are not taken" in problem(found)["detail"]
@@ -63,7 +63,7 @@ def test_query_parameters_are_refused_although_the_method_is_right() -> None:
     ],
 )
 def test_body_of_another_type_is_refused(content_type: str | None, status: int | None) -> None:
-    found = refusal(body_guards("/predict", [PNG, "application/json"]), posted(content_type))
+    found = refusal(body_checks("/predict", [PNG, "application/json"]), posted(content_type))
     if status is None:
         assert found is None
     else:
@@ -73,13 +73,13 @@ def test_body_of_another_type_is_refused(content_type: str | None, status: int |
 
 @pytest.mark.parametrize(("content_type", "status"), [("application/json", 400), (PNG, None)])
 def test_broken_json_is_refused_where_json_was_said(content_type: str, status: int | None) -> None:
-    routes = body_guards("/predict", ["application/json", PNG])
+    routes = body_checks("/predict", ["application/json", PNG])
     found = refusal(routes, posted(content_type), frozenset({"malformed"}))
     assert (found and problem(found)["status"]) == status
 
 
 def test_method_comes_before_query_before_type_before_body() -> None:
-    routes = body_guards("/predict", ["application/json"])
+    routes = body_checks("/predict", ["application/json"])
     broken = frozenset({"malformed"})
     asked = [
         {":method": "PUT", ":path": "/predict?a", "content-type": "text/plain"},

@@ -1,6 +1,7 @@
 """Envoy's command, and what makes a running one the same as a new one."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,15 @@ def test_bootstrap_is_written_where_the_command_reads_it(make: Make, tmp_path: P
         Ports(offset=100), tmp_path / "routes.json", exposure=Exposure()
     )
     assert launch.cwd == path.parent
+
+
+def test_console_and_record_lie_below_the_state_folder(make: Make, tmp_path: Path) -> None:
+    envoy = make()
+    envoy.launch(["sleep", "60"], os.environ, tmp_path)
+    assert envoy.console == tmp_path / "var" / "log" / "envoy.log"
+    assert envoy.console.is_file()
+    assert (tmp_path / "var" / "run" / "processes" / "envoy.json").is_file()
+    envoy.stop()
 
 
 def test_exposed_address_gets_into_the_bootstrap(make: Make, tmp_path: Path) -> None:

@@ -63,24 +63,25 @@ def test_program_is_marloft_metrics_on_the_same_state_and_ports(tmp_path: Path) 
     assert Path(program).name == "marloft"
 
 
-def test_start_waits_for_nothing(exporter: Exporter) -> None:
+def test_start_waits_for_nothing(exporter: Exporter, tmp_path: Path) -> None:
     exporter.start()
     assert exporter.is_alive()
     assert not exporter.probe()
+    assert exporter.console == tmp_path / "log" / "metrics.log"
+    assert exporter.console.is_file()
 
 
 def test_one_that_is_left_over_is_ended_and_not_taken_over(
     exporter: Exporter, tmp_path: Path
 ) -> None:
+    record = tmp_path / "run" / "processes" / "exporter.json"
     exporter.start()
-    assert exporter.pid is not None
-    earlier = psutil.Process(exporter.pid)
+    assert record.is_file()
     later = Sleeping(tmp_path, Ports())
     later.end_earlier()
     assert later.pid is None
     assert not exporter.is_alive()
-    assert not earlier.is_running() or earlier.status() == psutil.STATUS_ZOMBIE
-    assert not (tmp_path / "run" / "processes" / "exporter.json").exists()
+    assert not record.exists()
 
 
 def test_revive_leaves_one_that_runs_alone(exporter: Exporter, clock: Clock) -> None:
@@ -91,6 +92,24 @@ def test_revive_leaves_one_that_runs_alone(exporter: Exporter, clock: Clock) -> 
     before = exporter.pid
     exporter.revive(said.append)
     assert (exporter.pid, said) == (before, [])
+
+
+def test_revive_ends_what_the_ended_one_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaving = ["sh", "-c", "sleep 60 & exec sleep 60"]
+    monkeypatch.setattr(
+        Exporter, "prepare", lambda _: Launch(command=leaving, env=dict(os.environ), cwd=tmp_path)
+    )
+    exporter = Exporter(tmp_path, Ports())
+    exporter.start()
+    leader = psutil.Process(exporter.pid)
+    while not (left := leader.children()):
+        time.sleep(0.005)
+    kill(exporter)
+    exporter.revive(lambda _: None)
+    assert not left[0].is_running() or left[0].status() == psutil.STATUS_ZOMBIE
+    exporter.stop()
 
 
 def test_revive_starts_it_again_at_most_twice_a_minute(exporter: Exporter, clock: Clock) -> None:

@@ -1,5 +1,6 @@
 """TorchServe's properties, its command, and what makes a running one the same as a new one."""
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -119,6 +120,15 @@ def test_command_starts_torchserve_of_this_python_on_the_written_properties(
         tmp_path / "config.properties", tmp_path / "store", Ports(offset=100)
     )
     assert properties.read_text() == expected
+
+
+def test_console_and_record_lie_below_the_state_folder(config: Path, tmp_path: Path) -> None:
+    torchserve = TorchServe(config, tmp_path / "store", tmp_path / "var", Ports())
+    torchserve.launch(["sleep", "60"], os.environ, tmp_path)
+    assert torchserve.console == tmp_path / "var" / "log" / "torchserve" / "console.log"
+    assert torchserve.console.is_file()
+    assert (tmp_path / "var" / "run" / "processes" / "torchserve.json").is_file()
+    torchserve.stop()
 
 
 def test_environment_says_where_workers_write_and_hides_what_would_override_it(

@@ -16,7 +16,7 @@ _HEAD = """\
 # Benchmarks
 
 Generated from `benchmarks/results/` by `python -m benchmarks.page`; do not edit. Each figure can be
-measured again by the command beside it, after `make demo`. `make bench` runs the short forms.
+measured again by the command next to it, after `make demo`. `make bench` runs the short forms.
 """
 # What the names of a headline mean, where they do not say it themselves.
 _MEANING = {

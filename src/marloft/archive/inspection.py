@@ -33,7 +33,7 @@ class Description(Struct, frozen=True, kw_only=True):
     """An archive that passed every static check, in its own words.
 
     `metrics` are those of the card's metadata; `audit` is the worst verdict of the audit inside,
-    None without one; `signed` says that a signature lies beside the archive, not that it is good:
+    None without one; `signed` says that a signature lies next to the archive, not that it is good:
     `marloft verify` tells that.
     """
 

@@ -100,7 +100,7 @@ def _load_source(source: str, handler: Path) -> AnswerFunction:
 def _from_file(path: Path) -> Any:
     if not path.is_file():
         raise ConfigError(f"{path} does not exist; check the path of the source.")
-    # As `python FILE` would: the modules beside the file are importable.
+    # As `python FILE` would: the modules next to the file are importable.
     sys.path.insert(0, str(path.parent.resolve()))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None

@@ -1,4 +1,4 @@
-"""Signatures of archives, beside them in `<archive>.mar.sig`: keys, signing, checking.
+"""Signatures of archives, next to them in `<archive>.mar.sig`: keys, signing, checking.
 
 The bundle is OpenSSF model signing's (https://github.com/sigstore/model-transparency): an in-toto
 statement with the archive's SHA-256 in a DSSE envelope, signed by an elliptic-curve key. Any tool

@@ -32,7 +32,7 @@ class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     `files` maps a path inside the archive to the file that is packed there. In the YAML file the
     value may also be a folder or a glob, and the key the folder that keeps what it finds (`.` for
     the archive's own). `artifact` is absent for an archive that holds code only; otherwise its
-    sidecar `<artifact>.json` lies beside it. `requirements` is a pip requirements file.
+    sidecar `<artifact>.json` lies next to it. `requirements` is a pip requirements file.
     `card` and `audit` are what `marloft card` and `marloft fairness audit` wrote about it.
     `schema` is absent for a handler that reads its bodies by itself. `allocation` packs the split
     of an experiment file.

@@ -1,4 +1,4 @@
-"""Where one deployment's files lie, and how its progress is told."""
+"""Where one deployment's files lie, and how its progress is reported."""
 
 from collections.abc import Callable
 from pathlib import Path

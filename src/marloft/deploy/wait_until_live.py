@@ -28,7 +28,7 @@ def wait_until_live(
     if not is_running(var):
         return False
     deadline = time.monotonic() + timeout_s
-    told: set[str] = set()
+    reported: set[str] = set()
     while True:
         live = read_live(var)
         if live is not None and live.release >= release.release:
@@ -36,7 +36,7 @@ def wait_until_live(
             if live.live:
                 return True
             _check_not_refused(release, live)
-            _tell(release, live, told, report)
+            _report_progress(release, live, reported, report)
         if not is_running(var):
             raise StepError(
                 f"`marloft serve` ended before release {release.release} was live; the next one "
@@ -85,12 +85,14 @@ def _check_not_refused(release: Release, live: Live) -> None:
                 raise ServingError(f"{name} {version} gets no traffic: {state.why}")
 
 
-def _tell(release: Release, live: Live, told: set[str], report: Callable[[str], None]) -> None:
+def _report_progress(
+    release: Release, live: Live, reported: set[str], report: Callable[[str], None]
+) -> None:
     """Report each state of each version once."""
     for name, model in release.models.items():
         for version in model.versions:
             state = live.versions.get(name, {}).get(version)
             line = f"{name} {version} is {state.state}" if state is not None else ""
-            if line and line not in told:
-                told.add(line)
+            if line and line not in reported:
+                reported.add(line)
                 report(line)

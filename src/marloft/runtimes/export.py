@@ -109,7 +109,7 @@ def describe_export(
     metrics: Mapping[str, float] | None = None,
     allowed: float = MAX_ABS_DIFF,
 ) -> Artifact:
-    """Run an exported file on its runtime, compare it, and write `<path>.json` beside it.
+    """Run an exported file on its runtime, compare it, and write `<path>.json` next to it.
 
     It is run on all rows at once and on the first row alone, since an export often takes the
     number of rows of its example for a constant.

@@ -32,7 +32,7 @@ class TensorRtRuntime:
     """An engine with one optimization profile; runs of more rows than it takes are cut."""
 
     def __init__(self, path: Path) -> None:
-        """Load a `.plan` file beside which `engine_file` lies.
+        """Load a `.plan` file next to which `engine_file` lies.
 
         Raises:
             ConfigError: there is no GPU or no TensorRT 10 here.

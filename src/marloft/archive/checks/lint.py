@@ -94,7 +94,7 @@ def derives_from_ours(source: bytes, where: str, packed: set[str]) -> bool:
     Args:
         source: the file's content.
         where: its name.
-        packed: the top modules packed beside it.
+        packed: the top modules packed next to it.
     """
     try:
         return _any_ours(_bases(handler_class(source, where), source, where), packed)

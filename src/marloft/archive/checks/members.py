@@ -68,7 +68,7 @@ def shadowed(name: str) -> str | None:
     """Return the module a member would hide from the worker, None if it hides none.
 
     TorchServe puts the unpacked archive first on `sys.path`. Known modules are the standard
-    library, what every worker imports, and what is installed beside marloft.
+    library, what every worker imports, and what is installed next to marloft.
     """
     module, _, suffixes = PurePosixPath(name).parts[0].partition(".")
     importable = "/" in name or suffixes.split(".")[-1] in _IMPORTABLE

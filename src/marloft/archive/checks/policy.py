@@ -20,7 +20,7 @@ def check_policy(path: Path, policy: TrustPolicy) -> list[Check]:
     the hashes of the archive have been found good.
 
     Args:
-        path: the archive; its signature lies beside it.
+        path: the archive; its signature lies next to it.
         policy: what is asked for; `public_key` is a path as it stands.
 
     Raises:

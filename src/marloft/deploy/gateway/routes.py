@@ -200,7 +200,7 @@ class _ModelRouter:
         facts = {"release": str(self._number), **split, "version": version, **_times(limit_s)}
         # The order of the contract's example: version stands before propensity.
         order = ("release", "experiment", "arm", "version", "propensity", "t", "d")
-        return _told(version, {key: facts[key] for key in order if key in facts})
+        return _route_headers(version, {key: facts[key] for key in order if key in facts})
 
 
 def _times(limit_s: float) -> dict[str, str]:
@@ -208,10 +208,10 @@ def _times(limit_s: float) -> dict[str, str]:
     return {"t": _ARRIVAL, "d": f"{limit_s:g}"}
 
 
-def _told(version: str, facts: Mapping[str, str]) -> list[Json]:
+def _route_headers(version: str, facts: Mapping[str, str]) -> list[Json]:
     text = ";".join(f"{key}={value}" for key, value in facts.items())
-    told = {ROUTE_HEADER: text, PATH_VERSION_HEADER: version, ARM_HEADER: facts.get("arm", "")}
-    return [set_header(name, value) for name, value in told.items() if value]
+    headers = {ROUTE_HEADER: text, PATH_VERSION_HEADER: version, ARM_HEADER: facts.get("arm", "")}
+    return [set_header(name, value) for name, value in headers.items() if value]
 
 
 def _hash_of_unit(allocation: Allocation) -> Json:
@@ -244,7 +244,7 @@ def _health(name: str, release: Release, unavailable: Collection[tuple[str, str]
             "timeout": seconds(HEALTH_S),
             "retry_policy": retry_policy(HEALTH_S, retries=1),
         },
-        "request_headers_to_add": _told(version, {"probe": "1", **_times(HEALTH_S)}),
+        "request_headers_to_add": _route_headers(version, {"probe": "1", **_times(HEALTH_S)}),
         "typed_per_filter_config": {CUSTOM_RESPONSE: hide_all_errors()},
     }
     return [*checks, probe]

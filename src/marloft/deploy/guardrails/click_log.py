@@ -1,6 +1,6 @@
 """Follows the prediction log and the outcomes: what each answer of an allocation showed and earned.
 
-Beside `monitoring.live`, which counts a window for dashboards: here each answer is counted once,
+`monitoring.live` counts a window for dashboards; here each answer is counted once,
 when its readers have had their time, and then forgotten. What counts as shown, as a click and as
 time enough is said there, for both.
 """

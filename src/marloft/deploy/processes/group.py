@@ -69,7 +69,7 @@ def _reap_adopted(group: int) -> None:
     """Collect ended members of the group that this process has adopted.
 
     As the first process of a container it inherits the orphans of its children, and an ended
-    process that nobody collects counts as a member of its group for ever.
+    process that nobody collects counts as a member of its group forever.
     """
     try:
         while os.waitpid(-group, os.WNOHANG) != (0, 0):

@@ -119,7 +119,7 @@ def _experiment(before: Allocation | None, after: Allocation | None) -> Iterator
 
 
 def _own(model: ReleasedModel) -> Allocation | None:
-    """Return the model's experiment; a roll-out's split is told as its step."""
+    """Return the model's experiment; a roll-out's split is shown as its step."""
     return model.allocation if model.rollout is None else None
 
 

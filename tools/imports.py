@@ -10,7 +10,7 @@ Graph = dict[str, set[str]]
 def imported(source: str) -> set[str]:
     """Return the dotted names that a module imports, wherever in it, as `package.module.name`.
 
-    What stands under `if TYPE_CHECKING:` is left out: it is not imported when the module runs.
+    What stands under `if TYPE_CHECKING:` counts too: who reads the module has to know it.
     """
     return set(_imported(ast.parse(source)))
 
@@ -74,12 +74,5 @@ def _imported(node: ast.AST) -> Iterator[str]:
         case ast.ImportFrom(module=str(module), names=names):
             yield from (f"{module}.{alias.name}" for alias in names)
         case _:
-            for child in _children(node):
+            for child in ast.iter_child_nodes(node):
                 yield from _imported(child)
-
-
-def _children(node: ast.AST) -> Iterable[ast.AST]:
-    match node:
-        case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=otherwise):
-            return otherwise
-    return ast.iter_child_nodes(node)

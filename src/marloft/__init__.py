@@ -7,6 +7,8 @@ first use, since every worker imports `marloft`.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from marloft.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from marloft.archive.inspection import inspect
     from marloft.archive.pack import pack
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from marloft.archive.verify import verify
     from marloft.runtimes.export import describe_export
 
-__version__ = "0.1.0"
 __all__ = ["adopt", "describe_export", "inspect", "pack", "record_golden", "verify"]
 
 _HOMES = {

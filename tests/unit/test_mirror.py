@@ -22,6 +22,7 @@ WITHOUT_MIRROR: dict[str, str] = {
     "harness.ranker_serving": "a server to break: tests/soak/test_soak.py",
     "harness.simulated_rollouts": "tests/unit/deploy/guardrails/test_simulated.py draws from it",
     "marloft": "what it exports: tests/unit/test_public.py",
+    "marloft.version": "as above: tests/unit/test_public.py",
     "marloft.cli": "its verbs: tests/unit/cli/test_help.py",
     "marloft.cli.card": "run as typed, since libraries load late: tests/e2e/test_fairness_cli.py",
     "marloft.cli.experiment": "run as typed, as above: tests/e2e/test_experiment_cli.py",

@@ -9,7 +9,6 @@ import msgspec
 from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging_utils import ModelExportUtils
 
-import marloft
 from marloft.archive.checks.documents import MODEL_CARD, check_card, check_fairness
 from marloft.archive.checks.lint import handler_class
 from marloft.archive.checks.members import RESERVED, STOCK_MANIFEST, colliding, shadowed, unsafe
@@ -36,6 +35,7 @@ from marloft.contract.manifest import (
 from marloft.contract.schema import to_json_schema
 from marloft.errors import ArchiveError, ConfigError
 from marloft.files import read_json, sha256_file, sidecar_path, to_json, write_json
+from marloft.version import __version__
 
 Trial = Callable[[Path], Measured]
 
@@ -174,7 +174,7 @@ def _check_name(name: str) -> None:
 
 
 def _requires(spec: ArchiveSpec) -> dict[str, str]:
-    requires = {"marloft": _compatible(marloft.__version__)}
+    requires = {"marloft": _compatible(__version__)}
     if spec.requirements is None:
         return requires
     given = read_requirements(Path(spec.requirements))

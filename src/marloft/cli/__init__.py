@@ -2,7 +2,6 @@
 
 import typer
 
-from marloft import __version__
 from marloft.cli import (
     archive,
     card,
@@ -20,6 +19,7 @@ from marloft.cli import (
     trust,
 )
 from marloft.errors import reported
+from marloft.version import __version__
 
 app = typer.Typer(
     name="marloft",

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -24,6 +24,7 @@ from marloft.contract.predict_api import (
 )
 from marloft.contract.release import read_release, releases_folder
 from marloft.errors import MarloftError
+from marloft.runtimes import Arrays
 from marloft.serving.exchange import (
     Admitted,
     Exchange,
@@ -39,12 +40,9 @@ from marloft.serving.intake import Intake, Rejected, Request
 from marloft.serving.loaded_archive import LoadedArchive
 from marloft.serving.log import PredictionLog, var_folder
 from marloft.serving.metrics import WorkerMetrics
-from marloft.serving.prediction import encode_prediction
+from marloft.serving.prediction import Prediction, encode_prediction
 from marloft.serving.recent_answers import RecentAnswers
 from marloft.serving.rows import check_inputs, check_outputs, concatenate, cut
-
-if TYPE_CHECKING:
-    from marloft.serving.handler import Handler
 
 _logger = logging.getLogger(__name__)
 _UNPROCESSED = "The model failed on this request; it is logged with its cause."
@@ -53,10 +51,19 @@ _JSON = {"content-type": "application/json"}
 _WARM_UP_S = 5.0
 
 
+class _UserMethods(Protocol):
+    """What a handler's author writes (`marloft.serving.Handler` explains each)."""
+
+    def load(self, archive: LoadedArchive) -> None: ...
+    def decode(self, request: Request) -> Arrays: ...
+    def predict(self, inputs: Arrays) -> Arrays: ...
+    def encode(self, request: Request, outputs: Arrays) -> Prediction: ...
+
+
 class BatchRunner:
     """Runs the batches of one worker through the methods of the user's handler."""
 
-    def __init__(self, handler: "Handler", context: Any) -> None:
+    def __init__(self, handler: _UserMethods, context: Any) -> None:
         """Read the unpacked archive and open the log; `context` is TorchServe's."""
         self._handler = handler
         self._var = var_folder()

@@ -10,9 +10,9 @@ def test_imports_are_read_wherever_they_stand() -> None:
     assert imported(source) == {"a.b", "c", "d.e.f", "h.i"}
 
 
-def test_imports_for_types_alone_are_left_out() -> None:
+def test_imports_for_types_alone_count_too() -> None:
     source = "if TYPE_CHECKING:\n    import a\nelse:\n    import b\n"
-    assert imported(source) == {"b"}
+    assert imported(source) == {"a", "b"}
 
 
 def test_files_have_the_names_that_python_gives_them(tmp_path: Path) -> None:

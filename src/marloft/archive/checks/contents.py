@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-import marloft
 from marloft.archive.checks.layout import UNREADABLE
 from marloft.archive.checks.members import STOCK_MANIFEST, shadowed
 from marloft.archive.checks.requirements import unmet
@@ -19,6 +18,7 @@ from marloft.contract.check import Check
 from marloft.contract.manifest import ARCHIVE_JSON, GOLDEN_JSONL, SCHEMA_JSON, Manifest
 from marloft.contract.schema import RowSchema, from_json_schema, to_json_schema
 from marloft.errors import ConfigError
+from marloft.version import __version__
 
 _BLOCK = 1 << 20
 # What a document of an archive that was written by hand, or to do harm, raises on reading.
@@ -133,14 +133,14 @@ def check_requires(manifest: Manifest) -> Check:
     """MRL011: this version of the library and the packages installed are those it needs."""
     wanted = manifest.requires.get("marloft", "")
     try:
-        fits = SpecifierSet(wanted).contains(marloft.__version__, prereleases=True)
+        fits = SpecifierSet(wanted).contains(__version__, prereleases=True)
     except InvalidSpecifier:
         return Check.failed(
             "MRL011", ARCHIVE_JSON, f"requires.marloft {wanted!r} is no version range"
         )
     if not wanted or not fits:
         return Check.failed(
-            "MRL011", ARCHIVE_JSON, f"needs marloft {wanted!r}; this is {marloft.__version__}"
+            "MRL011", ARCHIVE_JSON, f"needs marloft {wanted!r}; this is {__version__}"
         )
     missing = unmet(manifest.requires)
     if missing is not None:

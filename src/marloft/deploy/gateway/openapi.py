@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-import marloft
 from marloft.archive.openapi import ecma_patterns
 from marloft.contract.outcome_api import Outcome, OutcomeAccepted
 from marloft.contract.predict_api import (
@@ -26,6 +25,7 @@ from marloft.contract.predict_api import (
 from marloft.contract.schema import RowSchema
 from marloft.deploy.gateway.bootstrap import MAX_BODY_BYTES
 from marloft.deploy.ports import Ports
+from marloft.version import __version__
 
 Json = dict[str, Any]
 
@@ -52,7 +52,7 @@ def openapi() -> Json:
         "openapi": "3.1.1",
         "info": {
             "title": "marloft gateway",
-            "version": marloft.__version__,
+            "version": __version__,
             "description": "Predictions, health and outcomes; docs/api.md has examples.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

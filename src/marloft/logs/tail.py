@@ -13,6 +13,9 @@ from marloft.contract.segments import SEGMENTS, end_of_last_line
 
 T = TypeVar("T")
 MAX_BYTES = 64 << 20
+# The kernel stamps files by a clock that ticks this rarely at most (CONFIG_HZ=100): a file that is
+# written to just after a moment can bear an earlier time.
+_MTIME_TICK_S = 0.01
 
 
 class LogTail(Generic[T]):
@@ -36,7 +39,7 @@ class LogTail(Generic[T]):
         """
         self._folder, self._max_bytes = folder, max_bytes
         self._decoder = msgspec.json.Decoder(kind)
-        self._oldest_s = time.time() - history_s
+        self._oldest_s = time.time() - history_s - _MTIME_TICK_S
         self._offsets: dict[str, int] = {}
         self.damaged_lines = 0
         self.skipped_bytes = 0

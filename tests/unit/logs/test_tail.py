@@ -77,3 +77,15 @@ def test_tail_skips_what_it_cannot_read_in_time_and_says_how_much(folder: Path) 
     assert tail.skipped_bytes == size * 8 // 10
     write(folder / "a.jsonl", 10)
     assert read(tail) == [10]
+
+
+def test_a_file_written_right_after_the_start_is_read_although_its_time_is_a_tick_behind(
+    folder: Path,
+) -> None:
+    tail = LogTail(folder, Line, history_s=0)
+    write(folder / "a.jsonl", 1)
+    started = time.time()
+    os.utime(folder / "a.jsonl", (started, started - 0.005))
+    write(folder / "old.jsonl", 2)
+    os.utime(folder / "old.jsonl", (started, started - 1))
+    assert read(tail) == [1]

@@ -3,158 +3,17 @@
 That the real ones do the same is tests/e2e/test_serve.py's and test_lifecycle_restart.py's to show.
 """
 
-import threading
-from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
-from marloft.contract.release import ReleasedModel
-from marloft.deploy import supervisor as module
-from marloft.deploy.control.controller import Connections
-from marloft.deploy.ports import Exposure, Ports
-from marloft.deploy.processes.process import ManagedProcess
 from marloft.deploy.running import exclusive
-from marloft.deploy.supervisor import serve
 from marloft.errors import ReleaseError, ServingError
-from tests.unit.deploy.control.fakes import Bench, FakeWatch
+from marloft.files import write_atomic
+from tests.unit.deploy.serve_stage import LIVE, Stage
 
-LIVE = "release 1 is live: ranker 1.0"
-
-
-class InMemory(ManagedProcess):
-    """A process that runs when it is said to; every call is noted in the stage's story."""
-
-    stop_patience_s = 1.0
-
-    def __init__(self, name: str, stage: "Stage") -> None:
-        self.name, self.stage = name, stage
-        self.alive = self.left_over = False
-        self.loads: list[Sequence[str]] = []
-
-    def note(self, what: str) -> None:
-        self.stage.story.append(f"{what} {self.name}")
-
-    @property
-    def pid(self) -> int | None:
-        return 41 if self.alive else None
-
-    def adopt(self) -> bool:
-        self.alive = self.left_over
-        return self.alive
-
-    def end_earlier(self) -> None:
-        self.note("end earlier")
-
-    def load_at_start(self, archives: Sequence[str]) -> None:
-        self.loads.append(archives)
-
-    def spawn(self) -> None:
-        assert self.stage.bench.project.routes.is_file(), "the gateway could not start"
-        self.note("spawn")
-        self.alive = True
-
-    def start(self) -> None:
-        self.note("start")
-        self.alive = True
-
-    def wait_until_ready(self) -> None:
-        self.note("wait for")
-        if self.name == self.stage.never_ready:
-            raise ServingError(f"{self.name} was not ready in 60 s.")
-
-    def probe(self) -> bool:
-        return self.alive
-
-    def is_alive(self) -> bool:
-        return self.alive
-
-    def last_words(self) -> str:
-        return f"{self.name} ended with code -9"
-
-    def revive(self, report: Callable[[str], None]) -> None:
-        """Nothing to do."""
-
-    def stop(self, patience_s: float | None = None) -> None:  # noqa: ARG002
-        self.note("stop")
-        self.alive = False
-
-
-class Stage:
-    """A `serve` on release 1 of ranker 1.0; `on` says what happens when a line is reported."""
-
-    def __init__(self, folder: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.bench = Bench(folder, store)
-        self.story: list[str] = []
-        self.said: list[str] = []
-        self.held: list[str] | None = None
-        self.never_ready: str | None = None
-        self.stop = threading.Event()
-        self.on: dict[str, Callable[[], None]] = {LIVE: self.stop.set}
-        self.server = InMemory("TorchServe", self)
-        self.gateway = InMemory("Envoy", self)
-        self.exporter = InMemory("exporter", self)
-        for name, process in (
-            ("TorchServe", self.server),
-            ("Envoy", self.gateway),
-            ("Exporter", self.exporter),
-        ):
-            monkeypatch.setattr(module, name, lambda *_, process=process: process)
-        connections = Connections(
-            models=self.bench.torchserve,
-            workflows=self.bench.workflows,
-            golden_gate=self.bench.gate,
-            in_flight=self.bench.in_flight,
-        )
-        monkeypatch.setattr(Connections, "at", lambda _: connections)
-        monkeypatch.setattr(module, "RolloutWatch", lambda *_: Closable(self))
-        monkeypatch.setattr(module, "check_free", self._check_free)
-        monkeypatch.setattr(module, "drain", self._drain)
-
-    def _check_free(self, _: Ports, __: Exposure, *, held: Collection[str]) -> None:
-        self.held = list(held)
-
-    def _drain(self, *_: object, **limits: float) -> int:
-        self.story.append(f"drain for {limits['announce_s']:g} and {limits['limit_s']:g} s")
-        return 2
-
-    def release(self) -> None:
-        model = ReleasedModel(default="1.0", versions={"1.0": self.bench.pin("1.0")})
-        self.bench.release(1, model)
-
-    def serve(self) -> None:
-        serve(
-            self.bench.project,
-            Ports(),
-            self.stop,
-            self._report,
-            exposure=Exposure(),
-            announce_s=3.0,
-        )
-
-    def _report(self, line: str) -> None:
-        self.said.append(line)
-        self.on.pop(line, lambda: None)()
-
-    def events(self, *names: str) -> list[dict[str, Any]]:
-        """Return the written events of these names, without time and actor."""
-        lines = (self.bench.project.var / "events.jsonl").read_bytes().splitlines()
-        found = [msgspec.json.decode(line) for line in lines]
-        kept = [each for each in found if each["event"] in names]
-        return [{k: v for k, v in each.items() if k not in {"time", "actor"}} for each in kept]
-
-
-class Closable(FakeWatch):
-    """A watch whose end is part of the story."""
-
-    def __init__(self, stage: Stage) -> None:
-        super().__init__()
-        self.stage = stage
-
-    def close(self) -> None:
-        self.stage.story.append("close watch")
+OLD = b'{"version_info": "somebody else\'s"}'
 
 
 @pytest.fixture
@@ -195,13 +54,16 @@ def test_serve_brings_the_release_live_and_stops_without_losing_what_is_under_wa
         {"event": "serving", "release": 1},
         {"event": "stopped", "unanswered": 2},
     ]
+    assert stage.looked_after == {"exporter", "log"}
     bench = stage.bench
     assert bench.torchserve.closed and bench.workflows.closed and bench.gate.closed
 
 
 def test_what_an_earlier_serve_left_running_is_taken_over(stage: Stage) -> None:
     stage.server.left_over = stage.gateway.left_over = True
+    write_atomic(stage.bench.project.routes, OLD)
     stage.serve()
+    assert stage.routes == [OLD], "they stay until the controller has looked"
     assert stage.said[:2] == [
         "TorchServe runs already (process 41); taken over",
         "Envoy runs already (process 41); taken over",
@@ -217,6 +79,16 @@ def test_what_an_earlier_serve_left_running_is_taken_over(stage: Stage) -> None:
         "TorchServe gRPC inference",
         "TorchServe gRPC management",
     ]
+
+
+def test_routes_lead_nowhere_before_a_new_torchserve_starts(stage: Stage) -> None:
+    stage.gateway.left_over = True
+    write_atomic(stage.bench.project.routes, OLD)
+    stage.serve()
+    at_spawn = msgspec.json.decode(stage.routes[0])
+    assert at_spawn["version_info"] == "1"
+    upstream = [r for r in at_spawn["resources"][0]["virtual_hosts"][0]["routes"] if "route" in r]
+    assert upstream == []
 
 
 def test_only_the_ports_of_what_was_taken_over_may_be_held(stage: Stage) -> None:

@@ -6,7 +6,11 @@ import pytest
 
 from marloft.contract.predict_api import UNIT_PATTERN
 from marloft.deploy.gateway.envoy_config import (
+    ARM_HEADER,
     HAS_QUERY_REGEX,
+    PATH_VERSION_HEADER,
+    PRESENT,
+    UNIT_HEADER,
     UNIT_REGEX,
     address,
     cluster,
@@ -58,13 +62,18 @@ def test_query_is_found_in_a_path(path: str, found: bool) -> None:
     assert re2_matches(HAS_QUERY_REGEX, path) is found
 
 
+def test_gateways_own_headers_are_the_documented_ones() -> None:
+    assert (PATH_VERSION_HEADER, ARM_HEADER) == ("x-marloft-v", "x-marloft-arm")
+    assert UNIT_HEADER.startswith("x-marloft"), "what a client sends under that name is dropped"
+
+
 def test_form_is_a_matcher_of_the_whole_value() -> None:
     assert has_form("a+") == {"safe_regex": {"regex": "a+"}}
 
 
 @pytest.mark.parametrize("invert", [True, False])
 def test_body_field_is_matched_where_the_filter_copied_it(invert: bool) -> None:
-    assert metadata_matcher("user_id", {"present_match": True}, invert=invert) == {
+    assert metadata_matcher("user_id", PRESENT, invert=invert) == {
         "filter": "marloft",
         "path": [{"key": "user_id"}],
         "value": {"present_match": True},

@@ -110,6 +110,8 @@ def test_envoys_own_answer_becomes_a_problem(reply: Reply, status: int, detail: 
     document = found["body_format_override"]["json_format"]
     assert (found["status_code"], document["status"]) == (status, status)
     assert document["detail"] == detail
+    assert document["type"] == "about:blank"
+    assert document["title"] == json.loads(problem_text(status, ""))["title"]
     assert document["request_id"] == "%REQ(x-request-id)%"
     assert found["body_format_override"]["content_type"] == "application/problem+json"
 
@@ -136,14 +138,19 @@ def test_who_may_try_again_is_told_when(status: int, again: bool) -> None:
     assert [each["header"] for each in added] == ([RETRY] if again else [])
 
 
-def test_anything_else_is_a_problem_too() -> None:
-    assert mapped(Reply(status=431)) is None
-    document = local_reply_config(1)["body_format"]["json_format"]
-    assert (document["type"], document["status"]) == ("about:blank", "%RESPONSE_CODE%")
-    assert document["detail"] == "%RESPONSE_CODE_DETAILS%"
+@pytest.mark.parametrize("status", [431, 400, 502])
+def test_anything_else_is_a_problem_too(status: int) -> None:
+    assert mapped(Reply(status=status)) is None
+    assert local_reply_config(1)["body_format"]["json_format"] == {
+        "type": "about:blank",
+        "title": "Refused by the gateway",
+        "status": "%RESPONSE_CODE%",
+        "detail": "%RESPONSE_CODE_DETAILS%",
+        "request_id": "%REQ(x-request-id)%",
+    }
 
 
-def test_problem_is_compact_json_with_the_titles_of_rfc_9110() -> None:
+def test_problem_is_compact_json() -> None:
     errors = [FieldError(pointer="/user_id", detail="wrong")]
     assert json.loads(problem_text(422, "no", errors)) == {
         "title": "Unprocessable Content",
@@ -152,6 +159,23 @@ def test_problem_is_compact_json_with_the_titles_of_rfc_9110() -> None:
         "errors": [{"pointer": "/user_id", "detail": "wrong"}],
     }
     assert problem_text(404, "no") == '{"title":"Not Found","status":404,"detail":"no"}'
+
+
+@pytest.mark.parametrize(
+    ("status", "title"),
+    [
+        (400, "Bad Request"),
+        (404, "Not Found"),
+        (405, "Method Not Allowed"),
+        (413, "Content Too Large"),
+        (415, "Unsupported Media Type"),
+        (422, "Unprocessable Content"),
+        (503, "Service Unavailable"),
+        (504, "Gateway Timeout"),
+    ],
+)
+def test_titles_are_those_of_rfc_9110(status: int, title: str) -> None:
+    assert json.loads(problem_text(status, "no"))["title"] == title
 
 
 @pytest.mark.parametrize(("status", "added"), [(503, [RETRY]), (404, [])])
@@ -177,7 +201,9 @@ def replaced(policy: Any, status: int, content_type: str) -> bool:
         if kind == "not_matcher":
             return not holds(wanted)
         if kind == "single_predicate":
-            return bool(seen[wanted["input"]["name"]] == wanted["value_match"]["exact"])
+            source = wanted["input"]
+            assert source["typed_config"].get("header_name", "content-type") == "content-type"
+            return bool(seen[source["name"]] == wanted["value_match"]["exact"])
         every = {"and_matcher": all, "or_matcher": any}[kind]
         return every(holds(each) for each in wanted["predicate"])
 

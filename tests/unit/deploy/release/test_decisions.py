@@ -1,4 +1,4 @@
-"""What may follow the newest release: the winner, the way back, the ramp, what was superseded."""
+"""What may follow the newest release: the winner, the ramp, what was superseded."""
 
 from pathlib import Path
 
@@ -13,21 +13,18 @@ from marloft.contract.release import (
     Release,
     ReleasedModel,
     ReleasedVersion,
-    read_release,
-    release_path,
-    releases_folder,
 )
 from marloft.deploy.release.decisions import (
+    Proposal,
+    check_proposal,
     draft_apply,
     draft_promote,
-    draft_rollback,
     with_models,
 )
 from marloft.deploy.release.resolve import Wanted
 from marloft.deploy.release.rollouts import abandon
 from marloft.deploy.release.write import promote, rollback, write_step
 from marloft.errors import ReleaseError
-from marloft.files import write_json
 from tests.releases import made_release
 from tests.unit.deploy.release.conftest import (
     NEXT,
@@ -35,7 +32,6 @@ from tests.unit.deploy.release.conftest import (
     STEPPED,
     WITH_SPLIT,
     Ask,
-    full_rollout,
     live,
     step,
     weights_of,
@@ -167,6 +163,27 @@ def test_apply_refuses_a_file_that_an_automatic_rollback_superseded(
     assert ask(STEPPED, force=True) is not None
 
 
+def test_apply_refuses_a_file_that_a_promote_superseded(ask: Ask, tmp_path: Path) -> None:
+    ask(weights=(50, 50))
+    promote(tmp_path / "var")
+    said = r"asks for release 1, which release 2 \(promote ranker 1\.1, .*\) superseded; edit it to"
+    with pytest.raises(ReleaseError, match=said):
+        ask(weights=(50, 50))
+
+
+def test_experiment_of_a_model_that_is_new_has_no_weights_to_keep(tmp_path: Path) -> None:
+    current, draft = made_release({"outcomes": BLANK}, 7), with_models(three_arms(), {}, "because")
+    proposal = Proposal(
+        file=tmp_path / "deployment.yaml",
+        folder=tmp_path,
+        newest=7,
+        current=current,
+        wanted=wanted(draft.models["ranker"]),
+        draft=draft,
+    )
+    check_proposal(proposal, force=True)
+
+
 def test_apply_lets_a_file_go_back_when_nothing_superseded_it(ask: Ask) -> None:
     ask(PLAIN)
     ask(NEXT)
@@ -230,67 +247,3 @@ def test_promote_ends_a_rollout_with_all_traffic(ask: Ask, tmp_path: Path) -> No
     assert release.reason == "promote ranker 1.1, the roll-out of 1.1 ended"
     assert (release.models["ranker"].default, release.models["ranker"].rollout) == ("1.1", None)
     assert ask(STEPPED) is None
-
-
-def test_rollback_twice_goes_back_twice(ask: Ask, tmp_path: Path, store: Path) -> None:
-    ask(PLAIN.replace(', "1.1": {}', ""))
-    ask(PLAIN)
-    ask(NEXT)
-    var = tmp_path / "var"
-    assert rollback(var, store).reason == "rollback to release 2"
-    assert rollback(var, store).reason == "rollback to release 1"
-    assert list(live(tmp_path).models["ranker"].versions) == ["1.0"]
-    with pytest.raises(ReleaseError, match="nothing before it"):
-        rollback(var, store)
-
-
-def test_rollback_to_a_named_release(ask: Ask, tmp_path: Path) -> None:
-    ask(PLAIN.replace(', "1.1": {}', ""))
-    ask(PLAIN)
-    folder = releases_folder(tmp_path / "var")
-    assert draft_rollback(folder, live(tmp_path), 1).models == read_release(folder, 1).models
-    with pytest.raises(ReleaseError, match="release 9 does not exist"):
-        draft_rollback(folder, live(tmp_path), 9)
-
-
-def test_rollback_ends_an_experiment_instead_of_taking_units_back(
-    ask: Ask, tmp_path: Path, store: Path
-) -> None:
-    ask(weights=(90, 10))
-    ask(weights=(50, 50))
-    release = rollback(tmp_path / "var", store)
-    model = release.models["ranker"]
-    assert (model.default, model.allocation) == ("1.0", None)
-
-
-def test_rollback_brings_a_model_back_that_has_left_but_not_its_experiment(tmp_path: Path) -> None:
-    write_json(release_path(tmp_path, 7), three_arms())
-    without = made_release({"outcomes": BLANK}, 8)
-    back = draft_rollback(tmp_path, without, 7).models
-    assert back == {"ranker": BLANK}
-
-
-def test_rollback_ends_a_rollout_with_the_default_before(
-    ask: Ask, tmp_path: Path, store: Path
-) -> None:
-    ask(PLAIN)
-    ask(STEPPED)
-    step(tmp_path)
-    step(tmp_path)
-    assert live(tmp_path).models["ranker"].default == "1.1"
-    release = rollback(tmp_path / "var", store)
-    assert release.reason == "rollback of the roll-out of ranker"
-    assert (release.models["ranker"].default, release.models["ranker"].rollout) == ("1.0", None)
-
-
-def test_rollback_skips_the_steps_of_a_rollout(ask: Ask, tmp_path: Path, store: Path) -> None:
-    full_rollout(ask, tmp_path)
-    assert rollback(tmp_path / "var", store).reason == "rollback to release 1"
-    with pytest.raises(ReleaseError, match="nothing before it"):
-        rollback(tmp_path / "var", store)
-
-
-def test_rollback_to_a_step_goes_to_its_default(ask: Ask, tmp_path: Path, store: Path) -> None:
-    full_rollout(ask, tmp_path)
-    ranker = rollback(tmp_path / "var", store, to=3).models["ranker"]
-    assert (ranker.default, ranker.allocation, ranker.rollout) == ("1.0", None, None)

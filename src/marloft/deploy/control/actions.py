@@ -99,13 +99,13 @@ class ActionRunner:
         self._project, self._api, self._workflows = project, api, workflows
         self._admission, self._in_flight, self._report = admission, in_flight, report
 
-    def run(self, action: Action, number: int, longest_s: float) -> None:
+    def run(self, action: Action, number: int, drain_s: float) -> None:
         """Perform one action.
 
         Args:
             action: what to do.
             number: the release that it is done for.
-            longest_s: the most that a request of the routes so far can last.
+            drain_s: the most that a request of the routes so far can last, and a grace.
         """
         match action:
             case Register(model=model, version=version, pinned=pinned):
@@ -115,7 +115,7 @@ class ActionRunner:
                 append_event(self._project.var, "scale", model=model, version=version, to=workers)
                 self._report(f"scale {model} {version} to {workers}")
             case WriteRoutes(content=content):
-                self.write_routes(content, longest_s)
+                self._write_routes(content, drain_s)
             case WriteAllocation(experiment=experiment, content=content):
                 write_atomic(allocation_path(self._project.var, experiment), content)
                 append_event(self._project.var, "allocation", experiment=experiment)
@@ -135,10 +135,10 @@ class ActionRunner:
                 self._api.unregister(model, version)
                 self._note("unregister", model, version, in_flight=under_way)
 
-    def write_routes(self, content: bytes, longest_s: float) -> None:
+    def _write_routes(self, content: bytes, drain_s: float) -> None:
         """Put a route file in place; what the old one led to drains from now on."""
         write_routes(self._project.routes, content)
-        self._in_flight.routes_changed(longest_s)
+        self._in_flight.routes_changed(drain_s)
         append_event(self._project.var, "routes")
 
     def _register(self, number: int, model: str, version: str, pinned: ReleasedVersion) -> None:

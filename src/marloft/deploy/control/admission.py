@@ -52,7 +52,7 @@ class Admission:
 
     def forget(self) -> None:
         """Know nothing again: TorchServe has ended, and with it all that it had loaded."""
-        self.loaded: dict[Key, str] = {}
+        self.admitted: dict[Key, str] = {}
         self.held: dict[Key, str] = {}
         self.restarts: dict[Key, int] = {}
         self._workers: dict[Key, dict[str, int]] = {}
@@ -70,7 +70,7 @@ class Admission:
         for name, model in release.models.items():
             pinned = model.versions[model.default]
             path = archive_path(self._store, name, model.default)
-            served = self.loaded.get((name, model.default)) == pinned.sha256
+            served = self.admitted.get((name, model.default)) == pinned.sha256
             if served and holds(path, pinned) and read_manifest(path).settings == pinned.settings:
                 found.append(path.name)
         return found
@@ -102,7 +102,7 @@ class Admission:
                 # Registered by an earlier controller: what the routes lead to is what runs.
                 self.held.setdefault(key, each[key].sha256)
         for key, found in registered.items():
-            waits = key not in self.loaded and key not in self._refusals
+            waits = key not in self.admitted and key not in self._refusals
             if waits and found.state == "starting" and self._is_pinned(key, pins):
                 self._check_start(number, key, found)
 
@@ -120,11 +120,11 @@ class Admission:
         Returns:
             Whether one was admitted.
         """
-        before = len(self.loaded)
+        before = len(self.admitted)
         for key, pinned in unchecked.items():
             if not self._admit(number, key, pinned):
                 break
-        return len(self.loaded) > before
+        return len(self.admitted) > before
 
     def refuse(self, number: int, key: Key, why: str, *, again: bool) -> None:
         """Keep a version out until release or archive change; `again`: or some time has passed."""
@@ -165,13 +165,13 @@ class Admission:
     def _state(self, key: Key, pinned: ReleasedVersion, found: Registered | None) -> VersionState:
         if key in self._refusals:
             return VersionState(state="refused", why=self._refusals[key].why)
-        if self.loaded.get(key) == pinned.sha256:
+        if self.admitted.get(key) == pinned.sha256:
             return VersionState(state="ready")
         checking = found is not None and found.state == "ready"
         return VersionState(state="checking" if checking else "loading")
 
     def _drop(self, registered: Mapping[Key, Registered]) -> None:
-        for known in (self.loaded, self.held, self._workers, self._since):
+        for known in (self.admitted, self.held, self._workers, self._since):
             for key in set(known) - set(registered):
                 known.pop(key)
 
@@ -215,7 +215,7 @@ class Admission:
         if fault is not None:
             self.refuse(number, key, fault, again=False)
             return True
-        self.loaded[key] = pinned.sha256
+        self.admitted[key] = pinned.sha256
         self._failures.pop(key, None)
         self._unanswered.pop(key, None)
         return True

@@ -45,7 +45,7 @@ class GoldenGate:
         that running inference is not disturbed. None when all agree, or when the archive has none.
 
         Raises:
-            UnansweredError: a request had no answer in 2 s.
+            UnansweredError: a request had no answer in 2 s, or a 503 or 507.
             ArchiveError, ConfigError: the archive cannot be read.
         """
         path = f"/predictions/{model}/{version}"

@@ -29,7 +29,7 @@ class Observed(Struct, frozen=True, kw_only=True):
 
     Attributes:
         registered: what TorchServe says it holds.
-        loaded: the SHA-256 of each version that was READY and gave its golden answers since it
+        admitted: the SHA-256 of each version that was READY and gave its golden answers since it
             was registered: only these get traffic. A worker that restarts does not take its
             version out of the routes, since the gateway retries meanwhile.
         held: the SHA-256 of each registered version, as far as it is known.
@@ -44,7 +44,7 @@ class Observed(Struct, frozen=True, kw_only=True):
     """
 
     registered: Mapping[Key, Registered]
-    loaded: Mapping[Key, str] = {}
+    admitted: Mapping[Key, str] = {}
     held: Mapping[Key, str] = {}
     refused: Mapping[Key, str] = {}
     routes: bytes | None = None
@@ -96,7 +96,7 @@ class Observer:
         asks_workflows = bool(release.workflows or retired)
         return Observed(
             registered=registered,
-            loaded={k: sha for k, sha in self._admission.loaded.items() if k not in refused},
+            admitted={k: sha for k, sha in self._admission.admitted.items() if k not in refused},
             held=dict(self._admission.held),
             refused=refused,
             routes=routes,

@@ -30,7 +30,7 @@ class Reconciliation(Struct, frozen=True, kw_only=True):
     Attributes:
         actions: what to do next, in order.
         in_force: whose routes there should be meanwhile.
-        missing: versions that the release wants loaded, that are not yet and still can be.
+        missing: versions that the release wants loaded, that are not admitted yet and still can be.
         unchecked: registered versions whose workers are READY and whose golden answers nobody has
             asked for; with what they are, by the release that pinned them.
         leaving: registered versions that go once no request is on its way to them.
@@ -58,7 +58,7 @@ class Reconciliation(Struct, frozen=True, kw_only=True):
 def reconcile(release: Release, observed: Observed) -> Reconciliation:
     """Return the next actions, and what else the comparison shows.
 
-    A version gets routes only when it is loaded, and is removed only after the last request of
+    A version gets routes only when it is admitted, and is removed only after the last request of
     the routes that led to it: TorchServe lets the queued requests of a removed version hang.
 
     Args:
@@ -85,16 +85,16 @@ class _Comparison:
     def __init__(self, release: Release, observed: Observed) -> None:
         self.release, self.observed = release, observed
         self.wanted = release.loaded
-        self.in_force = choose(release, observed.before, observed.loaded)
+        self.in_force = choose(release, observed.before, observed.admitted)
         self.served = self.in_force.versions()
 
     @cached_property
     def missing(self) -> list[Key]:
-        loaded, refused = self.observed.loaded, self.observed.refused
+        admitted, refused = self.observed.admitted, self.observed.refused
         return [
             key
             for key, pinned in self.wanted.items()
-            if loaded.get(key) != pinned.sha256 and key not in refused
+            if admitted.get(key) != pinned.sha256 and key not in refused
         ]
 
     @cached_property
@@ -114,7 +114,7 @@ class _Comparison:
         found: dict[Key, ReleasedVersion] = {}
         for pins in (seen.pins, self.wanted):
             for key, pinned in pins.items():
-                known = key in seen.loaded or key in seen.refused
+                known = key in seen.admitted or key in seen.refused
                 registered = seen.registered.get(key)
                 ready = registered is not None and registered.state == "ready"
                 if ready and not known and seen.held.get(key) == pinned.sha256:
@@ -125,7 +125,7 @@ class _Comparison:
         unavailable = [
             key
             for key, pinned in self.served.items()
-            if self.observed.loaded.get(key) != pinned.sha256
+            if self.observed.admitted.get(key) != pinned.sha256
         ]
         routes = render_routes(self.in_force.front, unavailable, in_force=self.in_force)
         in_place = self.observed.routes == routes
@@ -165,7 +165,7 @@ class _Comparison:
         return [
             Scale(model=key[0], version=key[1], workers=pinned.settings.workers)
             for key, pinned in self.wanted.items()
-            if key in self.observed.loaded
+            if key in self.observed.admitted
             and registered[key].min_workers != pinned.settings.workers
         ]
 
@@ -174,7 +174,7 @@ class _Comparison:
         seen = self.observed
         in_force = self.in_force.models
         defaults = [(name, release.models[name].default) for name, release in in_force.items()]
-        running = [key for key in defaults if key in seen.loaded]
+        running = [key for key in defaults if key in seen.admitted]
         moved = [
             key for key in running if key in seen.registered and not seen.registered[key].default
         ]
@@ -188,7 +188,7 @@ class _Comparison:
         found: list[Key] = []
         for key, registered in seen.registered.items():
             if registered.default and not self._is_needed(key):
-                others = (each for each in seen.loaded if each[0] == key[0] and each != key)
+                others = (each for each in seen.admitted if each[0] == key[0] and each != key)
                 needed = (each for each in others if self._is_needed(each))
                 found += [each for each in needed if each in seen.registered][:1]
         return found
@@ -205,7 +205,7 @@ class _Comparison:
 
     def _is_needed(self, key: Key) -> bool:
         served = self.served.get(key)
-        if served is not None and self.observed.loaded.get(key) == served.sha256:
+        if served is not None and self.observed.admitted.get(key) == served.sha256:
             return True
         pinned = self.wanted.get(key)
         if pinned is None or key in self.observed.refused:

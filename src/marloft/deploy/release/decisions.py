@@ -117,7 +117,7 @@ def draft_promote(current: Release, model: str | None, version: str | None) -> D
 
 
 def draft_rollback(folder: Path, current: Release, to: int | None) -> Draft:
-    """Return what comes after `current` when it is taken back; see `releases.rollback`.
+    """Return what comes after `current` when it is taken back; see `write.rollback`.
 
     Raises:
         ReleaseError: there is nothing before it, or no release `to`.

@@ -64,25 +64,25 @@ def read_label(label: str, read: Callable[[int], Release]) -> InForce | None:
     return InForce(front=front, models=dict.fromkeys(front.models, front) | models)
 
 
-def choose(newest: Release, before: InForce | None, loaded: Mapping[Key, str]) -> InForce:
+def choose(newest: Release, before: InForce | None, admitted: Mapping[Key, str]) -> InForce:
     """Return what should be in force now.
 
     Args:
         newest: what should be live.
         before: what the routes say now, None for no routes.
-        loaded: the SHA-256 of each version that may get traffic.
+        admitted: the SHA-256 of each version that may get traffic.
 
-    A model moves to the newest release when its default version there is loaded, and the arms of
+    A model moves to the newest release when its default version there is admitted, and the arms of
     its split if the release before served. Else it stays with the release before, while that one's
-    default is loaded. Else it is the newest that answers, with 503 for what is not loaded: a fresh
-    start never shows an older release.
+    default is admitted. Else it is the newest that answers, with 503 for what is not admitted: a
+    fresh start never shows an older release.
     """
-    models = {name: _chosen(name, newest, before, loaded) for name in newest.models}
+    models = {name: _chosen(name, newest, before, admitted) for name in newest.models}
     front = newest
     if before is not None and before.front.release != newest.release:
         old, new = before.front.default_model, newest.default_model
         holder = models.get(old) or before.models.get(old)
-        if not _serves(new, models[new], loaded) and _serves(old, holder, loaded):
+        if not _serves(new, models[new], admitted) and _serves(old, holder, admitted):
             front = before.front
             # Models that the newest release dropped go together with the default model.
             models = {n: r for n, r in before.models.items() if n not in models} | models
@@ -90,28 +90,28 @@ def choose(newest: Release, before: InForce | None, loaded: Mapping[Key, str]) -
 
 
 def _chosen(
-    name: str, newest: Release, before: InForce | None, loaded: Mapping[Key, str]
+    name: str, newest: Release, before: InForce | None, admitted: Mapping[Key, str]
 ) -> Release:
     old = before.models.get(name) if before is not None else None
-    if old is None or old.release == newest.release or not _serves(name, old, loaded):
+    if old is None or old.release == newest.release or not _serves(name, old, admitted):
         return newest
-    if _serves(name, newest, loaded) and _splits(name, newest, loaded):
+    if _serves(name, newest, admitted) and _splits(name, newest, admitted):
         return newest
     return old
 
 
-def _serves(name: str, release: Release | None, loaded: Mapping[Key, str]) -> bool:
+def _serves(name: str, release: Release | None, admitted: Mapping[Key, str]) -> bool:
     if release is None or name not in release.models:
         return False
-    return _is_loaded(name, release, release.models[name].default, loaded)
+    return _is_admitted(name, release, release.models[name].default, admitted)
 
 
-def _splits(name: str, release: Release, loaded: Mapping[Key, str]) -> bool:
+def _splits(name: str, release: Release, admitted: Mapping[Key, str]) -> bool:
     allocation = release.models[name].allocation
     arms = allocation.arms if allocation is not None else []
-    return all(_is_loaded(name, release, arm.version, loaded) for arm in arms)
+    return all(_is_admitted(name, release, arm.version, admitted) for arm in arms)
 
 
-def _is_loaded(name: str, release: Release, version: str, loaded: Mapping[Key, str]) -> bool:
+def _is_admitted(name: str, release: Release, version: str, admitted: Mapping[Key, str]) -> bool:
     pinned = release.models[name].versions.get(version)
-    return pinned is not None and loaded.get((name, version)) == pinned.sha256
+    return pinned is not None and admitted.get((name, version)) == pinned.sha256

@@ -58,7 +58,7 @@ class Watched:
             workers={"9000": process},
         )
         self.admission.track(release, [{KEY: self.pinned}], {KEY: found})
-        known = KEY in self.admission.loaded or KEY in self.admission.refused
+        known = KEY in self.admission.admitted or KEY in self.admission.refused
         if found.state == "ready" and not known:
             self.admission.admit_ready(release, {KEY: self.pinned})
         return self.admission.refused
@@ -71,9 +71,9 @@ def watched(tmp_path: Path) -> Watched:
 
 def test_a_version_is_loaded_after_its_golden_answers_and_asked_once(watched: Watched) -> None:
     assert watched.look("starting") == {}
-    assert watched.admission.loaded == {}
+    assert watched.admission.admitted == {}
     assert watched.look("ready") == {}
-    assert watched.admission.loaded == {KEY: watched.pinned.sha256}
+    assert watched.admission.admitted == {KEY: watched.pinned.sha256}
     watched.look("ready")
     assert watched.gate.times == 1
 
@@ -82,7 +82,7 @@ def test_a_worker_that_restarts_leaves_its_version_loaded_and_is_counted(watched
     watched.look("ready")
     watched.look("starting", process=-1)
     watched.look("ready", process=101)
-    assert watched.admission.loaded == {KEY: watched.pinned.sha256}
+    assert watched.admission.admitted == {KEY: watched.pinned.sha256}
     assert watched.admission.restarts == {KEY: 1}
 
 
@@ -94,7 +94,7 @@ def test_another_golden_answer_refuses_until_release_or_archive_change(watched: 
     assert watched.gate.times == 1
     watched.gate.fault = None
     assert watched.look("ready", release=RELEASE + 1) == {}
-    assert watched.admission.loaded == {KEY: watched.pinned.sha256}
+    assert watched.admission.admitted == {KEY: watched.pinned.sha256}
 
 
 def test_a_changed_archive_is_refused_and_tried_again_when_it_is_back(watched: Watched) -> None:
@@ -104,7 +104,7 @@ def test_a_changed_archive_is_refused_and_tried_again_when_it_is_back(watched: W
     assert watched.gate.times == 0
     watched.archive.write_bytes(b"bytes")
     assert watched.look("ready") == {}
-    assert watched.admission.loaded == {KEY: watched.pinned.sha256}
+    assert watched.admission.admitted == {KEY: watched.pinned.sha256}
 
 
 def test_workers_that_die_again_and_again_are_refused_with_growing_pauses(
@@ -137,7 +137,7 @@ def test_no_answer_proves_nothing_until_it_happens_again_and_again(watched: Watc
     watched.gate.silent = True
     for _ in range(4):
         assert watched.look("ready") == {}
-    assert watched.admission.loaded == {}
+    assert watched.admission.admitted == {}
     assert watched.look("ready") == {KEY: "no answer"}
 
 
@@ -151,21 +151,21 @@ def test_archive_that_cannot_be_asked_is_refused_with_the_reason(watched: Watche
 def test_nothing_is_known_after_torchserve_has_ended(watched: Watched) -> None:
     watched.look("ready")
     watched.admission.forget()
-    assert watched.admission.loaded == {}
+    assert watched.admission.admitted == {}
     watched.look("starting")
-    assert watched.admission.loaded == {}
+    assert watched.admission.admitted == {}
 
 
 def test_a_version_that_is_not_registered_any_more_is_not_loaded(watched: Watched) -> None:
     watched.look("ready")
     watched.admission.track(RELEASE, [{KEY: watched.pinned}], {})
-    assert watched.admission.loaded == {}
+    assert watched.admission.admitted == {}
 
 
 def test_tracking_asks_nothing_and_admission_says_whether_one_came_in(watched: Watched) -> None:
     found = Registered(state="ready", default=True)
     watched.admission.track(RELEASE, [{KEY: watched.pinned}], {KEY: found})
-    assert (watched.gate.times, watched.admission.loaded) == (0, {})
+    assert (watched.gate.times, watched.admission.admitted) == (0, {})
     assert watched.admission.admit_ready(RELEASE, {KEY: watched.pinned})
     assert not watched.admission.admit_ready(RELEASE, {})
 
@@ -196,7 +196,7 @@ def served(tmp_path: Path, **settings: int) -> tuple[Admission, Release, Path]:
         {"ranker": ReleasedModel(default="1.0", versions={"1.0": pinned})}, RELEASE
     )
     admission = Admission(Asked(), store, tmp_path / "model_log.log")
-    admission.loaded[KEY] = sidecar.sha256
+    admission.admitted[KEY] = sidecar.sha256
     return admission, release, store / sidecar.file
 
 

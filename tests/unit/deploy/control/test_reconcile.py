@@ -63,7 +63,7 @@ def released(
 
 
 def in_place(release: Release, *gone: Key) -> bytes:
-    """Return the route file of a release without the versions that are not loaded."""
+    """Return the route file of a release without the versions that are not admitted."""
     return render_routes(release, gone)
 
 
@@ -90,8 +90,8 @@ class World:
         self.releases, self.registered, self.routes = releases, dict(registered), routes
         self.bad = bad
         self.allocations: dict[str, bytes] = {}
-        self.loaded = {k: sha(k[1]) for k, r in registered.items() if r.state == "ready"}
-        self.loaded = {k: v for k, v in self.loaded.items() if k not in bad}
+        self.admitted = {k: sha(k[1]) for k, r in registered.items() if r.state == "ready"}
+        self.admitted = {k: v for k, v in self.admitted.items() if k not in bad}
 
     def look(self, release: Release) -> Reconciliation:
         refused = {key: "bad" for key in self.bad if key in release.loaded}
@@ -100,7 +100,7 @@ class World:
             before = read_label(routes_label(self.routes), self.releases.__getitem__)
         observed = Observed(
             registered=dict(self.registered),
-            loaded=dict(self.loaded),
+            admitted=dict(self.admitted),
             refused=refused,
             routes=self.routes,
             before=before,
@@ -115,7 +115,7 @@ class World:
                 first = not self.registered
                 self.registered[model, version] = Registered(state="starting", default=first)
             case WriteRoutes(content=content):
-                assert led_to(content) <= set(self.loaded), "routed to what cannot serve"
+                assert led_to(content) <= set(self.admitted), "routed to what cannot serve"
                 self.routes = content
             case WriteAllocation(experiment=experiment, content=content):
                 self.allocations[experiment] = content
@@ -129,7 +129,7 @@ class World:
                 others = len(self.registered) > 1
                 assert not (self.registered[key].default and others), "TorchServe's default"
                 del self.registered[key]
-                self.loaded.pop(key, None)
+                self.admitted.pop(key, None)
             case _:
                 raise AssertionError(f"unexpected {action}")
 
@@ -137,7 +137,7 @@ class World:
         for key, found in self.registered.items():
             self.registered[key] = Registered(state="ready", default=found.default)
             if key not in self.bad:
-                self.loaded[key] = sha(key[1])
+                self.admitted[key] = sha(key[1])
 
 
 @st.composite
@@ -179,7 +179,7 @@ def test_reconcile_converges_from_any_state_and_after_any_cut(
 ) -> None:
     world = World({6: before, 7: release}, registered, None, bad)
     if serves_before:
-        gone = [key for key in before.routed if key not in world.loaded]
+        gone = [key for key in before.routed if key not in world.admitted]
         world.routes = in_place(before, *gone)
     for cut in cuts:
         # The controller is killed after `cut` actions; the next one only looks.
@@ -203,7 +203,7 @@ def test_reconcile_converges_from_any_state_and_after_any_cut(
         assert set(world.registered) == set(release.loaded)
         default = release.models["ranker"].default
         assert world.registered["ranker", default].default
-    assert led_to(world.routes) == served & set(world.loaded)
+    assert led_to(world.routes) == served & set(world.admitted)
     assert good & served <= led_to(world.routes)
     assert decided.leaving == []
     assert decided.is_changing is False
@@ -221,9 +221,9 @@ def observe(
     release: Release, registered: Mapping[Key, Registered], *gone: Key, **more: object
 ) -> Observed:
     """Return an observation with `release`'s routes in place, but for those of `gone`."""
-    loaded = {key: sha(key[1]) for key, found in registered.items() if found.state == "ready"}
+    admitted = {key: sha(key[1]) for key, found in registered.items() if found.state == "ready"}
     fields = {
-        "loaded": loaded,
+        "admitted": admitted,
         "drained": frozenset(registered),
         "routes": in_place(release, *gone),
         "before": whole(release),
@@ -284,13 +284,13 @@ def test_reconcile_leaves_workflow_nodes_alone() -> None:
 
 def test_reconcile_names_what_is_ready_and_was_never_asked() -> None:
     release, held = released("1.0", "2.0"), {ONE: sha("1.0"), TWO: sha("2.0")}
-    ready = observe(release, {ONE: READY, TWO: OTHER}, loaded={}, held=held)
+    ready = observe(release, {ONE: READY, TWO: OTHER}, admitted={}, held=held)
     assert reconcile(release, ready).unchecked == {ONE: pin("1.0"), TWO: pin("2.0")}
     known = observe(
-        release, {ONE: READY, TWO: OTHER}, loaded={ONE: sha("1.0")}, refused={TWO: ""}, held=held
+        release, {ONE: READY, TWO: OTHER}, admitted={ONE: sha("1.0")}, refused={TWO: ""}, held=held
     )
     assert reconcile(release, known).unchecked == {}
-    starting = observe(release, {ONE: STARTING, TWO: OTHER}, loaded={}, held=held)
+    starting = observe(release, {ONE: STARTING, TWO: OTHER}, admitted={}, held=held)
     assert reconcile(release, starting).unchecked == {TWO: pin("2.0")}
 
 
@@ -299,7 +299,7 @@ def test_reconcile_takes_running_versions_for_what_the_routes_in_force_lead_to()
     newest = made_release({"ranker": ReleasedModel(default="1.0", versions={"1.0": other})}, 7)
     running = released("1.0", number=6)
     observed = observe(
-        newest, {ONE: READY}, loaded={}, held={ONE: sha("1.0")}, before=whole(running)
+        newest, {ONE: READY}, admitted={}, held={ONE: sha("1.0")}, before=whole(running)
     )
     assert reconcile(newest, observed).unchecked == {ONE: pin("1.0")}
 
@@ -328,7 +328,7 @@ def test_reconcile_does_not_register_what_is_refused_and_removes_it() -> None:
     release, refused = released("1.0", "2.0"), {TWO: "differs"}
     assert decide(release, {ONE: READY}, TWO, refused=refused) == []
     found = decide(
-        release, {ONE: READY, TWO: OTHER}, TWO, loaded={ONE: sha("1.0")}, refused=refused
+        release, {ONE: READY, TWO: OTHER}, TWO, admitted={ONE: sha("1.0")}, refused=refused
     )
     assert found == [Unregister(model="ranker", version="2.0")]
 
@@ -355,7 +355,7 @@ def test_reconcile_moves_torchserves_default_away_from_a_refused_version() -> No
 
 
 def test_reconcile_replaces_a_version_that_holds_other_bytes() -> None:
-    found = decide(released("1.0"), {ONE: READY}, ONE, loaded={ONE: "else"}, held={ONE: "else"})
+    found = decide(released("1.0"), {ONE: READY}, ONE, admitted={ONE: "else"}, held={ONE: "else"})
     assert found == [Unregister(model="ranker", version="1.0")]
 
 

@@ -10,7 +10,7 @@ OLD = released("1.0", number=6)
 NEW = released("2.0", "1.0", number=7)
 
 
-def loaded(*versions: str) -> dict[Key, str]:
+def admitted(*versions: str) -> dict[Key, str]:
     return {("ranker", version): sha(version) for version in versions}
 
 
@@ -23,15 +23,15 @@ def with_model(release: Release, name: str, default: bool = False) -> Release:
 
 
 def test_a_release_serves_when_its_default_is_loaded() -> None:
-    assert choose(NEW, whole(OLD), loaded("1.0")).models == {"ranker": OLD}
-    assert choose(NEW, whole(OLD), loaded("1.0", "2.0")) == whole(NEW)
-    assert choose(NEW, whole(OLD), loaded("2.0")) == whole(NEW)
+    assert choose(NEW, whole(OLD), admitted("1.0")).models == {"ranker": OLD}
+    assert choose(NEW, whole(OLD), admitted("1.0", "2.0")) == whole(NEW)
+    assert choose(NEW, whole(OLD), admitted("2.0")) == whole(NEW)
 
 
 def test_a_fresh_start_never_shows_an_older_release() -> None:
     assert choose(NEW, None, {}) == whole(NEW)
-    assert choose(NEW, None, loaded("1.0")) == whole(NEW)
-    assert choose(NEW, whole(NEW), loaded("1.0")) == whole(NEW)
+    assert choose(NEW, None, admitted("1.0")) == whole(NEW)
+    assert choose(NEW, whole(NEW), admitted("1.0")) == whole(NEW)
 
 
 def test_the_release_before_gives_way_when_its_own_default_is_gone() -> None:
@@ -40,23 +40,23 @@ def test_the_release_before_gives_way_when_its_own_default_is_gone() -> None:
 
 def test_a_split_waits_for_its_arms_while_the_release_before_serves() -> None:
     split = released("1.0", "2.0", number=8, split=True)
-    assert choose(split, whole(OLD), loaded("1.0")).models == {"ranker": OLD}
-    assert choose(split, whole(OLD), loaded("1.0", "2.0")) == whole(split)
-    assert choose(split, None, loaded("1.0")) == whole(split)
+    assert choose(split, whole(OLD), admitted("1.0")).models == {"ranker": OLD}
+    assert choose(split, whole(OLD), admitted("1.0", "2.0")) == whole(split)
+    assert choose(split, None, admitted("1.0")) == whole(split)
 
 
 def test_other_bytes_under_the_same_version_do_not_count_as_loaded() -> None:
-    assert choose(NEW, whole(OLD), {("ranker", "2.0"): "else", **loaded("1.0")}).models == {
+    assert choose(NEW, whole(OLD), {("ranker", "2.0"): "else", **admitted("1.0")}).models == {
         "ranker": OLD
     }
 
 
 def test_a_new_default_model_waits_for_its_default_version() -> None:
     front = with_model(NEW, "other", default=True)
-    waiting = choose(front, whole(OLD), loaded("1.0", "2.0"))
+    waiting = choose(front, whole(OLD), admitted("1.0", "2.0"))
     assert waiting.front == OLD
     assert waiting.models == {"ranker": front, "other": front}
-    ready = loaded("1.0", "2.0") | {("other", "1.0"): sha("1.0")}
+    ready = admitted("1.0", "2.0") | {("other", "1.0"): sha("1.0")}
     assert choose(front, whole(OLD), ready) == whole(front)
 
 

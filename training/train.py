@@ -244,3 +244,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    parallel.end_process()

@@ -5,10 +5,12 @@ https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -84,6 +86,18 @@ def process_group(device: Device) -> Iterator[Workers]:
         )
     finally:
         dist.destroy_process_group()
+
+
+def end_process() -> NoReturn:
+    """End a process whose work is written, with status 0 and without Python's own clean-up.
+
+    Threads of C++ may outlive the process group. One that asks for the interpreter during its
+    clean-up is ended by force, which C++ answers by std::terminate: a run that succeeded would
+    fail, and torchrun would end the others (https://github.com/python/cpython/issues/87135).
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def recompute_activations(model: nn.Module) -> None:

@@ -1,6 +1,8 @@
 """Processes, devices and sharding."""
 
 import os
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -99,3 +101,12 @@ def test_recomputing_renames_no_weight() -> None:
 def test_sum_over_workers_of_one_is_the_value(alone: Workers) -> None:
     value = torch.tensor(3.0)
     assert float(parallel.sum_over_workers(value)) == 3.0
+
+
+def test_a_process_ends_without_clean_up_and_loses_no_output() -> None:
+    code = (
+        "import atexit; from marloft.training.parallel import end_process; "
+        "atexit.register(print, 'cleaned up'); print('written', end=''); end_process(); print('on')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "written")

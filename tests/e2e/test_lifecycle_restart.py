@@ -77,6 +77,16 @@ def limit_s(promise_s: float) -> float:
     return promise_s * (1 + os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
+def last_failure_s(driver: Driver) -> float:
+    """Wait for a second of good answers alone; return when the last request that failed was sent.
+
+    One good answer shows nothing: the gateway tries requests from before a death again, and the new
+    TorchServe answers them some 200 ms before its version has routes again.
+    """
+    until(lambda: {sent.status for sent in driver.sent[-RATE:]} == {200}, 60)
+    return max(sent.sent_s for sent in driver.sent if sent.status != 200)
+
+
 def predicts(serving: Serving) -> bool:
     try:
         return serving.predict(user_id=7, features=[{"item_id": 50}]).status_code == 200
@@ -94,12 +104,8 @@ def test_torchserve_killed_is_back_with_503_meanwhile(serving: Serving, project:
         refused = serving.predict(user_id=7, features=[{"item_id": 50}])
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"
-        until(lambda: driver.sent[-1].status == 200, 60)
-        back_s = driver.now()
-        assert back_s - killed_s < limit_s(TORCHSERVE_S)
-        time.sleep(1)
+        assert last_failure_s(driver) - killed_s < limit_s(TORCHSERVE_S)
     assert {sent.status for sent in driver.sent} == {200, 503}
-    assert {sent.status for sent in driver.sent if sent.sent_s > back_s} == {200}
     assert "TorchServe ended with code" in serving.console.read_text()
 
 
@@ -109,11 +115,7 @@ def test_gateway_killed_is_back(serving: Serving, project: Path) -> None:
         killed_s = driver.now()
         process_of(project, "envoy").kill()
         until(lambda: driver.sent[-1].status == 0, 5)
-        until(lambda: driver.sent[-1].status == 200, 20)
-        back_s = driver.now()
-        assert back_s - killed_s < limit_s(GATEWAY_S)
-        time.sleep(1)
-    assert {sent.status for sent in driver.sent if sent.sent_s > back_s} == {200}
+        assert last_failure_s(driver) - killed_s < limit_s(GATEWAY_S)
 
 
 def test_serve_killed_and_started_again_fails_no_request(serving: Serving, project: Path) -> None:

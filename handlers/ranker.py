@@ -4,7 +4,7 @@ import numpy as np
 
 from marloft.ranker.features import FeatureTables, encode, parse_user_id
 from marloft.runtimes import Arrays
-from marloft.serving import Handler, LoadedArchive, Prediction, Request, rank
+from marloft.serving import Handler, LoadedArchive, Ranking, Request
 
 
 class RankerHandler(Handler):
@@ -23,17 +23,11 @@ class RankerHandler(Handler):
         users = np.full(len(items), parse_user_id(request.user_id), dtype=np.int64)
         return encode(self.tables, users, items)
 
-    def encode(self, request: Request, outputs: Arrays) -> Prediction:
+    def encode(self, request: Request, outputs: Arrays) -> Ranking:
         """Order the candidates; the log also learns how much of the request was unknown."""
         items = request.column("item_id")
-        ranked = rank(items, outputs["score"])
         extra = {
             "unknown_items": sum(item not in self.known_items for item in items),
             "unknown_user": parse_user_id(request.user_id) not in self.known_users,
         }
-        return Prediction(
-            prediction=ranked.prediction,
-            confidence=ranked.confidence,
-            scores=ranked.scores,
-            extra=extra,
-        )
+        return Ranking(items, outputs["score"], extra)

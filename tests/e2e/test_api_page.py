@@ -99,7 +99,7 @@ def test_curl_answers_as_the_page_and_the_document_say(
 def test_answer_of_another_form_is_noticed() -> None:
     operation = OPENAPI["paths"]["/predict"]["post"]
     fault = schema_fault(200, operation, {"prediction": [1]}, "application/json")
-    assert "'confidence' is a required property" in fault
+    assert "'latency_ms' is a required property" in fault
 
 
 def test_page_has_a_curl_for_every_status_that_a_client_can_cause() -> None:

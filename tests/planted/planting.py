@@ -16,6 +16,7 @@ runtime: onnx
 files:
   ranker.py: ../handlers/ranker.py
   tables.npz: ../build/export/tables.npz
+response: {{type: ranking}}
 schema:
   max_rows: 500
   row:

@@ -3,12 +3,12 @@
 from ranker import RankerHandler  # the archive holds ranker.py too
 
 from marloft.runtimes import Arrays
-from marloft.serving import Prediction, Request
+from marloft.serving import Ranking, Request
 
 
 class WorseRankerHandler(RankerHandler):
     """Earns fewer clicks from readers who see the first three items only."""
 
-    def encode(self, request: Request, outputs: Arrays) -> Prediction:
+    def encode(self, request: Request, outputs: Arrays) -> Ranking:
         """Rank by how little the user would like it."""
         return super().encode(request, {"score": 1 - outputs["score"]})

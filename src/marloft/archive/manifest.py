@@ -3,6 +3,8 @@
 import zipfile
 from pathlib import Path
 
+from msgspec import UNSET
+
 from marloft.archive.spec import ArchiveSpec
 from marloft.contract.manifest import ARCHIVE_JSON, Artifact, Manifest
 from marloft.errors import ArchiveError
@@ -36,6 +38,7 @@ def make_manifest(
         parents={} if artifact is None else artifact.parents,
         requires=requires,
         sensitive_features_at_serving=spec.sensitive_features_at_serving,
+        response=UNSET if spec.response is None else spec.response,
     )
 
 

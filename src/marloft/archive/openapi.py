@@ -12,10 +12,12 @@ import msgspec
 from marloft.archive.manifest import read_manifest
 from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON, Manifest
 from marloft.contract.predict_api import PROBLEM_JSON, PredictResponse, Problem, RequestEnvelope
+from marloft.contract.response import FIELDS, Response, properties
 from marloft.errors import ArchiveError
 
 Json = dict[str, Any]
 JSON_TYPE = "application/json"
+_BY_TYPE = {field for fields in FIELDS.values() for field in fields}
 _REF = "#/components/schemas/{name}"
 
 
@@ -45,7 +47,7 @@ def openapi_of(path: Path) -> Json:
         "paths": {
             f"/models/{manifest.name}/predict": {"post": _predict(manifest, features, examples)}
         },
-        "components": {"schemas": _schemas(features)},
+        "components": {"schemas": _schemas(features, manifest.declared_response)},
     }
 
 
@@ -85,14 +87,27 @@ def _schema(described: bool) -> Json:
     return {"schema": {"$ref": _REF.format(name="PredictResponse")} if described else {}}
 
 
-def _schemas(features: Json | None) -> Json:
+def _schemas(features: Json | None, response: Response | None) -> Json:
     types = (Problem,) if features is None else (RequestEnvelope, PredictResponse, Problem)
     _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
     if features is not None:
         rows = {key: value for key, value in features.items() if key != "$schema"}
         schemas["RequestEnvelope"]["properties"]["features"] = rows
+        if response is not None:
+            schemas["PredictResponse"] = _declared(schemas["PredictResponse"], response)
     found: Json = ecma_patterns(schemas)
     return found
+
+
+def _declared(answer: Json, response: Response) -> Json:
+    """Return the answer's schema with the parts that the declared type has, and no others."""
+    own = properties(response)
+    kept = {k: v for k, v in answer["properties"].items() if k not in _BY_TYPE or k in own}
+    return {
+        **answer,
+        "properties": {**kept, **own},
+        "required": [*own, *(each for each in answer["required"] if each not in own)],
+    }
 
 
 def ecma_patterns(value: Any) -> Any:

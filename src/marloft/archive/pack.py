@@ -15,6 +15,7 @@ from marloft.archive.checks.members import RESERVED, STOCK_MANIFEST, colliding, 
 from marloft.archive.checks.requirements import read_requirements, unmet
 from marloft.archive.checks.screening import screen
 from marloft.archive.golden import compile_schema, parse_golden
+from marloft.archive.golden_comparison import check_expected
 from marloft.archive.manifest import make_manifest
 from marloft.archive.sandbox.handler_trial import try_handler
 from marloft.archive.spec import ArchiveSpec, artifact_sidecar, read_spec, refuse_changed
@@ -139,7 +140,7 @@ def _generated(spec: ArchiveSpec) -> dict[str, Source]:
         generated[ALLOCATION_JSON] = to_json(packed_allocation(experiment, spec.allocation.model))
     if spec.golden is not None and spec.schema is not None:
         golden = Path(spec.golden).read_bytes()
-        parse_golden(golden, spec.schema)
+        check_expected(parse_golden(golden, spec.schema), spec.response)
         screen(GOLDEN_JSONL, golden)
         generated[GOLDEN_JSONL] = golden
     return generated

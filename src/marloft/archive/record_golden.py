@@ -14,14 +14,17 @@ from typing import Any
 
 import msgspec
 
-from marloft.archive.golden import difference, parse_golden
+from marloft.archive.golden import parse_golden
+from marloft.archive.golden_comparison import UNDECLARED, difference, expected_fault
 from marloft.archive.spec import ArchiveSpec, located
+from marloft.contract.answers import AnyAnswer
+from marloft.contract.encode_answer import encode_answer
 from marloft.contract.manifest import GoldenAnswer
+from marloft.contract.response import FIELDS, Response, type_of
 from marloft.errors import ConfigError, nearest
 from marloft.files import read_yaml, write_atomic
 
-AnswerFunction = Callable[[dict[str, Any]], dict[str, Any]]
-_FIELDS = ("prediction", "confidence", "scores")
+AnswerFunction = Callable[[dict[str, Any]], Any]
 
 
 def record_golden(
@@ -34,8 +37,8 @@ def record_golden(
     Args:
         config: the archive's YAML file; its schema and tolerance are used, nothing is packed.
         requests: one request body a line, as clients send it.
-        source: `FILE.py:CALLABLE` or `MODULE:CALLABLE`; it takes one request body and returns a
-            dict with `prediction`, `confidence` and `scores`, or some of them.
+        source: `FILE.py:CALLABLE` or `MODULE:CALLABLE`; it takes one request body and returns the
+            value that `encode` would, or a dict with fields of the answer, such as `prediction`.
         out: the file to write, by default the one that `golden` in the YAML file names.
 
     Raises:
@@ -122,32 +125,43 @@ def _from_name(name: str) -> Any:
 def _record(
     answer: AnswerFunction, body: dict[str, Any], where: str, spec: ArchiveSpec
 ) -> dict[str, Any]:
-    first, second = (_to_plain(answer(body), where) for _ in range(2))
-    found = difference(first, second, spec.golden_tolerance)
+    rows = len(body["features"])
+    first, second = (_to_plain(answer(body), where, spec.response, rows) for _ in range(2))
+    found = difference(first, second, spec.golden_tolerance, spec.response)
     if found is not None:
         raise ConfigError(
             f"{where}: asked twice, the source answers differently ({found}); put the model into "
             "its evaluation mode (no dropout) and give randomness a seed."
         )
-    scores, rows = first.get("scores"), len(body["features"])
-    if isinstance(scores, list) and len(scores) != rows:
-        raise ConfigError(f"{where}: {len(scores)} scores for {rows} rows; give one a row.")
+    fields = ("scores",) if spec.response is None else tuple(first)
+    if spec.response is None or spec.response.per == "row":
+        for field in fields:
+            part = first.get(field)
+            if isinstance(part, list) and len(part) != rows:
+                raise ConfigError(f"{where}: {len(part)} {field} for {rows} rows; give one a row.")
     return first
 
 
-def _to_plain(answer: Any, where: str) -> dict[str, Any]:
+def _to_plain(answer: Any, where: str, response: Response | None, rows: int) -> dict[str, Any]:
     """Return an answer as JSON will hold it; arrays and tensors become lists."""
+    if isinstance(answer, AnyAnswer):
+        try:
+            encoded = encode_answer(answer, response, rows)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{where}: {str(error).replace('encode', 'the source', 1)}") from None
+        return {field: msgspec.json.decode(part) for field, part in encoded.parts().items()}
     if not isinstance(answer, dict) or not answer:
+        fields = UNDECLARED if response is None else FIELDS[type_of(response)]
         raise ConfigError(
             f"{where}: the source returned {type(answer).__name__}, not a dict with "
-            f"{', '.join(_FIELDS)} or some of them."
+            f"{', '.join(fields)} or some of them."
         )
-    for field in answer:
-        if field not in _FIELDS:
-            raise ConfigError(f"{where}: unknown field {field!r}.{nearest(str(field), _FIELDS)}")
     plain = msgspec.to_builtins(answer, enc_hook=_to_list)
     if not all(map(math.isfinite, _floats(plain))):
         raise ConfigError(f"{where}: the source answered with NaN or infinity.")
+    fault = expected_fault(plain, response)
+    if fault is not None:
+        raise ConfigError(f"{where}: the source answered otherwise than is declared: {fault}")
     return dict(plain)
 
 

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from marloft.archive.golden_requests import raw_type
 from marloft.contract.manifest import Artifact, Name, Runtime, Version, WorkerSettings
+from marloft.contract.response import Response, faults
 from marloft.contract.schema import RowSchema
 from marloft.errors import ArchiveError, ConfigError
 from marloft.files import read_json, read_yaml, sha256_file, sidecar_path
@@ -37,13 +38,15 @@ class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     `schema` is absent for a handler that reads its bodies by itself. `allocation` packs the split
     of an experiment file.
     `golden_tolerance` is the largest absolute difference from a golden score that still counts as
-    the same answer. `accepts` lists the content types of requests.
+    the same answer. `accepts` lists the content types of requests. `response` says what kind of
+    answer it gives.
     """
 
     name: Name
     version: Version
     handler: str
     schema: RowSchema | None = None
+    response: Response | None = None
     artifact: str | None = None
     runtime: Runtime | None = None
     files: dict[str, str] = {}
@@ -75,6 +78,7 @@ def read_spec(config: Path) -> ArchiveSpec:
             f"{config}: schema is missing; an archive with an artifact or golden answers needs it."
         )
     _check_accepts(config, spec)
+    _check_response(config, spec)
     return msgspec.structs.replace(
         spec,
         handler=_located_file(config, "handler", spec.handler),
@@ -100,6 +104,16 @@ def _check_accepts(config: Path, spec: ArchiveSpec) -> None:
         raw_type(spec.accepts, spec.schema)
     except ConfigError as error:
         raise ConfigError(f"{config}: accepts {', '.join(spec.accepts)}: {error}") from None
+
+
+def _check_response(config: Path, spec: ArchiveSpec) -> None:
+    if spec.response is None:
+        return
+    found = faults(spec.response)
+    if spec.schema is None:
+        found.append("a handler that reads its bodies by itself answers by itself; leave it out.")
+    if found:
+        raise ConfigError("\n".join(f"{config}: response.{fault}" for fault in found))
 
 
 def read_artifact(artifact: Path, runtime: Runtime) -> Artifact:

@@ -136,7 +136,7 @@ def _stages(
         lambda: [check_requires(manifest)],
         lambda: [check_schema(content, manifest)],
         lambda: [
-            check_golden(content),
+            check_golden(content, manifest),
             check_stock_manifest(content, manifest),
             check_shadowing(content),
             _check_sidecar(path, sha256),

@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from marloft.contract.response import Response
 from marloft.files import parse_json
 
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
@@ -67,7 +68,8 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`archive.json`: the content of an archive, by hash. Holds no time, path or commit.
 
     `members` maps each other member's path to its SHA-256; `golden_tolerance` is the largest
-    absolute difference from a golden score that still counts as the same answer.
+    absolute difference from a golden number that still counts as the same answer. `response` is
+    absent in an archive that declares none.
     """
 
     format: Literal[1] = 1
@@ -83,6 +85,12 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     parents: dict[str, str]
     requires: dict[str, str]
     sensitive_features_at_serving: list[str]
+    response: Response | UnsetType = UNSET
+
+    @property
+    def declared_response(self) -> Response | None:
+        """What the archive says that it answers, None when it says nothing."""
+        return None if self.response is UNSET else self.response
 
 
 class EngineFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -50,16 +50,19 @@ class ExperimentArm(Struct, frozen=True, kw_only=True):
 class PredictResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A good answer.
 
-    `scores` are probabilities in the order of the request's rows; `confidence` is that of the
-    first entry of `prediction`; `latency_ms` runs from arrival at the gateway, queue included.
+    The archive's `response` says what `prediction` is, and which of `confidence`, `scores` (a
+    ranking's), `probabilities` (a classification's) and `interval` (a regression's) an answer has;
+    `latency_ms` runs from arrival at the gateway, queue included.
     """
 
     prediction: Any
-    confidence: float
+    confidence: float | list[float] | None = None
     latency_ms: float
     model_version: str
     request_id: str
     scores: list[float] | None = None
+    probabilities: dict[str, float] | list[dict[str, float]] | None = None
+    interval: list[Any] | None = None
     experiment: ExperimentArm | None = None
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 RECORD_SCHEMA = 1
 # Below the state folder; each process appends to a segment of its own there.
@@ -24,6 +24,10 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, gc=False):
     of the model's time. `stages` are what it waited for inside the worker, in ms: `admit` (read,
     checked, decoded), `predict` (the run of the whole batch), `compose` (encoded); a stage that
     was not reached is absent. None in records from before stages were written.
+
+    `response` is the type that the archive declares, absent when it declares none; with it come
+    `entries`, how many the prediction has (ids of a ranking, rows, or 1), and those of
+    `confidence`, `probabilities` and `interval` that the answer has.
 
     A field that is added with a default keeps the schema's number: readers of this version read
     older records, older readers ignore it. Only a change of meaning raises RECORD_SCHEMA.
@@ -53,6 +57,11 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, gc=False):
     stages: dict[str, float] | None = None
     error: str | None
     extra: dict[str, Any] | None
+    response: str | UnsetType = UNSET
+    entries: int | UnsetType = UNSET
+    confidence: Any = UNSET
+    probabilities: Any = UNSET
+    interval: Any = UNSET
 
 
 class OutcomeRecord(Struct, frozen=True, kw_only=True, gc=False):

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import msgspec
 from msgspec.structs import replace
 
+from marloft.contract.answers import AnyAnswer
+from marloft.contract.encode_answer import Answer, encode_answer
 from marloft.contract.predict_api import (
     NO_ROUTE,
     NodeEnvelope,
@@ -40,7 +42,6 @@ from marloft.serving.intake import Intake, Rejected, Request
 from marloft.serving.loaded_archive import LoadedArchive
 from marloft.serving.log import PredictionLog, var_folder
 from marloft.serving.metrics import WorkerMetrics
-from marloft.serving.prediction import Prediction, encode_prediction
 from marloft.serving.recent_answers import RecentAnswers
 from marloft.serving.rows import check_inputs, check_outputs, concatenate, cut
 
@@ -57,7 +58,7 @@ class _UserMethods(Protocol):
     def load(self, archive: LoadedArchive) -> None: ...
     def decode(self, request: Request) -> Arrays: ...
     def predict(self, inputs: Arrays) -> Arrays: ...
-    def encode(self, request: Request, outputs: Arrays) -> Prediction: ...
+    def encode(self, request: Request, outputs: Arrays) -> AnyAnswer: ...
 
 
 class BatchRunner:
@@ -169,8 +170,8 @@ class BatchRunner:
             return predicted
         request, started = predicted.request, time.perf_counter()
         try:
-            prediction = encode_prediction(self._handler.encode(request, predicted.outputs))
-            response = Response(request=request, prediction=prediction)
+            answer = self._encode(request, predicted.outputs)
+            response = Response(request=request, answer=answer)
         except BaseException as raised:  # noqa: BLE001 - user code, as above
             response = _failed(raised, request.request_id, request)
         stages = {**predicted.stages, "compose": _ms_since(started)}
@@ -222,7 +223,11 @@ class BatchRunner:
         outputs = self._handler.predict(concatenate(parts))
         check_outputs(outputs, sum(counts))
         for request, own in zip(requests, cut(outputs, counts), strict=True):
-            encode_prediction(self._handler.encode(request, own))
+            self._encode(request, own)
+
+    def _encode(self, request: Request, outputs: Arrays) -> Answer:
+        returned = self._handler.encode(request, outputs)
+        return encode_answer(returned, self._archive.response, len(request.rows))
 
 
 def _refuse_late(route: RouteFacts) -> None:

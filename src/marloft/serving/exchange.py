@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
+from marloft.contract.encode_answer import Answer
 from marloft.contract.predict_api import (
     ATTEMPT_HEADER,
     DO_NOT_RETRY_HEADER,
@@ -28,10 +29,10 @@ from marloft.contract.predict_api import (
     parse_route_header,
 )
 from marloft.contract.records import PredictionRecord
+from marloft.contract.response import type_of
 from marloft.runtimes import Arrays
 from marloft.serving.intake import Rejected, Request, refused, request_id_of
 from marloft.serving.loaded_archive import LoadedArchive
-from marloft.serving.prediction import EncodedPrediction
 
 _NODE_BODY = msgspec.json.Decoder(NodeBody)
 _NULL = msgspec.Raw(b"null")
@@ -91,7 +92,7 @@ class Response(Struct, frozen=True, kw_only=True, gc=False):
     """
 
     request: Request | None = None
-    prediction: EncodedPrediction | None = None
+    answer: Answer | None = None
     problem: Problem | None = None
     error: str | None = None
     predict_ms: float | None = None
@@ -122,18 +123,20 @@ class Exchange(Struct, frozen=True, kw_only=True, gc=False):
 
     def body(self, version: str) -> PredictResponse | Health | Problem:
         """Return the body of the answer, from the version called `version` over HTTP."""
-        route, prediction = self.received.route, self.response.prediction
+        route, answer = self.received.route, self.response.answer
         if self.response.problem is not None:
             return self.response.problem
-        if prediction is None:
+        if answer is None:
             return Health(model_version=version)
         return PredictResponse(
-            prediction=prediction.prediction,
-            confidence=prediction.confidence,
+            prediction=answer.prediction,
+            confidence=answer.confidence,
             latency_ms=self.latency_ms,
             model_version=version,
             request_id=self.request_id,
-            scores=prediction.scores,
+            scores=answer.scores,
+            probabilities=answer.probabilities,
+            interval=answer.interval,
             experiment=ExperimentArm(name=route.experiment, arm=route.arm)
             if route.experiment and route.arm
             else None,
@@ -143,7 +146,7 @@ class Exchange(Struct, frozen=True, kw_only=True, gc=False):
         """Return the line for the prediction log."""
         received, response, route = self.received, self.response, self.received.route
         request, problem = response.request, response.problem
-        answer = response.prediction if problem is None else None
+        answer = response.answer if problem is None else None
         queue_s = None if route.arrived_s is None else received.received_s - route.arrived_s
         return PredictionRecord(
             time=self.time,
@@ -169,7 +172,22 @@ class Exchange(Struct, frozen=True, kw_only=True, gc=False):
             stages={stage: round(ms, 4) for stage, ms in response.stages.items()},
             error=response.error or (problem.detail if problem else None),
             extra=answer.extra if answer else None,
+            response=UNSET if archive.response is None else type_of(archive.response),
+            **_declared_parts(archive, answer),
         )
+
+
+def _declared_parts(archive: LoadedArchive, answer: Answer | None) -> dict[str, Any]:
+    """Return what a record has of an answer of a declared type only."""
+    if archive.response is None or answer is None:
+        return {}
+    parts = {
+        "entries": answer.entries,
+        "confidence": answer.confidence,
+        "probabilities": answer.probabilities,
+        "interval": answer.interval,
+    }
+    return {name: value for name, value in parts.items() if value is not None}
 
 
 def receive(index: int, row: Mapping[str, Any], context: Any) -> Received:

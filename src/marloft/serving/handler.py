@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from marloft.contract.answers import AnyAnswer
 from marloft.runtimes import Arrays
 from marloft.serving.batch_runner import BatchRunner
 from marloft.serving.intake import Request
 from marloft.serving.loaded_archive import LoadedArchive
-from marloft.serving.prediction import Prediction
 
 # No identifier, so that no attribute, method or class of the user's can have this name.
 _RUNNER = "marloft.serving.batch_runner"
@@ -30,8 +30,8 @@ class Handler:
         """Run the model on the rows of all requests of a batch at once."""
         return self.model.run(inputs)
 
-    def encode(self, request: Request, outputs: Arrays) -> Prediction:
-        """Turn one request's part of the outputs into its answer."""
+    def encode(self, request: Request, outputs: Arrays) -> AnyAnswer:
+        """Turn one request's part of the outputs into its answer, of the type that is declared."""
         raise NotImplementedError
 
     def initialize(self, context: Any) -> None:

@@ -37,7 +37,8 @@ class LoadedArchive:
     """The folder TorchServe unpacked an archive into. Built by the handler base, read by `load`.
 
     `node` is the node of a workflow that the archive runs as, None outside a workflow; `threads`
-    are this worker's part of the cores; `accepts` lists the content types of requests.
+    are this worker's part of the cores; `accepts` lists the content types of requests; `response`
+    is what the archive declares that it answers, None for nothing.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class LoadedArchive:
             self._artifact: str | None = model.get("serializedFile")
             self.settings = WorkerSettings()
             self.accepts = ["application/json"]
+            self.response = None
         else:
             self.version = self.manifest.version
             self._check_members(self.manifest.members)
             self._artifact = self.manifest.artifact
             self.settings = self.manifest.settings
             self.accepts = self.manifest.accepts
+            self.response = self.manifest.declared_response
         self.schema = from_json_schema(msgspec.json.decode(self.path(SCHEMA_JSON).read_bytes()))
         self.threads = max(1, available_cores() // self._workers(releases))
 

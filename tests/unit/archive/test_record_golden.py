@@ -79,10 +79,10 @@ def test_neither_artifact_nor_handler_is_needed(project: Path) -> None:
     ("source", "message"),
     [
         ("source.py:dropout", "asked twice, the source answers differently"),
-        ("source.py:typo", "unknown field 'score'. Did you mean 'scores'"),
+        ("source.py:typo", "unknown field 'score' of a ranking. Did you mean 'scores'"),
         ("source.py:nothing", "returned NoneType, not a dict with prediction"),
         ("source.py:infinite", "NaN or infinity"),
-        ("source.py:short", r"requests\.jsonl:1: 0 scores for 1 rows"),
+        ("source.py:short", r"requests\.jsonl:1: .*/scores: \[\] should be non-empty"),
         ("source.py:strange", "answered with a type; give plain values"),
         ("source.py:variable", "no callable 'variable'"),
         ("source.py:anwser", "no callable 'anwser'. Did you mean 'answer'"),
@@ -112,3 +112,53 @@ def test_request_that_is_none_is_refused(project: Path, text: str, message: str)
     REQUESTS.write_text(text)
     with pytest.raises(ConfigError, match=message):
         record_golden(CONFIG, REQUESTS, "source.py:answer")
+
+
+TYPED_SOURCE = """
+import numpy as np
+from marloft.serving import Classification, Regression
+
+def answer(body):
+    rows = body["features"]
+    return Classification(np.array([[0.25, 0.75]] * len(rows)))
+
+def too_few(body):
+    return {"prediction": []}
+
+def other(body):
+    return Regression([1.0])
+"""
+
+
+@pytest.fixture
+def classifier(tmp_path: Path) -> Path:
+    config = factories.write_project(tmp_path) / "archive_configs" / "ranker_v1.yaml"
+    declared = "response: {type: classification, labels: ['no', 'yes']}"
+    config.write_text(config.read_text().replace("response: {type: ranking}", declared))
+    (tmp_path / "source.py").write_text(TYPED_SOURCE)
+    (tmp_path / "requests.jsonl").write_text('{"features": [{"item_id": 1}, {"item_id": 2}]}\n')
+    return config
+
+
+def test_source_may_return_what_the_handler_returns(classifier: Path, tmp_path: Path) -> None:
+    source = f"{tmp_path / 'source.py'}:answer"
+    (answer,) = record_golden(classifier, tmp_path / "requests.jsonl", source)
+    assert answer.expected == {
+        "prediction": ["yes", "yes"],
+        "confidence": [0.75, 0.75],
+        "probabilities": [{"no": 0.25, "yes": 0.75}] * 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("too_few", "jsonl:1: 0 prediction for 2 rows; give one a row"),
+        ("other", "jsonl:1: the source returned Regression, but .* return a Classification"),
+    ],
+)
+def test_source_that_answers_another_type_is_refused(
+    classifier: Path, tmp_path: Path, name: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        record_golden(classifier, tmp_path / "requests.jsonl", f"{tmp_path / 'source.py'}:{name}")

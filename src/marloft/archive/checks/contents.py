@@ -13,9 +13,11 @@ from marloft.archive.checks.members import STOCK_MANIFEST, shadowed
 from marloft.archive.checks.requirements import unmet
 from marloft.archive.checks.screening import pickle_kind, secret_in, secret_name
 from marloft.archive.golden import compile_schema, parse_golden
+from marloft.archive.golden_comparison import check_expected
 from marloft.archive.golden_requests import raw_type
 from marloft.contract.check import Check
 from marloft.contract.manifest import ARCHIVE_JSON, GOLDEN_JSONL, SCHEMA_JSON, Manifest
+from marloft.contract.response import faults
 from marloft.contract.schema import RowSchema, from_json_schema, to_json_schema
 from marloft.errors import ConfigError
 from marloft.version import __version__
@@ -84,7 +86,10 @@ def check_members(content: Content, manifest: Manifest) -> Check:
 
 
 def check_schema(content: Content, manifest: Manifest) -> Check:
-    """MRL008: `schema.json` is a row schema, says no more, and can carry what is accepted."""
+    """MRL008: `schema.json` says no more than it is read as, and can carry what is accepted."""
+    declared = manifest.declared_response
+    if declared is not None and (wrong := faults(declared)):
+        return Check.failed("MRL008", ARCHIVE_JSON, f"response.{wrong[0]}")
     if SCHEMA_JSON not in content.names:
         return Check.passed("MRL008", "no row schema to check")
     try:
@@ -99,12 +104,13 @@ def check_schema(content: Content, manifest: Manifest) -> Check:
     return Check.passed("MRL008", f"rows of {', '.join(schema.row)}, at most {schema.max_rows}")
 
 
-def check_golden(content: Content) -> Check:
-    """MRL009: every golden request is one that the schema admits."""
+def check_golden(content: Content, manifest: Manifest) -> Check:
+    """MRL009: every golden answer is one that schema and declared response admit."""
     if GOLDEN_JSONL not in content.names:
         return Check.passed("MRL009", "no golden answers to check")
     try:
         answers = parse_golden(content.bytes_of(GOLDEN_JSONL), content.schema())
+        check_expected(answers, manifest.declared_response)
     except UNUSABLE as error:
         return Check.failed("MRL009", GOLDEN_JSONL, reason(error))
     return Check.passed("MRL009", f"{len(answers)} golden answers fit the schema")

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from marloft.archive.checks.lint import lint
-from marloft.archive.golden import response_difference
+from marloft.archive.golden_comparison import response_difference
 from marloft.archive.golden_requests import json_request
 from marloft.archive.manifest import read_manifest
 from marloft.archive.sandbox.confinement import ConfinedRun
@@ -126,8 +126,14 @@ def _refuse_wrong(
     for place, wanted in enumerate(archive.golden):
         if place not in answers:
             continue
-        answer, tolerance = answers[place], archive.manifest.golden_tolerance
-        found = response_difference(wanted.expected, answer.status, answer.body, tolerance)
+        answer, manifest = answers[place], archive.manifest
+        found = response_difference(
+            wanted.expected,
+            answer.status,
+            answer.body,
+            manifest.golden_tolerance,
+            manifest.declared_response,
+        )
         if found is not None:
             raise HandlerError(
                 f"{where}: asked {how}, {GOLDEN_JSONL}:{place + 1} gets another answer than its "

@@ -6,10 +6,16 @@ from pathlib import Path
 import httpx2
 import msgspec
 
-from marloft.archive.golden import response_difference
+from marloft.archive.golden_comparison import response_difference
 from marloft.archive.golden_requests import HttpRequest, http_requests
 from marloft.archive.manifest import read_manifest
-from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON, GoldenAnswer, decode_golden
+from marloft.contract.manifest import (
+    GOLDEN_JSONL,
+    SCHEMA_JSON,
+    GoldenAnswer,
+    Manifest,
+    decode_golden,
+)
 from marloft.contract.predict_api import ROUTE_HEADER
 from marloft.contract.schema import from_json_schema
 from marloft.errors import ServingError
@@ -49,15 +55,15 @@ class GoldenGate:
             ArchiveError, ConfigError: the archive cannot be read.
         """
         path = f"/predictions/{model}/{version}"
-        tolerance = read_manifest(archive).golden_tolerance
+        manifest = read_manifest(archive)
         for number, (golden, sent) in enumerate(questions(archive), start=1):
-            found = self._ask(golden, sent, path, tolerance)
+            found = self._ask(golden, sent, path, manifest)
             if found is not None:
                 return f"golden answer {number} differs: {found}"
         return None
 
     def _ask(
-        self, golden: GoldenAnswer, sent: HttpRequest, path: str, tolerance: float
+        self, golden: GoldenAnswer, sent: HttpRequest, path: str, manifest: Manifest
     ) -> str | None:
         headers = {**sent.headers, **_HEADERS}
         try:
@@ -67,7 +73,13 @@ class GoldenGate:
         if response.status_code in _NOT_NOW:
             raise UnansweredError(f"{path} answered {response.status_code} to a golden request")
         body = response.text[:200] if response.is_error else response.text
-        return response_difference(golden.expected, response.status_code, body, tolerance)
+        return response_difference(
+            golden.expected,
+            response.status_code,
+            body,
+            manifest.golden_tolerance,
+            manifest.declared_response,
+        )
 
 
 def questions(archive: Path) -> list[tuple[GoldenAnswer, HttpRequest]]:

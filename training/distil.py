@@ -156,7 +156,6 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path("training/distil.yaml"))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     options = parser.parse_args()
-    export.quiet_exporter()
     with reported("error"):
         distil(read_distil_config(options.config, options.overrides))
 

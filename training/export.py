@@ -26,7 +26,7 @@ from marloft.errors import reported
 from marloft.ranker import export, golden, prepare
 from marloft.ranker.models import score
 from marloft.ranker.runs import TrainedRun, load_run
-from marloft.runtimes.export import MAX_ABS_DIFF, describe_arrays
+from marloft.runtimes.compare import MAX_ABS_DIFF, describe_arrays
 from marloft.runtimes.tensorrt import describe_host, engine_file, import_tensorrt
 from marloft.training import engine
 from marloft.training.checkpoint import WEIGHTS
@@ -115,7 +115,6 @@ def main() -> None:
         help="also build a TensorRT engine, in fp32 if nothing else is said",
     )
     options = parser.parse_args()
-    export.quiet_exporter()
     settings = EngineSettings(precision=options.tensorrt) if options.tensorrt else None
     with reported("error"):
         export_run(options.run, options.out, settings)

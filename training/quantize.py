@@ -24,7 +24,7 @@ from marloft.errors import DataError, reported
 from marloft.ranker import prepare, quantize
 from marloft.ranker.features import FeatureTables
 from marloft.ranker.models import load_ranker, score
-from marloft.runtimes.export import describe_arrays
+from marloft.runtimes.compare import describe_arrays
 from marloft.training.track import RunResult
 
 SOURCE = "model.onnx"

@@ -32,7 +32,7 @@ for _ in range(200):
     torch.nn.functional.nll_loss(model(pixels[:1500]).log(), labels[:1500]).backward()
     optimizer.step()
 
-scores = export_torchscript(model, {"input": pixels}, BUILD / "model.torchscript")
+scores = export_torchscript(model, {"input": pixels}, BUILD / "model.torchscript")["score"]
 best, sure = scores.argmax(axis=1).tolist(), scores.max(axis=1).tolist()
 golden = [
     ({"features": [{"image": png(images[i])}]}, {"prediction": [best[i]], "confidence": sure[i]})

@@ -32,7 +32,7 @@ for _ in range(60):
     torch.nn.functional.nll_loss(model(tokens[:500]).log(), torch.tensor(labels[:500])).backward()
     optimizer.step()
 
-scores = export_torchscript(model, {"input": tokens}, BUILD / "model.torchscript")
+scores = export_torchscript(model, {"input": tokens}, BUILD / "model.torchscript")["score"]
 write_atomic(BUILD / "tokenizer.json", json.dumps(vocabulary))
 best, sure = scores.argmax(axis=1), scores.max(axis=1).tolist()
 requests = [{"features": [{"text": text}]} for text in texts]

@@ -1,7 +1,7 @@
 """marloft: from a trained PyTorch model to an A/B-tested, monitored TorchServe endpoint.
 
-The archive's verbs and `describe_export` are functions of this module too. They are imported on
-first use, since every worker imports `marloft`.
+The archive's verbs and the export of models are functions of this module too. They are imported
+on first use, since every worker imports `marloft`.
 """
 
 from importlib import import_module
@@ -15,13 +15,24 @@ if TYPE_CHECKING:
     from marloft.archive.project.adopt import adopt
     from marloft.archive.record_golden import record_golden
     from marloft.archive.verify import verify
-    from marloft.runtimes.export import describe_export
+    from marloft.runtimes.export import describe_export, export_onnx, export_torchscript
 
-__all__ = ["adopt", "describe_export", "inspect", "pack", "record_golden", "verify"]
+__all__ = [
+    "adopt",
+    "describe_export",
+    "export_onnx",
+    "export_torchscript",
+    "inspect",
+    "pack",
+    "record_golden",
+    "verify",
+]
 
 _HOMES = {
     "adopt": ("marloft.archive.project.adopt", "adopt"),
     "describe_export": ("marloft.runtimes.export", "describe_export"),
+    "export_onnx": ("marloft.runtimes.export", "export_onnx"),
+    "export_torchscript": ("marloft.runtimes.export", "export_torchscript"),
     "inspect": ("marloft.archive.inspection", "inspect"),
     "record_golden": ("marloft.archive.record_golden", "record_golden"),
     "pack": ("marloft.archive.pack", "pack"),

@@ -30,8 +30,6 @@ WITHOUT_MIRROR: dict[str, str] = {
     "marloft.archive.replay": "runs handlers: tests/e2e/test_archive_replay.py",
     "marloft.archive.sandbox.handler_worker": "a program that needs TorchServe's loader: "
     "tests/unit/archive/sandbox/test_handler_trial.py",
-    "marloft.runtimes.onnx": "one test over all runtimes: tests/unit/runtimes/test_load.py",
-    "marloft.runtimes.torchscript": "as above: tests/unit/runtimes/test_load.py",
     "marloft.runtimes.protocol": "types alone: tests/unit/runtimes/test_load.py",
 }
 

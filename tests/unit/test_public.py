@@ -7,7 +7,16 @@ import pytest
 
 import marloft
 
-PUBLIC = ["adopt", "describe_export", "inspect", "pack", "record_golden", "verify"]
+PUBLIC = [
+    "adopt",
+    "describe_export",
+    "export_onnx",
+    "export_torchscript",
+    "inspect",
+    "pack",
+    "record_golden",
+    "verify",
+]
 
 
 def test_public_names_are_these() -> None:

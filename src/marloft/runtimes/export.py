@@ -1,89 +1,135 @@
 """From a trained model to an artifact that `marloft pack` takes: the file and its sidecar.
 
 The sidecar says how far the exported file is from its source model, so that nothing is packed
-that was never compared. `export_torchscript` does all of it; for a file that another exporter
-wrote (torch.onnx, skl2onnx), `describe_export` does the rest. The source's answers are given as
-arrays, so that they can come from any framework.
+that was never compared. `export_torchscript` and `export_onnx` do all of it for a PyTorch module;
+for a file that another exporter wrote (skl2onnx), `describe_export` does the rest. The source's
+answers are given as arrays, so that they can come from any framework.
 """
 
-import io
-import shlex
-import sys
-import warnings
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
 from marloft import files
 from marloft.contract.manifest import Artifact, GoldenAnswer
 from marloft.contract.manifest import Runtime as RuntimeName
-from marloft.errors import DataError
-from marloft.runtimes.load import load_runtime
+from marloft.runtimes.compare import MAX_ABS_DIFF, compare_export
 from marloft.runtimes.protocol import Arrays
 
 if TYPE_CHECKING:
     import torch
 
-MAX_ABS_DIFF = 1e-4
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-
-
-def write_torchscript(
-    module: "torch.nn.Module", example: "Mapping[str, torch.Tensor]", path: Path
-) -> None:
-    """Trace a module and write one TorchScript file, without paths or times in it.
-
-    The same weights give the same bytes, the first time in a process: torch numbers the classes
-    of later ones.
-
-    Args:
-        module: takes the inputs by name and returns one tensor, `score`.
-        example: a few rows of each input; two at least, since tracing takes 1 for a constant.
-        path: where the file goes.
-    """
-    import torch  # noqa: PLC0415 - a worker that serves ONNX needs no torch
-
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # TorchScript is deprecated upstream; this export stays while its runtime is supported.
-        warnings.filterwarnings("ignore", r".*torch\.jit\.", DeprecationWarning)
-        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            module.eval(), example_kwarg_inputs=dict(example)
-        )
-        torch.jit.save(traced, buffer)
-    files.write_atomic(path, _without_debug(buffer.getvalue()))
-
 
 def export_torchscript(
-    module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]", path: Path
-) -> NDArray[np.float32]:
+    module: "torch.nn.Module",
+    inputs: "Mapping[str, torch.Tensor]",
+    path: Path,
+    *,
+    per_request: Collection[str] = (),
+    parents: Sequence[Path] = (),
+    metrics: Mapping[str, float] | None = None,
+    allowed: float = MAX_ABS_DIFF,
+) -> dict[str, NDArray[Any]]:
     """Write a module as TorchScript with its sidecar and return the module's own answers.
 
+    It is traced; a module whose Python branches depend on values is scripted first:
+    `export_torchscript(torch.jit.script(module), ...)`.
+
     Args:
-        module: the trained source model; takes the inputs by name and returns one tensor.
+        module: the trained source model; takes the inputs by name and returns one tensor (the
+            output `score`), a NamedTuple (its fields), a dict (its keys), or a tuple or list
+            (`output_0`, `output_1`, …) of tensors.
         inputs: n rows of each input, on which file and module are compared; two at least.
         path: where the file goes; its folder is made.
+        per_request: the inputs and outputs that have no row axis.
+        parents: the files it was made from, such as the trained weights; their hashes are kept.
+        metrics: what is known of the model's quality.
+        allowed: the largest absolute difference of a float output that is accepted.
 
     Returns:
-        What the module answers to the inputs, one entry per row: what golden answers hold.
+        What the module answers to the inputs, by output name: what golden answers hold.
 
     Raises:
-        DataError: the file answers otherwise than the module.
+        DataError: the file answers otherwise than the module, or inputs and module do not fit.
     """
-    import torch  # noqa: PLC0415 - as above
+    from marloft.runtimes import tracing  # noqa: PLC0415 - a worker that serves ONNX needs no torch
+    from marloft.runtimes.torchscript import to_array  # noqa: PLC0415 - as above
 
-    write_torchscript(module, {name: rows[:2] for name, rows in inputs.items()}, path)
-    with torch.inference_mode():
-        answers: NDArray[np.float32] = module(**inputs).numpy()
-    arrays = {name: rows.numpy() for name, rows in inputs.items()}
-    describe_export(path, runtime="torchscript", inputs=arrays, expected={"score": answers})
+    tracing.check_module_inputs(module, inputs, per_request)
+    tracing.write_torchscript(module, tracing.example_of(inputs, per_request), path)
+    answers, alone = _answers(module, inputs, per_request)
+    describe_export(
+        path,
+        runtime="torchscript",
+        inputs={name: to_array(tensor) for name, tensor in inputs.items()},
+        expected=answers,
+        parents=parents,
+        metrics=metrics,
+        allowed=allowed,
+        per_request=per_request,
+        alone=alone,
+    )
+    return answers
+
+
+def export_onnx(
+    module: "torch.nn.Module",
+    inputs: "Mapping[str, torch.Tensor]",
+    path: Path,
+    *,
+    outputs: Sequence[str] = (),
+    per_request: Collection[str] = (),
+    parents: Sequence[Path] = (),
+    metrics: Mapping[str, float] | None = None,
+    allowed: float = MAX_ABS_DIFF,
+) -> dict[str, NDArray[Any]]:
+    """Write a module as ONNX with its sidecar and return the module's own answers.
+
+    The file holds its weights and takes any number of rows; inputs in `per_request` keep the shape
+    that they have here.
+
+    Args:
+        module: as for `export_torchscript`.
+        inputs: as for `export_torchscript`; their order is that of the graph's inputs.
+        path: where the file goes; its folder is made.
+        outputs: names for the outputs, in the module's order; by default `export_torchscript`'s.
+        per_request: the inputs and outputs that have no row axis.
+        parents: the files it was made from, such as the trained weights; their hashes are kept.
+        metrics: what is known of the model's quality.
+        allowed: the largest absolute difference of a float output that is accepted.
+
+    Returns:
+        What the module answers to the inputs, by output name: what golden answers hold.
+
+    Raises:
+        DataError: torch cannot export the module, the file answers otherwise than the module, or
+            inputs, outputs and module do not fit.
+        ConfigError: a package that torch's exporter needs is not installed.
+    """
+    from marloft.runtimes import tracing  # noqa: PLC0415 - as above
+    from marloft.runtimes.torchscript import to_array  # noqa: PLC0415 - as above
+
+    tracing.check_module_inputs(module, inputs, per_request)
+    example = tracing.example_of(inputs, per_request)
+    tracing.write_onnx(module, example, path, outputs, per_request)
+    answers, alone = (
+        dict(zip(outputs or each, each.values(), strict=True))
+        for each in _answers(module, inputs, per_request)
+    )
+    describe_export(
+        path,
+        runtime="onnx",
+        inputs={name: to_array(tensor) for name, tensor in inputs.items()},
+        expected=answers,
+        parents=parents,
+        metrics=metrics,
+        allowed=allowed,
+        per_request=per_request,
+        alone=alone,
+    )
     return answers
 
 
@@ -99,7 +145,7 @@ def write_golden(path: Path, answers: Iterable[tuple[dict[str, Any], dict[str, A
     files.write_atomic(path, msgspec.json.Encoder().encode_lines(lines))
 
 
-def describe_export(
+def describe_export(  # noqa: PLR0913 - each is a fact of its own, given by name
     path: Path,
     *,
     runtime: RuntimeName,
@@ -108,27 +154,41 @@ def describe_export(
     parents: Sequence[Path] = (),
     metrics: Mapping[str, float] | None = None,
     allowed: float = MAX_ABS_DIFF,
+    per_request: Collection[str] = (),
+    alone: Arrays | None = None,
 ) -> Artifact:
     """Run an exported file on its runtime, compare it, and write `<path>.json` next to it.
 
     It is run on all rows at once and on the first row alone, since an export often takes the
-    number of rows of its example for a constant.
+    number of rows of its example for a constant. Float outputs are compared by their distance;
+    integers, bool and text have to be equal.
 
     Args:
         path: the exported file.
         runtime: what runs it.
         inputs: each input by name, n rows.
-        expected: what the source model answers, by output name, n rows (the output of TorchScript
-            is `score`); other outputs are not compared.
+        expected: what the source model answers, by output name, n rows (`score` where TorchScript
+            returns one tensor); other outputs are not compared.
         parents: the files it was made from, such as the trained weights; their hashes are kept.
         metrics: what is known of the model's quality.
-        allowed: the largest absolute difference that is accepted.
+        allowed: the largest absolute difference of a float output that is accepted.
+        per_request: the inputs and outputs that have no row axis: they are given whole when the
+            first row is run alone, and described with their own shape.
+        alone: what the source model answers to the first row alone, by output name; by default the
+            first row of `expected`, as it is where rows are independent.
 
     Raises:
-        DataError: an output is missing, has another shape, or is further away than `allowed`.
+        DataError: an output is missing, has another shape or kind of dtype, or is further away
+            than `allowed`; the file cannot be run on the inputs.
     """
     compared = compare_export(
-        path, runtime=runtime, inputs=inputs, expected=expected, allowed=allowed
+        path,
+        runtime=runtime,
+        inputs=inputs,
+        expected=expected,
+        allowed=allowed,
+        per_request=per_request,
+        alone=alone,
     )
     hashes = {parent.name: files.sha256_file(parent) for parent in parents}
     sidecar = compared.describe(hashes, metrics or {})
@@ -136,104 +196,11 @@ def describe_export(
     return sidecar
 
 
-@dataclass(frozen=True, kw_only=True)
-class ComparedExport:
-    """An exported file that answers as its source model does.
+def _answers(
+    module: "torch.nn.Module", inputs: "Mapping[str, torch.Tensor]", per_request: Collection[str]
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Return what a module answers to all rows, and to the first row alone."""
+    from marloft.runtimes import tracing  # noqa: PLC0415 - as above
 
-    `outputs` are the file's own answers to `inputs`, n rows each, and `max_abs_diff` is their
-    largest absolute difference from `expected`, the source's.
-    """
-
-    path: Path
-    runtime: RuntimeName
-    inputs: Arrays
-    expected: Arrays
-    outputs: Arrays
-    max_abs_diff: float
-
-    def describe(self, parents: Mapping[str, str], metrics: Mapping[str, float]) -> Artifact:
-        """Return the file's sidecar; `parents` maps what it was made from to its SHA-256."""
-        return Artifact(
-            file=self.path.name,
-            runtime=self.runtime,
-            sha256=files.sha256_file(self.path),
-            size_bytes=self.path.stat().st_size,
-            inputs=describe_arrays(self.inputs),
-            outputs=describe_arrays(self.expected),
-            parents=dict(parents),
-            max_abs_diff=self.max_abs_diff,
-            rows_compared=len(next(iter(self.expected.values()))),
-            metrics=dict(metrics),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=shlex.join(["python", *sys.argv]),
-        )
-
-
-def compare_export(
-    path: Path, *, runtime: RuntimeName, inputs: Arrays, expected: Arrays, allowed: float
-) -> ComparedExport:
-    """Run an exported file as `describe_export` does, and write nothing.
-
-    Raises:
-        DataError: an output is missing, has another shape, or is further away than `allowed`.
-    """
-    loaded = load_runtime(runtime, path, threads=1)
-    outputs = loaded.run(inputs)
-    alone = loaded.run({name: rows[:1] for name, rows in inputs.items()})
-    distances = [
-        _distance(path, name, found, rows)
-        for name, wanted in expected.items()
-        for found, rows in ((outputs, wanted), (alone, wanted[:1]))
-    ]
-    # Python's max would pass over a NaN.
-    distance = float(np.max(distances))
-    # Written so that a NaN is refused too.
-    if not distance <= allowed:
-        raise DataError(
-            f"{path} differs from its source model by {distance:.3g}, more than {allowed:g}; "
-            "check the export."
-        )
-    return ComparedExport(
-        path=path,
-        runtime=runtime,
-        inputs=inputs,
-        expected=expected,
-        outputs=outputs,
-        max_abs_diff=distance,
-    )
-
-
-def describe_arrays(arrays: Arrays) -> dict[str, str]:
-    """Return dtype and shape of each array in a sidecar's words, such as `float32[n,19]`."""
-    return {
-        name: f"{array.dtype}[{','.join(['n', *map(str, array.shape[1:])])}]"
-        for name, array in arrays.items()
-    }
-
-
-def _distance(path: Path, name: str, outputs: Arrays, wanted: NDArray[Any]) -> float:
-    if name not in outputs:
-        raise DataError(f"{path} has no output {name!r}; it has: {', '.join(outputs)}.")
-    found = outputs[name]
-    if found.shape != wanted.shape:
-        raise DataError(
-            f"{path} gives {name!r} of shape {found.shape}, its source {wanted.shape}; "
-            "export it with a dynamic row axis."
-        )
-    return float(np.max(np.abs(found.astype(np.float64) - wanted.astype(np.float64))))
-
-
-def _without_debug(content: bytes) -> bytes:
-    """Rewrite a TorchScript file without what depends on this machine.
-
-    That is the debug members, which hold paths, and the optional hash over them.
-    """
-    output = io.BytesIO()
-    with (
-        zipfile.ZipFile(io.BytesIO(content)) as source,
-        zipfile.ZipFile(output, "w", zipfile.ZIP_STORED) as target,
-    ):
-        for name in source.namelist():
-            if not name.endswith((".debug_pkl", ".data/serialization_id")):
-                target.writestr(zipfile.ZipInfo(name, _ZIP_TIME), source.read(name))
-    return output.getvalue()
+    first = {name: t if name in per_request else t[:1] for name, t in inputs.items()}
+    return tracing.answers_of(module, inputs), tracing.answers_of(module, first)

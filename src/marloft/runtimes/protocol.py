@@ -3,15 +3,22 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
 class Runtime(Protocol):
-    """A loaded model. Every array's first axis is the row axis, and rows are independent."""
+    """A loaded model, which runs whatever shapes it was exported for.
 
-    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
-        """Return the model's outputs, each with as many rows as the inputs."""
+    Where a handler is run by rows (`Handler.batch_by`), the first axis of every array is the row
+    axis, and rows are independent.
+    """
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Return the model's outputs by name, each of its own dtype.
+
+        Raises:
+            DataError: the inputs are not those that the model takes.
+        """
         ...

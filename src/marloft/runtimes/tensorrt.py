@@ -5,7 +5,7 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/python-api/index.ht
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,11 +13,24 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from marloft.contract.manifest import EngineFacts
-from marloft.errors import ConfigError, ServingError
+from marloft.errors import ConfigError, DataError, ServingError
 from marloft.files import read_json
+from marloft.runtimes.naming import check_names
 from marloft.runtimes.protocol import Arrays
+from marloft.runtimes.torchscript import to_array
 
 MAJOR = "10"
+# TensorRT's name of a dtype → torch's.
+_DTYPES = {
+    "FLOAT": torch.float32,
+    "HALF": torch.float16,
+    "BF16": torch.bfloat16,
+    "INT8": torch.int8,
+    "UINT8": torch.uint8,
+    "INT32": torch.int32,
+    "INT64": torch.int64,
+    "BOOL": torch.bool,
+}
 
 
 class Host(Struct, frozen=True, kw_only=True):
@@ -26,6 +39,13 @@ class Host(Struct, frozen=True, kw_only=True):
     tensorrt: str
     gpu: str
     compute_capability: str
+
+
+class Binding(NamedTuple):
+    """An input or output of an engine; `by_row` when its first axis is the rows of a run."""
+
+    dtype: torch.dtype
+    by_row: bool
 
 
 class TensorRtRuntime:
@@ -37,6 +57,7 @@ class TensorRtRuntime:
         Raises:
             ConfigError: there is no GPU or no TensorRT 10 here.
             ServingError: the engine was built for another TensorRT or GPU, or cannot be loaded.
+            DataError: an input or output has a dtype that torch has not.
         """
         trt = import_tensorrt()
         self._facts = read_facts(path)
@@ -52,40 +73,101 @@ class TensorRtRuntime:
             )
         self._context: Any = self._engine.create_execution_context()
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
-        self._outputs = [
-            name for name in names if self._engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT
-        ]
+        self._name = path.name
+        self._inputs, self._outputs = read_bindings(path.name, self._engine)
 
-    def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
-        """Run the engine on all rows, at most `max_rows` at a time."""
-        rows = len(next(iter(inputs.values())))
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Run the engine on all rows, at most `max_rows` at a time.
+
+        Raises:
+            DataError: an input is missing, unknown or of another dtype than the engine's.
+        """
+        check_inputs(self._name, inputs, self._inputs)
+        by_row = [name for name, binding in self._inputs.items() if binding.by_row]
+        rows = len(inputs[by_row[0]]) if by_row else 1
         answers = [
-            self._run_once({name: array[part] for name, array in inputs.items()})
+            self._run_once({n: a[part] if n in by_row else a for n, a in inputs.items()})
             for part in parts(rows, self._facts.max_rows)
         ]
-        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+        return join_parts(self._name, answers, self._outputs)
 
-    def _run_once(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
+    def _run_once(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         with torch.cuda.stream(self._stream):
             # Held until the end: TensorRT knows only their addresses.
-            held = {n: torch.from_numpy(np.ascontiguousarray(a)).cuda() for n, a in inputs.items()}
+            held = {
+                n: torch.from_numpy(np.require(a, requirements=("C", "W"))).cuda()
+                for n, a in inputs.items()
+            }
             for name, tensor in held.items():
                 if not self._context.set_input_shape(name, tuple(tensor.shape)):
                     raise ServingError(
                         f"the engine takes no {name} of shape {tuple(tensor.shape)}; it was built "
                         f"for {self._facts.min_rows} to {self._facts.max_rows} rows."
                     )
-            for name in self._outputs:
+            for name, binding in self._outputs.items():
                 held[name] = torch.empty(
-                    tuple(self._context.get_tensor_shape(name)), dtype=torch.float32, device="cuda"
+                    tuple(self._context.get_tensor_shape(name)), dtype=binding.dtype, device="cuda"
                 )
             for name, tensor in held.items():
                 self._context.set_tensor_address(name, tensor.data_ptr())
             if not self._context.execute_async_v3(self._stream.cuda_stream):
                 raise ServingError("TensorRT could not run the engine (see its log above).")
             # Copying to the host waits for the stream.
-            return {name: held[name].cpu().numpy() for name in self._outputs}
+            return {name: to_array(held[name]) for name in self._outputs}
+
+
+def read_bindings(model: str, engine: Any) -> tuple[dict[str, Binding], dict[str, Binding]]:
+    """Return the inputs and the outputs of an engine by name.
+
+    Raises:
+        DataError: one has a dtype that torch has not.
+    """
+    found: dict[str, dict[str, Binding]] = {"INPUT": {}, "OUTPUT": {}}
+    for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
+        dtype = engine.get_tensor_dtype(name).name
+        if dtype not in _DTYPES:
+            raise DataError(
+                f"{model} has {name} of type {dtype}; inputs and outputs have to be one of "
+                f"{', '.join(_DTYPES)}: cast it in the model."
+            )
+        by_row = tuple(engine.get_tensor_shape(name))[:1] == (-1,)
+        found[engine.get_tensor_mode(name).name][name] = Binding(_DTYPES[dtype], by_row)
+    return found["INPUT"], found["OUTPUT"]
+
+
+def check_inputs(model: str, inputs: Arrays, takes: dict[str, Binding]) -> None:
+    """Refuse inputs that an engine does not take; it would read other dtypes as its own.
+
+    Raises:
+        DataError: with the engine's names and dtypes.
+    """
+    words = {name: str(each.dtype).removeprefix("torch.") for name, each in takes.items()}
+    check_names(model, inputs, words, set(words))
+    for name, array in inputs.items():
+        if str(array.dtype) != words[name]:
+            raise DataError(
+                f"{name} is {array.dtype}; {model} takes it as {words[name]}: convert it in "
+                f"`decode` by `.astype(np.{words[name]})`."
+            )
+
+
+def join_parts(
+    model: str, answers: list[dict[str, NDArray[Any]]], outputs: dict[str, Binding]
+) -> dict[str, NDArray[Any]]:
+    """Return the answers of several runs as one.
+
+    Raises:
+        DataError: there are several, and an output belongs to no row.
+    """
+    if len(answers) == 1:
+        return answers[0]
+    for name, binding in outputs.items():
+        if not binding.by_row:
+            raise DataError(
+                f"{model} answers {name} for a whole run, and these rows are more than it takes "
+                "in one; build it again for more rows."
+            )
+    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
 
 def import_tensorrt() -> Any:

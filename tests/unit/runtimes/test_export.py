@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from harness import factories
 from marloft.archive.spec import read_artifact
 from marloft.contract.manifest import GoldenAnswer
+from marloft.contract.manifest import Runtime as RuntimeName
 from marloft.errors import DataError
 from marloft.files import parse_json, sidecar_path
 from marloft.ranker.features import encode
 from marloft.runtimes.export import (
-    describe_arrays,
     describe_export,
+    export_onnx,
     export_torchscript,
     write_golden,
 )
@@ -46,7 +47,7 @@ def test_sidecar_is_what_pack_reads(model: Path, inputs: dict[str, Any]) -> None
     describe_export(model, runtime="onnx", inputs=inputs, expected=expected, parents=parents)
     sidecar = read_artifact(model, "onnx")
     assert sidecar.inputs["genres"] == "float32[n,3]"
-    assert sidecar.outputs == {"score": "float64[n]"}
+    assert sidecar.outputs == {"score": "float32[n]"}
     assert list(sidecar.parents) == ["tables.npz"]
     assert sidecar.rows_compared == 3
     assert sidecar.max_abs_diff < 1e-6
@@ -91,7 +92,7 @@ def test_torchscript_answers_as_its_module_and_holds_no_path(tmp_path: Path) -> 
     module = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Softmax(dim=1))
     rows = torch.rand(5, 4)
     path = tmp_path / "build" / "model.torchscript"
-    answers = export_torchscript(module, {"input": rows}, path)
+    answers = export_torchscript(module, {"input": rows}, path)["score"]
     with torch.inference_mode():
         assert answers == pytest.approx(module(rows).numpy())
     assert read_artifact(path, "torchscript").max_abs_diff < 1e-6
@@ -106,6 +107,85 @@ def test_golden_file_is_one_answer_a_line(tmp_path: Path) -> None:
     assert [line.expected for line in lines] == [{"prediction": 0}, {"prediction": 1}]
 
 
-def test_describe_arrays_names_dtype_and_shape() -> None:
-    arrays: dict[str, Any] = {"user": np.zeros(2, np.int64), "genres": np.zeros((2, 3), np.float32)}
-    assert describe_arrays(arrays) == {"user": "int64[n]", "genres": "float32[n,3]"}
+def export(runtime: RuntimeName, module: Any, inputs: Any, path: Path, **more: Any) -> Any:
+    write = export_onnx if runtime == "onnx" else export_torchscript
+    return write(module, inputs, path, **more)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["onnx", "torchscript"])
+def test_module_with_an_input_per_request_is_exported_compared_and_described(
+    runtime: RuntimeName, tmp_path: Path
+) -> None:
+    from tests.unit.runtimes import modules
+
+    path, weights = tmp_path / "build" / "model", tmp_path / "weights.pt"
+    weights.write_bytes(b"weights")
+    answers = export(
+        runtime, modules.TwoInputs(), {"user": modules.USER, "items": modules.ITEMS}, path,
+        per_request=("user", "mean"), parents=[weights], metrics={"auc": 0.75},
+    )  # fmt: skip
+    assert {name: answer.shape for name, answer in answers.items()} == {
+        "score": (5,), "vector": (5, 4), "liked": (5,), "mean": (),
+    }  # fmt: skip
+    sidecar = read_artifact(path, runtime)
+    assert sidecar.inputs == {"user": "float32[1,2]", "items": "float32[n,3]"}
+    assert sidecar.outputs == {
+        "score": "float32[n]", "vector": "float32[n,4]", "liked": "bool[n]", "mean": "float32[]",
+    }  # fmt: skip
+    assert (sidecar.rows_compared, list(sidecar.parents)) == (5, ["weights.pt"])
+    assert sidecar.metrics == {"auc": 0.75}
+    assert sidecar.max_abs_diff < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["onnx", "torchscript"])
+def test_rows_of_one_request_may_see_each_other(runtime: RuntimeName, tmp_path: Path) -> None:
+    from tests.unit.runtimes import modules
+
+    answers = export(runtime, modules.MixesRows(), {"items": modules.ITEMS}, tmp_path / "model")
+    assert answers["score"].sum() == pytest.approx(1)
+    assert read_artifact(tmp_path / "model", runtime).max_abs_diff < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["onnx", "torchscript"])
+def test_answers_have_the_names_that_the_export_gave(runtime: RuntimeName, tmp_path: Path) -> None:
+    from tests.unit.runtimes import modules
+
+    inputs = {"items": modules.ITEMS}
+    more: dict[str, Any] = {"outputs": ("total", "best")} if runtime == "onnx" else {}
+    answers = export(runtime, modules.Pair(), inputs, tmp_path / "model", **more)
+    assert list(answers) == ["total", "best"] if more else ["output_0", "output_1"]
+    assert answers["best" if more else "output_1"].dtype == np.int64
+
+
+@pytest.mark.slow
+def test_row_count_in_a_second_output_is_noticed(tmp_path: Path) -> None:
+    from tests.unit.runtimes import modules
+
+    with (
+        pytest.warns(match="len"),
+        pytest.raises(DataError, match="differs from its source model by"),
+    ):
+        export_torchscript(
+            modules.TakesRowsForConstant(), {"items": modules.ITEMS}, tmp_path / "model"
+        )
+    assert not sidecar_path(tmp_path / "model").exists()
+
+
+@pytest.mark.slow
+def test_graph_of_the_examples_rows_alone_is_refused_with_the_cause(tmp_path: Path) -> None:
+    import torch
+
+    from marloft.runtimes import tracing
+    from tests.unit.runtimes import modules
+
+    inputs = {"items": modules.ITEMS[:2]}
+    rows, path = torch.rand(3, 3).numpy(), tmp_path / "model.onnx"
+    tracing.write_onnx(modules.Reshapes(), inputs, path)
+    words = r"cannot be run on all rows at once: .*dynamic row axis"
+    with pytest.raises(DataError, match=words):
+        describe_export(
+            path, runtime="onnx", inputs={"items": rows}, expected={"score": rows[:, 0]}
+        )

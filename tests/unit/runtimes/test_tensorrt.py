@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,13 +12,16 @@ from msgspec.structs import replace
 
 from marloft import files
 from marloft.contract.manifest import EngineFacts
-from marloft.errors import ConfigError, ServingError
+from marloft.errors import ConfigError, DataError, ServingError
 from marloft.runtimes import load_runtime
 from marloft.runtimes.tensorrt import (
     Host,
+    check_inputs,
     engine_file,
     import_tensorrt,
+    join_parts,
     parts,
+    read_bindings,
     read_facts,
     refuse_foreign,
 )
@@ -108,3 +112,72 @@ def test_another_major_release_is_refused(
         return
     with pytest.raises(ConfigError, match=r"TensorRT 8\.6\.1 is installed, 10\.x is supported"):
         import_tensorrt()
+
+
+class Named(NamedTuple):
+    """An enumeration's member as TensorRT has it."""
+
+    name: str
+
+
+class FakeEngine:
+    """Describes its tensors as a deserialized engine does; runs nothing."""
+
+    tensors: ClassVar = {
+        "items": ("INPUT", "FLOAT", (-1, 3)),
+        "user": ("INPUT", "INT64", (1, 2)),
+        "score": ("OUTPUT", "HALF", (-1,)),
+        "mean": ("OUTPUT", "BOOL", ()),
+    }
+    num_io_tensors = len(tensors)
+
+    def get_tensor_name(self, index: int) -> str:
+        return list(self.tensors)[index]
+
+    def get_tensor_mode(self, name: str) -> Named:
+        return Named(self.tensors[name][0])
+
+    def get_tensor_dtype(self, name: str) -> Named:
+        return Named(self.tensors[name][1])
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return self.tensors[name][2]
+
+
+def test_bindings_have_the_engines_names_dtypes_and_row_axes() -> None:
+    inputs, outputs = read_bindings("model.plan", FakeEngine())
+    assert inputs == {"items": (torch.float32, True), "user": (torch.int64, False)}
+    assert outputs == {"score": (torch.float16, True), "mean": (torch.bool, False)}
+
+
+def test_dtype_that_torch_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FakeEngine.tensors, "mean", ("OUTPUT", "FP4", ()))
+    with pytest.raises(DataError, match=r"model\.plan has mean of type FP4"):
+        read_bindings("model.plan", FakeEngine())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({"items": np.zeros((2, 3)), "user": np.zeros((1, 2), np.int64)}, "takes it as float32"),
+        (
+            {"items": np.zeros((2, 3), np.float32)},
+            "was not given 'user'. It takes: items (float32)",
+        ),
+        ({"itms": np.zeros((2, 3), np.float32)}, "no input 'itms'. Did you mean 'items'?"),
+    ],
+)
+def test_inputs_that_an_engine_would_misread_are_refused(inputs: Any, words: str) -> None:
+    takes, _ = read_bindings("model.plan", FakeEngine())
+    with pytest.raises(DataError, match=re.escape(words)):
+        check_inputs("model.plan", inputs, takes)
+
+
+def test_answers_of_several_runs_are_joined_by_rows() -> None:
+    _, outputs = read_bindings("model.plan", FakeEngine())
+    rows = [{"score": np.arange(3)}, {"score": np.arange(2)}]
+    joined = join_parts("model.plan", rows, {"score": outputs["score"]})
+    assert joined["score"].tolist() == [0, 1, 2, 0, 1]
+    assert join_parts("model.plan", rows[:1], outputs) is rows[0]
+    with pytest.raises(DataError, match="answers mean for a whole run"):
+        join_parts("model.plan", rows, outputs)

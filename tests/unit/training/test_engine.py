@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from marloft.errors import ConfigError
-from marloft.runtimes.export import describe_arrays
+from marloft.runtimes.compare import describe_arrays
 from marloft.runtimes.tensorrt import Host
 from marloft.training.engine import (
     EngineSettings,

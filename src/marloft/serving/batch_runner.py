@@ -1,4 +1,4 @@
-"""Runs batches: admit each request, predict all rows at once, compose, log, answer.
+"""Runs batches: admit each request, predict by rows or by requests, compose, log, answer.
 
 A fault of one request is answered to that request alone. The runner is an object of its own, so
 that no name in a user's handler can collide with one of its names.
@@ -6,10 +6,10 @@ that no name in a user's handler can collide with one of its names.
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -43,7 +43,7 @@ from marloft.serving.loaded_archive import LoadedArchive
 from marloft.serving.log import PredictionLog, var_folder
 from marloft.serving.metrics import WorkerMetrics
 from marloft.serving.recent_answers import RecentAnswers
-from marloft.serving.rows import check_inputs, check_outputs, concatenate, cut
+from marloft.serving.rows import BatchBy, batching, concatenate
 
 _logger = logging.getLogger(__name__)
 _UNPROCESSED = "The model failed on this request; it is logged with its cause."
@@ -54,6 +54,8 @@ _WARM_UP_S = 5.0
 
 class _UserMethods(Protocol):
     """What a handler's author writes (`marloft.serving.Handler` explains each)."""
+
+    batch_by: ClassVar[BatchBy]
 
     def load(self, archive: LoadedArchive) -> None: ...
     def decode(self, request: Request) -> Arrays: ...
@@ -67,6 +69,8 @@ class BatchRunner:
     def __init__(self, handler: _UserMethods, context: Any) -> None:
         """Read the unpacked archive and open the log; `context` is TorchServe's."""
         self._handler = handler
+        # Of the class: what a handler calls its own attributes is its own matter.
+        self._batching = batching(type(handler).batch_by)
         self._var = var_folder()
         self._archive = LoadedArchive(
             Path(context.system_properties["model_dir"]),
@@ -124,7 +128,7 @@ class BatchRunner:
             request_id = request.request_id
             _refuse_late(received.route)
             inputs = self._handler.decode(request)
-            rows, stages = check_inputs(inputs), {"admit": _ms_since(started)}
+            rows, stages = self._batching.check(inputs), {"admit": _ms_since(started)}
             return Admitted(request=request, inputs=inputs, rows=rows, stages=stages)
         except Rejected as refusal:
             response = Response(request=request, problem=refusal.problem(request_id))
@@ -135,11 +139,12 @@ class BatchRunner:
     def _predict(self, batch: list[Admitted | Response]) -> list[Predicted | Response]:
         """Run the model on what was admitted; the others have their response already."""
         admitted = [each for each in batch if isinstance(each, Admitted)]
-        predicted = iter(self._run(admitted) if admitted else ())
+        runs = self._batching.runs(admitted)
+        predicted = iter([result for run in runs for result in self._run(run)])
         return [next(predicted) if isinstance(each, Admitted) else each for each in batch]
 
-    def _run(self, batch: list[Admitted]) -> list[Predicted | Response]:
-        """Predict all rows together; when that fails, one by one to find whose fault it is."""
+    def _run(self, batch: Sequence[Admitted]) -> list[Predicted | Response]:
+        """Predict one run together; when that fails, one by one to find whose fault it is."""
         try:
             return self._run_together(batch)
         except BaseException as raised:  # noqa: BLE001 - user code, as above
@@ -148,13 +153,13 @@ class BatchRunner:
             response = _failed(raised, batch[0].request.request_id, batch[0].request)
             return [replace(response, stages=batch[0].stages)]
 
-    def _run_together(self, batch: list[Admitted]) -> list[Predicted | Response]:
+    def _run_together(self, batch: Sequence[Admitted]) -> list[Predicted | Response]:
         inputs = concatenate([each.inputs for each in batch])
         counts = [each.rows for each in batch]
         started = time.perf_counter()
         outputs = self._handler.predict(inputs)
         run_ms, rows = _ms_since(started), sum(counts)
-        check_outputs(outputs, rows)
+        parts = self._batching.split(outputs, counts)
         return [
             Predicted(
                 request=each.request,
@@ -162,7 +167,7 @@ class BatchRunner:
                 predict_ms=run_ms * each.rows / rows,
                 stages={**each.stages, "predict": run_ms},
             )
-            for each, own in zip(batch, cut(outputs, counts), strict=True)
+            for each, own in zip(batch, parts, strict=True)
         ]
 
     def _compose(self, predicted: Predicted | Response) -> Response:
@@ -219,11 +224,12 @@ class BatchRunner:
             return
         requests = [self._intake.read({"body": b}, _JSON, NO_ROUTE, "probe") for b in bodies]
         parts = [self._handler.decode(request) for request in requests]
-        counts = [check_inputs(part) for part in parts]
-        outputs = self._handler.predict(concatenate(parts))
-        check_outputs(outputs, sum(counts))
-        for request, own in zip(requests, cut(outputs, counts), strict=True):
-            self._encode(request, own)
+        counts = [self._batching.check(part) for part in parts]
+        for run in self._batching.runs(list(zip(requests, parts, counts, strict=True))):
+            outputs = self._handler.predict(concatenate([part for _, part, _ in run]))
+            split = self._batching.split(outputs, [count for _, _, count in run])
+            for (request, _, _), own in zip(run, split, strict=True):
+                self._encode(request, own)
 
     def _encode(self, request: Request, outputs: Arrays) -> Answer:
         returned = self._handler.encode(request, outputs)

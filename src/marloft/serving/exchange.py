@@ -68,7 +68,10 @@ class Received(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Admitted(Struct, frozen=True, kw_only=True, gc=False):
-    """A valid request with what `decode` made of it: arrays of `rows` entries."""
+    """A valid request with what `decode` made of it: arrays of `rows` entries.
+
+    Where each request is run alone, `rows` is 1.
+    """
 
     request: Request
     inputs: Arrays
@@ -77,7 +80,7 @@ class Admitted(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Predicted(Struct, frozen=True, kw_only=True, gc=False):
-    """A request with the model's outputs for its rows; `predict_ms` is its part by rows."""
+    """A request with the model's outputs for it; `predict_ms` is its part of the run, by rows."""
 
     request: Request
     outputs: Arrays

@@ -1,19 +1,26 @@
 """The base class of handlers: the user writes `load`, `decode`, `predict`, `encode`."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from marloft.contract.answers import AnyAnswer
 from marloft.runtimes import Arrays
 from marloft.serving.batch_runner import BatchRunner
 from marloft.serving.intake import Request
 from marloft.serving.loaded_archive import LoadedArchive
+from marloft.serving.rows import BatchBy
 
 # No identifier, so that no attribute, method or class of the user's can have this name.
 _RUNNER = "marloft.serving.batch_runner"
 
 
 class Handler:
-    """Derive from this in the archive's handler file; TorchServe finds the class by itself."""
+    """Derive from this in the archive's handler file; TorchServe finds the class by itself.
+
+    `batch_by` says what is predicted at once: `"rows"`, the rows of all requests of a batch, or
+    `"requests"`, each request alone, whose arrays may then have any shapes.
+    """
+
+    batch_by: ClassVar[BatchBy] = "rows"
 
     def load(self, archive: LoadedArchive) -> None:
         """Read what the archive holds; called once when the worker starts."""
@@ -22,16 +29,20 @@ class Handler:
     def decode(self, request: Request) -> Arrays:
         """Turn one request into model inputs, each array with one entry per row.
 
+        With `batch_by = "requests"` the arrays may have any shapes.
         Raise `Rejected` to refuse this request with a 422 and a place.
         """
         raise NotImplementedError
 
     def predict(self, inputs: Arrays) -> Arrays:
-        """Run the model on the rows of all requests of a batch at once."""
+        """Run the model on the rows of all requests of a batch at once, or on one request."""
         return self.model.run(inputs)
 
     def encode(self, request: Request, outputs: Arrays) -> AnyAnswer:
-        """Turn one request's part of the outputs into its answer, of the type that is declared."""
+        """Turn one request's part of the outputs into its answer, of the type that is declared.
+
+        With `batch_by = "requests"` the outputs are those of this request alone, whole.
+        """
         raise NotImplementedError
 
     def initialize(self, context: Any) -> None:

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -13,9 +13,10 @@ import pytest
 
 from harness import factories
 from marloft.contract.predict_api import Problem
-from marloft.errors import ArchiveError
+from marloft.errors import ArchiveError, ConfigError
 from marloft.runtimes import Arrays
-from marloft.serving import Handler, Prediction, Rejected, Request
+from marloft.serving import Handler, Prediction, Rejected, Request, rank
+from marloft.serving.rows import BatchBy
 from tests.unit.serving.driver import (
     FAULT_IN_DECODE,
     FAULT_IN_PREDICT,
@@ -366,6 +367,104 @@ def test_record_has_the_time_of_each_stage_that_was_reached(
     assert first["predict_ms"] == pytest.approx(3 * second["predict_ms"], rel=1e-3)
     assert sum(first["stages"].values()) <= first["latency_ms"] + 0.001
     assert list(refused["stages"]) == ["admit"]
+
+
+class ByRequests(TinyRanker):
+    """Gets the user once per request and answers with a number of the whole request, too."""
+
+    batch_by: ClassVar[BatchBy] = "requests"
+    pause_s = 0.0
+
+    def __init__(self) -> None:
+        self.runs: list[dict[str, tuple[int, ...]]] = []
+
+    def decode(self, request: Request) -> Arrays:
+        inputs = super().decode(request)
+        return {**inputs, "user": inputs["user"][:1]}
+
+    def predict(self, inputs: Arrays) -> Arrays:
+        self.runs.append({name: array.shape for name, array in inputs.items()})
+        time.sleep(self.pause_s)
+        rows = len(inputs["item"])
+        scores = super().predict({**inputs, "user": np.repeat(inputs["user"], rows)})["score"]
+        return {"score": scores, "best": scores.max(), "first": scores[:1]}
+
+    def encode(self, request: Request, outputs: Arrays) -> Prediction:
+        if {name: np.ndim(array) for name, array in outputs.items()} != {
+            "score": 1, "best": 0, "first": 1,
+        }:  # fmt: skip
+            raise ValueError("the outputs are not whole")
+        return rank(request.column("item_id"), outputs["score"])
+
+
+def test_by_requests_each_is_predicted_alone_with_arrays_of_any_shape(
+    serve: Callable[[Handler], Server],
+) -> None:
+    handler = ByRequests()
+    server = serve(handler)
+    handler.runs.clear()
+    answers = server.ask(factories.body(7, [3, 1, 4]), BAD_ROW, factories.body(8, [5]))
+    assert [answer.status for answer in answers] == [200, 422, 200]
+    assert [(run["user"], run["item"]) for run in handler.runs] == [((1,), (3,)), ((1,), (1,))]
+    assert answers[0].body["scores"] == pytest.approx(factories.score(7, [3, 1, 4]), abs=1e-6)
+    assert answers[2].body["scores"] == pytest.approx(factories.score(8, [5]), abs=1e-6)
+
+
+def test_by_requests_warm_up_and_probes_run_each_alone(
+    serve: Callable[[Handler], Server],
+) -> None:
+    handler = ByRequests()
+    server = serve(handler)
+    assert len(handler.runs) == 2 * len(factories.golden())
+    assert {run["user"] for run in handler.runs} == {(1,)}
+    (answer,) = server.ask(Sent(body=b"", headers={"x-marloft": "probe=1"}))
+    assert answer.status == 200
+
+
+def test_by_requests_a_failure_costs_its_request_alone_and_nothing_runs_twice(
+    serve: Callable[[Handler], Server],
+) -> None:
+    handler = ByRequests()
+    server = serve(handler)
+    handler.runs.clear()
+    answers = server.ask(
+        factories.body(7, [3]), factories.body(7, [FAULT_IN_PREDICT]), factories.body(8, [5])
+    )
+    assert [answer.status for answer in answers] == [200, 500, 200]
+    assert len(handler.runs) == 3
+    assert "planted in predict" in server.records()[1]["error"]
+
+
+def test_by_requests_the_time_of_a_run_is_its_requests_own(
+    serve: Callable[[Handler], Server],
+) -> None:
+    handler = ByRequests()
+    server = serve(handler)
+    handler.pause_s = 0.03
+    server.ask(factories.body(7, [3, 1, 2]), factories.body(7, [3]))
+    for record in server.records():
+        assert record["predict_ms"] == record["stages"]["predict"]
+        # Neither is the other's time added.
+        assert record["predict_ms"] >= 30
+    assert sum(record["predict_ms"] for record in server.records()) <= record["latency_ms"]
+
+
+def test_by_rows_the_same_handler_is_told_of_the_other_way(
+    serve: Callable[[Handler], Server],
+) -> None:
+    class Forgotten(ByRequests):
+        batch_by = "rows"
+
+    with pytest.raises(ValueError, match=r"arrays of .*'user': 1.*write `batch_by = \"requests\"`"):
+        serve(Forgotten())
+
+
+def test_other_word_for_batch_by_keeps_a_worker_from_starting(
+    serve: Callable[[Handler], Server],
+) -> None:
+    mistyped = type("Mistyped", (TinyRanker,), {"batch_by": "request"})
+    with pytest.raises(ConfigError, match="batch_by is 'request'"):
+        serve(mistyped())
 
 
 def test_every_golden_request_runs_before_the_first_client_the_largest_first(

@@ -22,6 +22,9 @@ _METHODS = {
 }
 # What `Handler` itself leaves open.
 _REQUIRED = ("decode", "encode")
+# The attribute of a handler's class that says how it is run, and its values.
+_BATCH_BY = "batch_by"
+_BATCH_BY_WORDS = ("rows", "requests")
 _BASE = "marloft.serving.Handler"
 _OURS = (_BASE, "marloft.serving.handler.Handler")
 
@@ -84,6 +87,7 @@ def _check_class(source: bytes, where: str, packed: set[str]) -> None:
                 f"{where}:{each.lineno}: {each.name} is async, and TorchServe's workers are not; "
                 "write it with `def`."
             )
+    _check_batch_by(node, where)
     if not set(_OURS).isdisjoint(bases):
         _check_methods(methods, node, where)
 
@@ -110,6 +114,22 @@ def _bases(node: ast.ClassDef, source: bytes, where: str) -> list[str]:
     """Return a class's bases as dotted paths from their modules."""
     origins = _origins(_parsed(source, where))
     return [_origin(base, origins) for base in node.bases]
+
+
+def _check_batch_by(node: ast.ClassDef, where: str) -> None:
+    """Refuse another value than the two words; TorchServe would only say that the worker died."""
+    for each in node.body:
+        match each:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ) if name == _BATCH_BY:
+                word = value.value if isinstance(value, ast.Constant) else None
+                if word not in _BATCH_BY_WORDS:
+                    raise ArchiveError(
+                        f"{where}:{each.lineno}: batch_by is {ast.unparse(value)}; write "
+                        '`batch_by = "rows"` or `batch_by = "requests"`.'
+                    )
 
 
 def _check_methods(methods: Mapping[str, ast.FunctionDef], node: ast.ClassDef, where: str) -> None:

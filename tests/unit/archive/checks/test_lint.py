@@ -2,16 +2,24 @@
 
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from harness import factories
-from marloft.archive.checks.lint import lint
+from marloft.archive.checks.lint import _BATCH_BY, _BATCH_BY_WORDS, lint
 from marloft.archive.manifest import read_manifest
 from marloft.archive.pack import write_archive
 from marloft.errors import ArchiveError
+from marloft.serving import Handler
+from marloft.serving.rows import BatchBy
 
 SHIPPED = ("ranker_v1", "outcomes", "feed_ab_assign", "feed_ab_select", "ranker_planted")
+
+
+def test_words_are_those_of_the_handler() -> None:
+    assert get_args(BatchBy) == _BATCH_BY_WORDS
+    assert hasattr(Handler, _BATCH_BY)
 
 
 def _lint(project: Path, config: str = "ranker_v1") -> None:
@@ -47,6 +55,16 @@ def test_shipped_archives_are_clean(tmp_path: Path, config: str) -> None:
         ("import numpy as np", "import numpy as np\nimport nowhere_to_be", "neither packed nor"),
         ("import numpy as np", "import numpy as np\nimport pytest", r"not required; add pytest=="),
         (
+            "    def load(",
+            '    batch_by = "request"\n\n    def load(',
+            r"ranker\.py:\d+: batch_by is 'request'; write `batch_by = \"rows\"` or",
+        ),
+        (
+            "    def load(",
+            "    batch_by: str = str('rows')\n\n    def load(",
+            r"ranker\.py:\d+: batch_by is str\('rows'\); write",
+        ),
+        (
             "super().load(archive)",
             "import nowhere_to_be",
             r"ranker\.py:\d+: nowhere_to_be is neither",
@@ -66,6 +84,9 @@ def test_fault_is_found_with_its_line(tmp_path: Path, old: str, new: str, messag
         ("import numpy as np", "try:\n    import nowhere\nexcept ImportError:\n    pass"),
         ("import numpy as np", "if TYPE_CHECKING:\n    import nowhere"),
         ("Handler, LoadedArchive", "Handler as Base, LoadedArchive"),
+        ("    def load(", '    batch_by = "rows"\n\n    def load('),
+        ("    def load(", '    batch_by: ClassVar[str] = "requests"\n\n    def load('),
+        ("    def load(", "    batch_by: str\n    batches = 3\n\n    def load("),
     ],
 )
 def test_what_works_is_fine(tmp_path: Path, old: str, new: str) -> None:

@@ -44,6 +44,9 @@ def test_archive_of_code_alone_that_does_not_load_is_refused(tmp_path: Path) -> 
     config = project / "archive_configs" / "outcomes.yaml"
     report = replay(tmp_path / write_archive(config, tmp_path).file)
     assert _failing(report) == [("MRL020", "outcomes.py")]
+    (failed,) = (check for check in report.checks if not check.ok)
+    assert failed.message.startswith("ImportError: cannot import name 'Gone' from ")
+    assert failed.message.endswith(" (outcomes.py:3 in <module>)")
 
 
 def test_model_without_golden_answers_is_refused(tmp_path: Path) -> None:

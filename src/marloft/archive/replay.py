@@ -13,6 +13,8 @@ from marloft.archive.sandbox.handler_run import (
     HandlerRun,
     UnpackedArchive,
     broken_limit,
+    log_of,
+    reason_of,
     run_batches,
     unpack,
 )
@@ -53,7 +55,7 @@ def replay(path: Path, policy: TrustPolicy = ANY_ORIGIN, limits: Limits = LIMITS
     return msgspec.structs.replace(
         report,
         checks=[*report.checks, *checks],
-        log="\n".join(process.log.splitlines()[-_LOG_LINES:]) if failed else None,
+        log="\n".join(log_of(process, archive).splitlines()[-_LOG_LINES:]) if failed else None,
         isolation=process.isolation,
     )
 
@@ -67,7 +69,8 @@ def _check_run(
         return [Check.failed("MRL023", handler, broken)]
     ended = Check.passed("MRL023", "ended in time, nothing left running")
     if answered is None:
-        return [ended, Check.failed("MRL020", handler, _last_line(process))]
+        reason = reason_of(process, log_of(process, archive))
+        return [ended, Check.failed("MRL020", handler, reason)]
     if not archive.golden:
         return [ended, Check.passed("MRL020", "the handler loads; it has no golden answers")]
     *alone, together = answered.batches
@@ -92,10 +95,3 @@ def _compare(code: str, how: str, archive: UnpackedArchive, answers: list[Handle
         if found is not None:
             return Check.failed(code, f"{GOLDEN_JSONL}:{number}", f"asked {how}: {found}")
     return Check.passed(code, f"{len(archive.golden)} golden answers repeated {how}")
-
-
-def _last_line(process: ConfinedRun) -> str:
-    lines = process.log.strip().splitlines()
-    if lines:
-        return lines[-1]
-    return f"the worker ended with status {process.status} and no output that can be read"

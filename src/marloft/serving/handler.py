@@ -1,5 +1,7 @@
 """The base class of handlers: the user writes `load`, `decode`, `predict`, `encode`."""
 
+import logging
+import time
 from typing import Any, ClassVar
 
 from marloft.contract.answers import AnyAnswer
@@ -11,6 +13,8 @@ from marloft.serving.rows import BatchBy
 
 # No identifier, so that no attribute, method or class of the user's can have this name.
 _RUNNER = "marloft.serving.batch_runner"
+_READ_S = 0.5
+_logger = logging.getLogger(__name__)
 
 
 class Handler:
@@ -47,8 +51,12 @@ class Handler:
 
     def initialize(self, context: Any) -> None:
         """Load the archive and answer its golden requests; TorchServe calls it once."""
-        runner = BatchRunner(self, context)
-        runner.start()
+        try:
+            runner = BatchRunner(self, context)
+            runner.start()
+        except BaseException as error:
+            _report(error)
+            raise
         vars(self)[_RUNNER] = runner
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
@@ -60,3 +68,13 @@ def runner_of(handler: Handler) -> BatchRunner:
     """Return what runs the batches of an initialized handler."""
     runner: BatchRunner = vars(handler)[_RUNNER]
     return runner
+
+
+def _report(error: BaseException) -> None:
+    """Log why loading failed, `sys.exit` included, which leaves no traceback by itself.
+
+    TorchServe stops reading a worker's output at the moment in which it learns of the failure, so
+    it gets the time to read this before.
+    """
+    _logger.error("The handler failed to load.", exc_info=error)
+    time.sleep(_READ_S)

@@ -12,6 +12,7 @@ from marloft.runtimes import Arrays
 from marloft.serving import LoadedArchive, Prediction, Request
 from marloft.serving.batch_runner import BatchRunner
 from marloft.serving.handler import runner_of
+from marloft.tracebacks import read_failures
 from tests.unit.serving.driver import FAULT_IN_PREDICT, Sent, Server, TinyRanker
 
 ASKED = [
@@ -121,3 +122,22 @@ def test_two_handlers_of_a_process_have_an_engine_each(
 ) -> None:
     first, second = serve(TinyRanker()).handler, serve(TinyRanker()).handler
     assert runner_of(first) is not runner_of(second)
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), KeyError("tables"), RuntimeError("no GPU")])
+def test_failure_to_load_is_logged_with_its_traceback_and_passes(
+    serve: Callable[[serving.Handler], Server],
+    caplog: pytest.LogCaptureFixture,
+    raised: BaseException,
+) -> None:
+    class Failing(TinyRanker):
+        def load(self, archive: LoadedArchive) -> None:  # noqa: ARG002 - the signature of load
+            raise raised
+
+    with pytest.raises(type(raised)):
+        serve(Failing())
+    # `sys.exit` would leave nothing else in TorchServe's log.
+    (failure,) = read_failures(caplog.text.split("\n"))
+    assert failure.shown.error.startswith(type(raised).__name__)
+    assert failure.shown.frame is not None
+    assert failure.shown.frame.place.startswith("tests/unit/serving/test_handler.py:")

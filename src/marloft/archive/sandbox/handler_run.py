@@ -26,6 +26,7 @@ from marloft.contract.manifest import (
     decode_golden,
 )
 from marloft.contract.schema import from_json_schema
+from marloft.tracebacks import Failure, read_failures
 
 LIMITS = Limits()
 _FOLDER, _BATCHES, _ANSWERS = "archive", "batches.json", "answers.json"
@@ -112,13 +113,32 @@ def run_batches(
     given, answers = scratch / _BATCHES, scratch / _ANSWERS
     given.write_bytes(msgspec.json.encode(_Batches(requests=requests, batches=batches)))
     worker = Path(__file__).with_name("handler_worker.py")
-    command = [sys.executable, "-I", "-B", str(worker), str(archive.folder)]
+    command = [sys.executable, "-I", "-B", "-X", "faulthandler", str(worker), str(archive.folder)]
     command += [archive.manifest.name, str(answers), str(given)]
     process = run(command, archive.folder, scratch, _fit_limits(limits, archive))
     answered = _read_answers(answers) if process.status == 0 else None
     if answered is not None and list(map(len, answered.batches)) != list(map(len, batches)):
         return process, None
     return process, answered
+
+
+def log_of(process: ConfinedRun, archive: UnpackedArchive) -> str:
+    """Return what a run wrote, with the archive's files as they are named in it."""
+    return process.log.replace(f"{archive.folder}{os.sep}", "")
+
+
+def failure_of(log: str) -> Failure | None:
+    """Return the last traceback in a run's log."""
+    return next(reversed(read_failures(log.split("\n"))), None)
+
+
+def reason_of(process: ConfinedRun, log: str) -> str:
+    """Return in one line why a run wrote no answers."""
+    failure = failure_of(log)
+    if failure is not None:
+        return str(failure)
+    lines = log.strip().splitlines()
+    return lines[-1] if lines else f"status {process.status} and no output that can be read"
 
 
 def broken_limit(process: ConfinedRun) -> str | None:

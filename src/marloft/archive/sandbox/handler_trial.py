@@ -1,6 +1,5 @@
 """Checks a built archive's handler before the store gets it: lint, then a confined run."""
 
-import os
 import random
 import tempfile
 import time
@@ -17,6 +16,9 @@ from marloft.archive.sandbox.handler_run import (
     HandlerRun,
     UnpackedArchive,
     broken_limit,
+    failure_of,
+    log_of,
+    reason_of,
     run_batches,
     unpack,
 )
@@ -24,17 +26,17 @@ from marloft.contract.manifest import GOLDEN_JSONL, Measured
 from marloft.errors import ArchiveError
 
 _LOG_LINES = 60
+_FAILED = 500
 # None of these may get a 200, or change the answer to another request.
 _MALFORMED = (b"{", b'{"features": []}', b'{"features": [{"no_such_field": 0}]}')
-_FRAME = 'File "{member}", line '
 
 
 class HandlerError(ArchiveError):
-    """A handler failed when it was run; `log` is what it wrote, its traceback included."""
+    """A handler failed when it was run; `log` is the end of what it wrote, with its traceback."""
 
     def __init__(self, message: str, log: str) -> None:
         super().__init__(message)
-        self.log = log
+        self.log = "\n".join(log.splitlines()[-_LOG_LINES:])
 
 
 def try_handler(path: Path) -> Measured:
@@ -57,7 +59,7 @@ def try_handler(path: Path) -> Measured:
         requests = [*unpacked.requests, *map(json_request, _MALFORMED)]
         started = time.time()
         process, answered = run_batches(unpacked, requests, [batch for _, batch in batches])
-    log = _log(process, unpacked.folder)
+    log = log_of(process, unpacked)
     if answered is None or broken_limit(process) is not None:
         raise HandlerError(f"{_line_of(log, unpacked)}: {_reason(process, log)}", log)
     for (how, batch), answers in zip(batches, answered.batches, strict=True):
@@ -88,26 +90,19 @@ def _measured(answered: HandlerRun, started: float, *, first: bool) -> Measured:
     )
 
 
-def _log(process: ConfinedRun, folder: Path) -> str:
-    # The paths of a traceback are those in the archive, wherever it was unpacked.
-    lines = process.log.replace(f"{folder}{os.sep}", "").splitlines()
-    return "\n".join(lines[-_LOG_LINES:])
-
-
 def _reason(process: ConfinedRun, log: str) -> str:
     broken = broken_limit(process)
     if broken is not None:
         return f"it {broken}; nothing was packed."
-    reason = log.strip().splitlines()[-1] if log.strip() else "no output"
+    reason = reason_of(process, log)
     return f"it ended with status {process.status} while loading or answering: {reason}"
 
 
 def _line_of(log: str, archive: UnpackedArchive) -> str:
-    """Return `handler:line` of the innermost frame in the handler's file, else its name."""
-    handler = archive.manifest.handler
-    _, found, rest = log.rpartition(_FRAME.format(member=handler))
-    line = rest.partition(",")[0] if found else ""
-    return f"{handler}:{line}" if line else handler
+    """Return `member:line` of the innermost frame in the archive's code, else the handler."""
+    failure = failure_of(log)
+    frame = failure.shown.frame if failure is not None and failure.is_own else None
+    return frame.place if frame else archive.manifest.handler
 
 
 def _refuse_wrong(
@@ -134,6 +129,10 @@ def _refuse_wrong(
             manifest.golden_tolerance,
             manifest.declared_response,
         )
+        failure = failure_of(log) if answer.status == _FAILED else None
+        if failure is not None:
+            # The body of a failure says nothing of its cause; the log does.
+            found = f"status {_FAILED}: {failure}"
         if found is not None:
             raise HandlerError(
                 f"{where}: asked {how}, {GOLDEN_JSONL}:{place + 1} gets another answer than its "

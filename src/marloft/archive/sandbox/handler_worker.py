@@ -15,6 +15,7 @@ import resource
 import struct
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,10 @@ class _Reply:
 
 
 if __name__ == "__main__":
-    main(
-        Path(sys.argv[1]),
-        sys.argv[2],
-        Path(sys.argv[3]),
-        json.loads(Path(sys.argv[4]).read_bytes()),
-    )
+    _, folder, name, answers, given = sys.argv
+    try:
+        main(Path(folder), name, Path(answers), json.loads(Path(given).read_bytes()))
+    except SystemExit as ended:
+        # Python ends without a traceback then, and nobody could see where.
+        traceback.print_exc()
+        sys.exit(ended.code if isinstance(ended.code, int) else 1)

@@ -12,7 +12,7 @@ from marloft.contract.live import VersionState
 from marloft.contract.manifest import archive_path
 from marloft.contract.release import Key, Release, ReleasedVersion
 from marloft.deploy.control.golden_gate import GoldenGate, UnansweredError
-from marloft.deploy.processes.worker_log import last_traceback
+from marloft.deploy.processes.worker_log import last_failure, last_words
 from marloft.deploy.release.resolve import holds
 from marloft.deploy.torchserve.management import Registered
 from marloft.errors import MarloftError
@@ -191,8 +191,19 @@ class Admission:
         waited_s = self._clock() - self._since[key]
         if self.restarts.get(key, 0) < _STARTS and waited_s < found.startup_s + _START_GRACE_S:
             return
-        said = last_traceback(self._log, *key) or f"no traceback in {self._log}"
+        said = last_failure(self._log, *key) or self._silent_end(key, waited_s)
         self.refuse(number, key, f"its workers do not start: {said}", again=True)
+
+    def _silent_end(self, key: Key, waited_s: float) -> str:
+        """Return what is known of workers that leave no traceback, and what shows the line."""
+        if self.restarts.get(key, 0) < _STARTS:
+            return f"not READY after {waited_s:.0f} s, and no traceback in {self._log}"
+        words = last_words(self._log, *key)
+        said = f"last words {words!r}" if words else "no last words"
+        return (
+            f"they end without a traceback, as by sys.exit or os._exit ({said}); `marloft verify "
+            f"{archive_path(self._store, *key)} --replay --trust` shows the line that ends them"
+        )
 
     def _admit(self, number: int, key: Key, pinned: ReleasedVersion) -> bool:
         """Ask for the golden answers; return whether there is time for another version's."""

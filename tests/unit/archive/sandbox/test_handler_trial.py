@@ -9,6 +9,8 @@ from harness import factories
 from marloft.archive.pack import pack
 from marloft.archive.sandbox.handler_trial import HandlerError
 from marloft.contract.manifest import Measured
+from marloft.errors import ArchiveError
+from tests.planted.failing_starts import CASES, plant
 
 pytestmark = pytest.mark.slow
 
@@ -70,6 +72,39 @@ def test_failing_handler_is_refused_with_its_line(
         _built(tmp_path, old, new)
     assert "planted" not in new or "Traceback" in raised.value.log
     assert str(tmp_path) not in raised.value.log
+
+
+def test_answer_that_fails_is_told_by_its_own_line(tmp_path: Path) -> None:
+    # Never while loading: the golden requests of the warm-up come with the id of a probe.
+    fault = 'request.request_id == "probe" or 1 / 0\n        return encode(self'
+    with pytest.raises(HandlerError) as raised:
+        _built(tmp_path, "return encode(self", fault)
+    said = str(raised.value)
+    assert said.startswith("ranker.py:24: asked alone, golden.jsonl:1 gets another answer")
+    assert said.endswith("status 500: ZeroDivisionError: division by zero (ranker.py:24 in decode)")
+
+
+# What the lint finds before anything runs.
+LINTED = {
+    "missing_package": "lower.py:3: no_such_package is neither packed nor installed",
+    "syntax": "steps.py:2: '(' was never closed",
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_handler_that_cannot_be_loaded_is_told_by_the_users_own_error(
+    tmp_path: Path, case: str
+) -> None:
+    project = factories.write_project(tmp_path)
+    with pytest.raises(ArchiveError) as raised:
+        pack(plant(project, case, "2.0"), project / "store")
+    said = str(raised.value)
+    if case in LINTED:
+        assert said.startswith(LINTED[case])
+        return
+    place, what, error = said.partition(": it ended with status ")
+    assert what and error.endswith(f" while loading or answering: {CASES[case].said}")
+    assert f" ({place} in " in CASES[case].said
 
 
 _LEAK = """

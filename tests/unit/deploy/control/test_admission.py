@@ -115,7 +115,10 @@ def test_workers_that_die_again_and_again_are_refused_with_growing_pauses(
         watched.admission.registered(KEY, watched.pinned.sha256)
         for process in range(3):
             refused = watched.look("starting", process=1000 * attempt + process + 1)
-        assert "its workers do not start" in refused[KEY]
+        assert refused[KEY].startswith(
+            "its workers do not start: they end without a traceback, as by sys.exit or os._exit "
+            "(no last words); `marloft verify "
+        )
         begun = watched.now
         while watched.look("starting", process=1000 * attempt + 3):
             watched.now += 10
@@ -130,7 +133,17 @@ def test_workers_that_never_get_ready_are_refused_after_torchserves_own_limit(
     watched.now = 120
     assert watched.look("starting") == {}
     watched.now = 131
-    assert KEY in watched.look("starting")
+    (why,) = watched.look("starting").values()
+    assert why.startswith("its workers do not start: not READY after 131 s, and no traceback in ")
+
+
+def test_reason_of_workers_that_die_is_their_own(watched: Watched, tmp_path: Path) -> None:
+    line = "2026-01-01T00:00:00,000 [WARN ] W-9000-ranker_1.0-stderr MODEL_LOG - "
+    (tmp_path / "model_log.log").write_text(f"{line}no licence\n")
+    watched.admission.registered(KEY, watched.pinned.sha256)
+    for process in range(3):
+        refused = watched.look("starting", process=process + 1)
+    assert "(last words 'no licence')" in refused[KEY]
 
 
 def test_no_answer_proves_nothing_until_it_happens_again_and_again(watched: Watched) -> None:

@@ -17,14 +17,20 @@ import msgspec
 from marloft.archive.golden import parse_golden
 from marloft.archive.golden_comparison import UNDECLARED, difference, expected_fault
 from marloft.archive.spec import ArchiveSpec, located
+from marloft.archive.user_code import user_code
 from marloft.contract.answers import AnyAnswer
 from marloft.contract.encode_answer import encode_answer
 from marloft.contract.manifest import GoldenAnswer
 from marloft.contract.response import FIELDS, Response, type_of
 from marloft.errors import ConfigError, nearest
 from marloft.files import read_yaml, write_atomic
+from marloft.tracebacks import Frame
 
 AnswerFunction = Callable[[dict[str, Any]], Any]
+_CURE_OF_IMPORT = (
+    "correct that line; what a file does when it is run as a program stands under "
+    '`if __name__ == "__main__":`.'
+)
 
 
 def record_golden(
@@ -44,6 +50,7 @@ def record_golden(
     Raises:
         ConfigError: a request does not fit the schema, the source cannot be imported, is the
             archive's handler, or gives no usable answer or two different ones.
+        UserCodeError: the source itself fails; `log` is the traceback of its own lines.
     """
     spec = read_yaml(config, ArchiveSpec)
     if spec.schema is None:
@@ -51,7 +58,7 @@ def record_golden(
     bodies = _requests(requests, spec)
     answer = _load_source(source, located(config, "handler", spec.handler))
     answers = [
-        GoldenAnswer(request=body, expected=_record(answer, body, f"{requests}:{number}", spec))
+        GoldenAnswer(request=body, expected=_ask(answer, body, (requests, number), spec, source))
         for number, body in enumerate(bodies, start=1)
     ]
     write_atomic(out or _golden_file(config, spec), msgspec.json.Encoder().encode_lines(answers))
@@ -87,12 +94,13 @@ def _load_source(source: str, handler: Path) -> AnswerFunction:
     place, _, name = source.rpartition(":")
     if not place or not name.isidentifier():
         raise ConfigError(f"source {source!r} is not FILE.py:CALLABLE or MODULE:CALLABLE.")
-    module = _from_file(Path(place)) if place.endswith(".py") else _from_name(place)
+    with user_code(f"source {place} cannot be imported", _CURE_OF_IMPORT):
+        module = _from_file(Path(place)) if place.endswith(".py") else _from_name(place)
+        found = getattr(module, name, None)
     if Path(getattr(module, "__file__", None) or "").resolve() == handler.resolve():
         raise ConfigError(
             f"{source} is the archive's own handler; golden answers come from the source model."
         )
-    found = getattr(module, name, None)
     if not callable(found):
         public = [each for each in vars(module) if not each.startswith("_")]
         raise ConfigError(f"{place} has no callable {name!r}.{nearest(name, public)}")
@@ -119,7 +127,27 @@ def _from_name(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            # A module that the source imports; its own line says more.
+            raise
         raise ConfigError(f"source {name}: {error}; give FILE.py:CALLABLE or install it.") from None
+
+
+def _ask(
+    answer: AnswerFunction,
+    body: dict[str, Any],
+    place: tuple[Path, int],
+    spec: ArchiveSpec,
+    source: str,
+) -> dict[str, Any]:
+    """Return the source's answer to the request in a line of a file, whatever its code does."""
+    file, number = place
+    where = f"{file}:{number}"
+    code = getattr(answer, "__code__", None)
+    begins = Frame(code.co_filename, code.co_firstlineno, None).place if code else None
+    cure = f"correct it, or take the request out of {file}."
+    with user_code(f"{where}: {source} fails", cure, begins):
+        return _record(answer, body, where, spec)
 
 
 def _record(

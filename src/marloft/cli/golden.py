@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from marloft.archive.record_golden import record_golden
+from marloft.archive.user_code import UserCodeError
 
 app = typer.Typer(help="Golden answers: recorded from the source model.", no_args_is_help=True)
 
@@ -33,5 +34,9 @@ def record(
 
     Read on: docs/archive.md.
     """
-    answers = record_golden(config, requests, source, out)
+    try:
+        answers = record_golden(config, requests, source, out)
+    except UserCodeError as error:
+        typer.echo(error.log, err=True)
+        raise
     typer.echo(f"{len(answers)} golden answers recorded from {source}")

@@ -1,5 +1,7 @@
 """Golden answers come from the source model; what could not be compared later is refused."""
 
+import importlib
+import sys
 from pathlib import Path
 
 import msgspec
@@ -7,6 +9,7 @@ import pytest
 
 from harness import factories
 from marloft.archive.record_golden import record_golden
+from marloft.archive.user_code import UserCodeError
 from marloft.contract.manifest import GoldenAnswer
 from marloft.errors import ConfigError
 
@@ -162,3 +165,101 @@ def test_source_that_answers_another_type_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         record_golden(classifier, tmp_path / "requests.jsonl", f"{tmp_path / 'source.py'}:{name}")
+
+
+FAILING = """
+import sys
+
+class Odd:
+    def tolist(self):
+        raise OSError("on another device")
+
+class Interrupted(KeyboardInterrupt):
+    pass
+
+def lookup(row):
+    return row["no_such_field"]
+
+def answer(body):
+    if body.get("user_id") is None:
+        return {"scores": [0.0 for _ in body["features"]]}
+    return {"scores": [lookup(row) for row in body["features"]]}
+
+def exits(body):
+    sys.exit("no data")
+
+def converts(body):
+    return {"scores": Odd()}
+
+def cyclic(body):
+    values = []
+    values.append(values)
+    return {"scores": values}
+
+def exports(body):
+    import marloft
+    marloft.describe_export()
+
+def stops(body):
+    return next(iter(()))
+
+def interrupted(body):
+    raise KeyboardInterrupt
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "failing.py:answer",
+            r"requests\.jsonl:1: failing\.py:answer fails: KeyError: 'no_such_field' "
+            r"\(failing\.py:12 in lookup\); correct it, or take the request out of requests\.jsonl",
+        ),
+        ("failing.py:exits", r"SystemExit: no data \(failing\.py:20 in exits\)"),
+        ("failing.py:converts", r"OSError: on another device \(failing\.py:6 in tolist\)"),
+        ("failing.py:cyclic", r"RecursionError: .* \(failing\.py:25\); correct"),
+        ("failing.py:exports", r"TypeError: describe_export.* \(failing\.py:32 in exports\)"),
+        ("failing.py:stops", r"StopIteration \(failing\.py:35 in stops\)"),
+        ("failing:answer", r"requests\.jsonl:1: failing:answer fails: KeyError"),
+    ],
+)
+def test_source_that_fails_is_told_with_its_own_line_and_the_request(
+    project: Path, source: str, message: str
+) -> None:
+    Path("failing.py").write_text(FAILING)
+    with pytest.raises(UserCodeError, match=message):
+        record_golden(CONFIG, REQUESTS, source)
+
+
+def test_interruption_of_the_source_stays_one(project: Path) -> None:
+    Path("failing.py").write_text(FAILING)
+    with pytest.raises(KeyboardInterrupt):
+        record_golden(CONFIG, REQUESTS, "failing.py:interrupted")
+
+
+IMPORTS = {
+    "syntax": ("def answer(body):\n    return (1,\n", r"SyntaxError: .* \(source\.py:2\)"),
+    "exit": ("import sys\nsys.exit()\n", r"SystemExit \(source\.py:2 in <module>\); correct that "),
+    "package": ("\nimport no_such_package\n", r"'no_such_package' \(source\.py:2 in <module>\)"),
+    "module": ("import steps\n", r"ZeroDivisionError: .* \(steps\.py:1 in <module>\)"),
+    "null": ("\0", r"null bytes"),
+    "attribute": ("def __getattr__(name):\n    1 / 0\n", r"\(source\.py:2 in __getattr__\)"),
+}
+
+
+@pytest.mark.parametrize("kind", IMPORTS)
+@pytest.mark.parametrize("source", ["source.py:answer", "source:answer"])
+def test_source_that_cannot_be_imported_is_told_with_its_own_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, kind: str, source: str
+) -> None:
+    text, message = IMPORTS[kind]
+    Path("source.py").write_text(text)
+    Path("steps.py").write_text("1 / 0\n")
+    # A module that an earlier test imported would not be read again.
+    for name in ("source", "steps"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    importlib.invalidate_caches()
+    with pytest.raises(UserCodeError, match=message) as raised:
+        record_golden(CONFIG, REQUESTS, source)
+    assert str(raised.value).startswith(f"source {source.rpartition(':')[0]} cannot be imported: ")

@@ -42,3 +42,17 @@ def test_answers_are_recorded_where_the_configuration_says(project: Path, marlof
 def test_source_that_is_none_exits_2(project: Path, marloft: Marloft) -> None:
     said = marloft(*WORDS, "--source", "source.py:anwser", code=2)
     assert "Did you mean 'answer'" in said
+
+
+def test_source_that_fails_shows_its_own_lines_and_exits_2(project: Path, marloft: Marloft) -> None:
+    (project / "source.py").write_text(SOURCE.replace("    items", "    body['age']\n    items"))
+    said = marloft(*WORDS, "--source", "source.py:answer", code=2)
+    assert said == (
+        "Traceback (most recent call last):\n"
+        f'  File "{project / "source.py"}", line 5, in answer\n'
+        "    body['age']\n"
+        "    ~~~~^^^^^^^\n"
+        "KeyError: 'age'\n"
+        "marloft: requests.jsonl:1: source.py:answer fails: KeyError: 'age' (source.py:5 in answer)"
+        "; correct it, or take the request out of requests.jsonl.\n"
+    )

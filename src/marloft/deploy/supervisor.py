@@ -16,7 +16,7 @@ from marloft.deploy.processes.envoy import Envoy
 from marloft.deploy.processes.exporter import Exporter
 from marloft.deploy.processes.process import ManagedProcess
 from marloft.deploy.processes.restarts import Restarter
-from marloft.deploy.processes.torchserve import TorchServe
+from marloft.deploy.processes.torchserve import TorchServe, check_temporary_folder
 from marloft.deploy.project import Project, Report
 from marloft.deploy.release.write import move
 from marloft.deploy.running import exclusive
@@ -47,8 +47,10 @@ def serve(
 
     Raises:
         ReleaseError: there is no release yet.
-        ServingError: a port is taken, another `serve` runs here, or a process cannot be started.
+        ServingError: a port is taken, another `serve` runs here, the temporary folder's path is too
+            long for sockets, or a process cannot be started.
     """
+    check_temporary_folder()
     release = read_release(releases_folder(project.var))
     with ExitStack() as stack:
         stack.enter_context(exclusive(project.var))

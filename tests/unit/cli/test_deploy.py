@@ -1,7 +1,10 @@
 """What `plan`, `apply` and `rollback` print, and the exit status of each."""
 
 import json
+import tempfile
 from pathlib import Path
+
+import pytest
 
 from marloft.contract.live import Live, VersionState, live_path
 from marloft.deploy.running import exclusive
@@ -66,3 +69,15 @@ def test_apply_gives_up_waiting_and_the_release_stays(project: Path, marloft: Ma
         said = marloft("apply", "--timeout", "0.2", code=1)
         assert "not live after 0.2 s" in said
         assert "written" in marloft("rollback", "--no-wait")
+
+
+def test_serve_refuses_a_temporary_folder_that_workers_cannot_use(
+    project: Path, marloft: Marloft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = project / ("t" * 80)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    said = marloft("serve", code=2)
+    assert said.startswith(f"marloft: temporary folder {long} has ")
+    assert "run `TMPDIR=/tmp marloft serve`." in said
+    assert not (project / "var" / "log").exists()

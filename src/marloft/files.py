@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from marloft.errors import ConfigError, nearest
+from marloft.structure_errors import collect, convert, in_file_order, listed
 
 T = TypeVar("T")
 _BLOCK = 1 << 20
@@ -92,13 +93,26 @@ def read_yaml(path: Path, kind: type[T]) -> T:
     """Read a YAML file (safe loader) into `kind`.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or does not fit `kind`; an unknown key is
-            answered with the nearest known one.
+        ConfigError: the file is missing, is not YAML, or does not fit `kind`: every unknown,
+            missing, mistyped or forbidden key with its place, each on a line of its own when
+            there are several; an unknown key is answered with the nearest known one.
     """
+    value = read_plain_yaml(path)
     try:
-        return msgspec.yaml.decode(_read(path), type=kind)
+        found: T = convert(value, kind)
+    except msgspec.ValidationError:
+        faults = in_file_order(collect(value, kind), value)
+        raise ConfigError(f"{path}: {listed(faults)}") from None
+    return found
+
+
+def read_plain_yaml(path: Path) -> Any:
+    """Read a YAML file as plain values; raises ConfigError with the line when it is not YAML."""
+    try:
+        return msgspec.yaml.decode(_read(path))
     except msgspec.DecodeError as error:
-        raise ConfigError(f"{path}: {_explain(error, kind)}") from None
+        text = " ".join(str(error).split()).replace('in "<byte string>", ', "")
+        raise ConfigError(f"{path}: {text}") from None
 
 
 def _read(path: Path) -> bytes:

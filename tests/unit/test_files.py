@@ -47,11 +47,11 @@ def test_sha256_file_equals_the_published_digest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("training: {learning_rat: 1}", "unknown key 'learning_rat' at $.training. Did you mean"),
+        ("training: {learning_rat: 1}", "unknown key 'learning_rat' at training. Did you mean"),
         ("training: {}\nmany: {a: {learn_rate: 1}}", "Did you mean 'learning_rate'?"),
         ("training: {}\nmaybe: {learn_rate: 1}", "Did you mean 'learning_rate'?"),
         ("trainin: {}", "Did you mean 'training'?"),
-        ("training: {learning_rate: fast}", "Expected `float`, got `str`"),
+        ("training: {learning_rate: fast}", "training.learning_rate is 'fast', must be a number."),
         ("training: [", "line 2, column 1"),
         ("training: {zzz: 1}", "Allowed: learning_rate."),
     ],

@@ -43,8 +43,12 @@ def test_shipped_audit_is_valid_and_predictions_are_relative_to_it(config: Path)
         ("fit: [valid]", "fit: [valid, test]", "mitigation.fit holds 'test'"),
         ("parts: {column: part, evaluate: test}\n", "", "mitigation needs `parts`"),
         ("predictions.parquet", "predictions.csv", "is not a parquet file"),
-        ("threshold: 0.05", "threshold: 0", "Expected `float` > 0"),
-        ("constraint: demographic_parity", "constraint: parity", "Invalid enum value 'parity'"),
+        ("threshold: 0.05", "threshold: 0", "threshold is 0, must be a number > 0"),
+        (
+            "constraint: demographic_parity",
+            "constraint: parity",
+            "constraint is 'parity', must be one of",
+        ),
     ],
 )
 def test_mistakes_are_refused(config: Path, old: str, new: str, message: str) -> None:

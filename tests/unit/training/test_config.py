@@ -71,7 +71,7 @@ def test_an_unknown_key_of_the_file_is_answered_with_the_nearest(tmp_path: Path)
 def test_a_missing_key_of_the_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(CONFIG.read_text().replace("seed: 0\n", ""))
-    with pytest.raises(ConfigError, match="missing required field `seed`"):
+    with pytest.raises(ConfigError, match="the file lacks 'seed'; add `seed: …`, an integer >= 0"):
         read_config(path)
 
 

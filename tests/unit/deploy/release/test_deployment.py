@@ -27,13 +27,16 @@ def test_deployment_reads(tmp_path: Path) -> None:
     [
         (
             GOOD.replace("versions", "version"),
-            "unknown key 'version' at $.models[...]. Did you mean",
+            "unknown key 'version' at models.ranker. Did you mean",
         ),
         (GOOD.replace("{}", "{worker: 2}"), "Did you mean 'workers'?"),
-        (GOOD.replace("{}", "{workers: 0}"), "Expected `int` >= 1"),
+        (GOOD.replace("{}", "{workers: 0}"), "workers is 0, must be an integer >= 1"),
         (GOOD.replace("default_model: ranker", "default_model: rankr"), "Did you mean 'ranker'?"),
         (GOOD.replace('default: "1.0"', 'default: "1.1"'), "is not among its versions"),
-        (GOOD.replace('"1.0": {}', '"v1.0": {}'), "matching regex"),
+        (
+            GOOD.replace('"1.0": {}', '"v1.0": {}'),
+            'key "v1.0" at models.ranker.versions must be text that matches',
+        ),
         (
             GOOD.replace('default: "1.0"', 'default: "1.0", guardrails: {p99_ms: 80}'),
             "p99_ms is 80, must be a bound of the gateway's latency histogram; the nearest are "

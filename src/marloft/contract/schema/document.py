@@ -1,0 +1,81 @@
+"""A schema as a JSON Schema 2020-12 document, and back: `schema.json` of an archive."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from marloft.contract.schema.property import Property, RowSchema, json_name, rows_property
+from marloft.errors import ConfigError
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+# An annotation for the handler's side; validators pass over it.
+PYTHON_NAME = "x-python-name"
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+_EXACT = 2**53
+Json = dict[str, Any]
+
+
+def to_json_schema(schema: RowSchema) -> Json:
+    """Return the `features` member of a request as a JSON Schema document (`schema.json`)."""
+    return {"$schema": DIALECT} | property_document(rows_property(schema))
+
+
+def property_document(field: Property) -> Json:
+    """Return one property, its own properties keyed by the names that clients use."""
+    words: Json = msgspec.to_builtins(field)
+    words.pop("alias", None)
+    for bound in _BOUNDS:
+        # 0 is written 0.0 as it always was, so that packing again gives the same bytes.
+        if isinstance(words.get(bound), int) and abs(words[bound]) <= _EXACT:
+            words[bound] = float(words[bound])
+    if field.items is not None:
+        words["items"] = property_document(field.items)
+    if field.additional_properties is not None:
+        words["additionalProperties"] = property_document(field.additional_properties)
+    if field.properties is not None:
+        words |= _fields_document(field.properties)
+    return words
+
+
+def _fields_document(properties: Mapping[str, Property]) -> Json:
+    fields: Json = {}
+    for key, field in properties.items():
+        name = json_name(key, field)
+        fields[name] = property_document(field) | ({} if name == key else {PYTHON_NAME: key})
+    # Sorted as `properties` are when they are written: the document reads back as itself.
+    required = sorted(json_name(key, each) for key, each in properties.items() if not each.optional)
+    return {"properties": fields, "required": required, "additionalProperties": False}
+
+
+def from_json_schema(document: Json) -> RowSchema:
+    """Read back what `to_json_schema` wrote; raises ConfigError for anything else."""
+    try:
+        row = msgspec.convert(_fields(document["items"]["properties"]), dict[str, Property])
+        return RowSchema(row=row, max_rows=document["maxItems"])
+    except (AttributeError, KeyError, TypeError, msgspec.ValidationError) as error:
+        raise ConfigError(f"schema.json is not a marloft row schema: {error}") from None
+
+
+def _fields(properties: Json) -> Json:
+    """Return the properties of an object, keyed by the names that handlers use."""
+    fields: Json = {}
+    for name, document in properties.items():
+        words = _words(document)
+        key = words.pop(PYTHON_NAME, name)
+        fields[key] = words if key == name else words | {"alias": name}
+    return fields
+
+
+def _words(document: Json) -> Json:
+    words = dict(document)
+    if "items" in words:
+        words["items"] = _words(words["items"])
+    if "properties" in words:
+        words["properties"] = _fields(words["properties"])
+        # Both follow from the properties.
+        words.pop("required", None)
+        words.pop("additionalProperties", None)
+    elif "additionalProperties" in words:
+        words["additionalProperties"] = _words(words["additionalProperties"])
+    return words

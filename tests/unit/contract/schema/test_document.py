@@ -1,0 +1,119 @@
+"""A schema's document is JSON Schema 2020-12, means what the decoder does, and reads back."""
+
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marloft.contract.schema import (
+    Property,
+    RowSchema,
+    from_json_schema,
+    rows_decoder,
+    to_json_schema,
+)
+from marloft.errors import ConfigError
+from marloft.files import to_json
+from tests.unit.contract.schema.random_schemas import ANYTHING, rows, values_for
+
+Validator = jsonschema.Draft202012Validator
+
+
+def decodes(schema: RowSchema, features: Any) -> bool:
+    try:
+        rows_decoder(schema).decode(msgspec.json.encode(features))
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def without_whole_floats(value: Any) -> Any:
+    """2.0 is an integer to JSON Schema and none to marloft: docs/schema.md says so."""
+    if isinstance(value, list):
+        return [without_whole_floats(each) for each in value]
+    if isinstance(value, dict):
+        return {key: without_whole_floats(each) for key, each in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+@given(st.data(), rows())
+def test_decoder_and_document_agree_on_every_value(
+    data: st.DataObject, row: dict[str, Property]
+) -> None:
+    schema = RowSchema(row=row, max_rows=2)
+    document = msgspec.json.decode(to_json(to_json_schema(schema)))
+    Validator.check_schema(document)
+    good = values_for(Property(type="array", items=Property(type="object", properties=row)))
+    features = without_whole_floats(data.draw(good | st.lists(ANYTHING, max_size=3) | ANYTHING))
+    assert decodes(schema, features) == Validator(document).is_valid(features)
+
+
+@given(rows())
+def test_document_reads_back_as_itself(row: dict[str, Property]) -> None:
+    schema = RowSchema(row=row)
+    document = msgspec.json.decode(to_json(to_json_schema(schema)))
+    read = from_json_schema(document)
+    assert to_json_schema(read) == document
+    assert read == schema
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "valid"),
+    [
+        (Property(type="integer"), 2.0, True),
+        (Property(type="string", content_encoding="base64"), "no base64", True),
+    ],
+)
+def test_where_marloft_is_stricter_than_the_document(
+    field: Property, value: Any, valid: bool
+) -> None:
+    schema = RowSchema(row={"x": field})
+    assert Validator(to_json_schema(schema)).is_valid([{"x": value}]) is valid
+    assert not decodes(schema, [{"x": value}])
+
+
+def test_fields_stand_under_the_names_that_clients_use() -> None:
+    inner = Property(type="object", properties={"class_": Property(type="string", alias="class")})
+    schema = RowSchema(
+        row={"home_dest": Property(type=["null", "string"], alias="home.dest"), "of": inner}
+    )
+    properties = to_json_schema(schema)["items"]["properties"]
+    assert properties["home.dest"] == {
+        "type": ["string", "null"],
+        "x-python-name": "home_dest",
+    }
+    assert properties["of"]["properties"]["class"]["x-python-name"] == "class_"
+    assert properties["of"]["required"] == ["class"]
+    assert from_json_schema(to_json_schema(schema)) == schema
+
+
+def test_required_fields_are_sorted() -> None:
+    number = Property(type="number", minimum=0)
+    schema = RowSchema(row={"b": number, "a": number, "c": Property(type="string", default="")})
+    assert to_json_schema(schema)["items"]["required"] == ["a", "b"]
+
+
+def test_bounds_keep_the_bytes_that_earlier_versions_wrote_and_large_ones_their_digits() -> None:
+    field = Property(type="integer", minimum=0, maximum=2**63 - 1)
+    document = to_json(to_json_schema(RowSchema(row={"x": field})))
+    assert b'"minimum": 0.0' in document
+    assert b'"maximum": 9223372036854775807' in document
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"items": {"properties": []}, "maxItems": 5},
+        {"items": {"properties": {"x": 1}}, "maxItems": 5},
+        {"items": {"properties": {"x": {"type": "float"}}}, "maxItems": 5},
+        {"items": {"properties": {"x": {"type": "string", "words": 1}}}, "maxItems": 5},
+        {"items": {"properties": {"x": {"type": "array", "items": []}}}, "maxItems": 5},
+    ],
+)
+def test_another_document_is_refused(document: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="not a marloft row schema"):
+        from_json_schema(document)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import yaml
 
 from marloft.errors import ConfigError, nearest
 from marloft.structure_errors import collect, convert, in_file_order, listed
@@ -107,12 +108,33 @@ def read_yaml(path: Path, kind: type[T]) -> T:
 
 
 def read_plain_yaml(path: Path) -> Any:
-    """Read a YAML file as plain values; raises ConfigError with the line when it is not YAML."""
+    """Read a YAML file as plain values, as YAML 1.2 has it: `no` and `on` are text.
+
+    Raises:
+        ConfigError: it is missing or not YAML, with the line.
+    """
     try:
-        return msgspec.yaml.decode(_read(path))
-    except msgspec.DecodeError as error:
+        return yaml.load(_read(path), Loader=_Loader)  # noqa: S506 - a safe loader
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         text = " ".join(str(error).split()).replace('in "<byte string>", ', "")
         raise ConfigError(f"{path}: {text}") from None
+
+
+class _Loader(yaml.CSafeLoader):  # type: ignore[misc]
+    """The safe loader with the booleans of YAML 1.2's core schema: in `[no, yes]` are two words.
+
+    https://yaml.org/spec/1.2.2/#1032-tag-resolution
+    """
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    _BOOL, re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
+)
 
 
 def _read(path: Path) -> bytes:

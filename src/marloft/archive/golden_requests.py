@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from marloft.contract.manifest import GoldenAnswer
 from marloft.contract.predict_api import REQUEST_ID_HEADER, USER_HEADER, VERSION_HEADER
-from marloft.contract.schema import RowSchema, binary_field
+from marloft.contract.schema import RowSchema, binary_field, json_name
 
 JSON_TYPE = "application/json"
 _HEADERS = {
@@ -78,12 +78,14 @@ def raw_type(accepts: Sequence[str], schema: RowSchema) -> str | None:
 
 def _raw_request(request: dict[str, Any], kind: str, schema: RowSchema) -> HttpRequest | None:
     """Return the request as raw bytes, None when they cannot say all of it."""
-    field = binary_field(schema)
+    key = binary_field(schema)
+    fields = {json_name(name, each): each for name, each in schema.row.items()}
+    field = json_name(key, schema.row[key])
     rows = request["features"]
     others = {name: value for name, value in request.items() if name != "features"}
-    if len(rows) != 1 or not set(others) <= set(_HEADERS):
+    if len(rows) != 1 or not rows[0].get(field) or not set(others) <= set(_HEADERS):
         return None
-    if any(value != schema.row[name].default for name, value in rows[0].items() if name != field):
+    if any(value != fields[name].default for name, value in rows[0].items() if name != field):
         return None
     headers = {_HEADERS[name]: str(value) for name, value in others.items() if value is not None}
     body = msgspec.convert(rows[0][field], bytes)

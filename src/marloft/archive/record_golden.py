@@ -16,14 +16,14 @@ import msgspec
 
 from marloft.archive.golden import parse_golden
 from marloft.archive.golden_comparison import UNDECLARED, difference, expected_fault
-from marloft.archive.spec import ArchiveSpec, located
+from marloft.archive.spec import ArchiveSpec, located, parse_spec
 from marloft.archive.user_code import user_code
 from marloft.contract.answers import AnyAnswer
 from marloft.contract.encode_answer import encode_answer
 from marloft.contract.manifest import GoldenAnswer
 from marloft.contract.response import FIELDS, Response, type_of
 from marloft.errors import ConfigError, nearest
-from marloft.files import read_yaml, write_atomic
+from marloft.files import write_atomic
 from marloft.tracebacks import Frame
 
 AnswerFunction = Callable[[dict[str, Any]], Any]
@@ -52,7 +52,7 @@ def record_golden(
             archive's handler, or gives no usable answer or two different ones.
         UserCodeError: the source itself fails; `log` is the traceback of its own lines.
     """
-    spec = read_yaml(config, ArchiveSpec)
+    spec = parse_spec(config)
     if spec.schema is None:
         raise ConfigError(f"{config}: schema is missing; golden requests need it.")
     bodies = _requests(requests, spec)

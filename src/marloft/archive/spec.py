@@ -3,18 +3,21 @@
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
 from marloft.archive.golden_requests import raw_type
 from marloft.contract.manifest import Artifact, Name, Runtime, Version, WorkerSettings
-from marloft.contract.response import Response, faults
-from marloft.contract.schema import RowSchema
+from marloft.contract.response import Response
+from marloft.contract.response import faults as response_faults
+from marloft.contract.schema import RowSchema, refusal, schema_faults
 from marloft.errors import ArchiveError, ConfigError
-from marloft.files import read_json, read_yaml, sha256_file, sidecar_path
+from marloft.files import read_json, read_plain_yaml, sha256_file, sidecar_path
+from marloft.structure_errors import Fault, collect, convert, listed
 
+_PATHS = ("handler", "artifact", "golden", "requirements", "card", "audit")
 _WILD = frozenset("*?[")
 # Compiled code is bound to this Python, and its bytes to the time of its source.
 _LEFT_OUT = "__pycache__"
@@ -67,53 +70,76 @@ def read_spec(config: Path) -> ArchiveSpec:
     """Read an archive's YAML file and make its paths relative to the working directory.
 
     Raises:
-        ConfigError: the file is missing, a key is unknown or mistyped, a file it names is missing,
-            a link, or named by an absolute path, or `accepts` has a type that no field can take.
+        ConfigError: as `parse_spec`; or files it names are missing, links, or named by absolute
+            paths.
     """
-    spec = read_yaml(config, ArchiveSpec)
-    if (spec.artifact is None) != (spec.runtime is None):
-        raise ConfigError(f"{config}: artifact and runtime go together; give both or neither.")
-    if spec.schema is None and (spec.artifact is not None or spec.golden is not None):
-        raise ConfigError(
-            f"{config}: schema is missing; an archive with an artifact or golden answers needs it."
-        )
-    _check_accepts(config, spec)
-    _check_response(config, spec)
-    return msgspec.structs.replace(
-        spec,
-        handler=_located_file(config, "handler", spec.handler),
-        artifact=spec.artifact and _located_file(config, "artifact", spec.artifact),
-        allocation=spec.allocation
-        and msgspec.structs.replace(
-            spec.allocation,
-            experiment=_located_file(config, "allocation.experiment", spec.allocation.experiment),
-        ),
-        golden=spec.golden and _located_file(config, "golden", spec.golden),
-        requirements=spec.requirements and _located_file(config, "requirements", spec.requirements),
-        card=spec.card and _located_file(config, "card", spec.card),
-        audit=spec.audit and _located_file(config, "audit", spec.audit),
-        files=expand(config, spec.files),
-    )
+    spec = parse_spec(config)
+    missing: list[str] = []
 
+    def found(key: str, source: str | None) -> Any:
+        if source is None:
+            return None
+        try:
+            return _located_file(config, key, source)
+        except ConfigError as error:
+            missing.append(str(error).removeprefix(f"{config}: "))
 
-def _check_accepts(config: Path, spec: ArchiveSpec) -> None:
-    """Raise ConfigError now for what a worker would only say by not starting."""
-    if spec.schema is None:
-        return
+    paths = {key: found(key, getattr(spec, key)) for key in _PATHS}
+    if spec.allocation is not None:
+        experiment = found("allocation.experiment", spec.allocation.experiment)
+        paths["allocation"] = msgspec.structs.replace(spec.allocation, experiment=experiment)
     try:
-        raw_type(spec.accepts, spec.schema)
+        paths["files"] = expand(config, spec.files)
     except ConfigError as error:
-        raise ConfigError(f"{config}: accepts {', '.join(spec.accepts)}: {error}") from None
+        missing.append(str(error).removeprefix(f"{config}: "))
+    if missing:
+        raise ConfigError(f"{config}: {listed([Fault((), text) for text in missing])}")
+    return msgspec.structs.replace(spec, **paths)
 
 
-def _check_response(config: Path, spec: ArchiveSpec) -> None:
+def parse_spec(config: Path) -> ArchiveSpec:
+    """Read an archive's YAML file without looking at the files it names.
+
+    Raises:
+        ConfigError: the file is missing or no YAML; or every key that is unknown, missing,
+            mistyped or out of bounds and everything that its schema cannot mean, each on a line of
+            its own; or keys contradict each other, or `accepts` has a type that no field can take.
+    """
+    document = read_plain_yaml(config)
+    structural = collect(document, ArchiveSpec)
+    faults = structural + schema_faults(document, structural, ("schema",))
+    if not structural:
+        spec: ArchiveSpec = convert(document, ArchiveSpec)
+        faults += _contradictions(spec, accepts=not faults)
+    if faults:
+        raise refusal(str(config), faults, document, ("schema",))
+    return spec
+
+
+def _contradictions(spec: ArchiveSpec, *, accepts: bool) -> Iterator[Fault]:
+    """Yield what keys say against each other; `accepts` only of a schema that is good."""
+    if (spec.artifact is None) != (spec.runtime is None):
+        yield Fault((), "artifact and runtime go together; give both or neither.")
+    if spec.schema is None and (spec.artifact is not None or spec.golden is not None):
+        text = "schema is missing; an archive with an artifact or golden answers needs it."
+        yield Fault((), text)
+    if spec.schema is not None and accepts:
+        try:
+            raw_type(spec.accepts, spec.schema)
+        except ConfigError as error:
+            # A worker would only say it by not starting.
+            yield Fault(("accepts",), f"accepts {', '.join(spec.accepts)}: {error}")
+    yield from _response_faults(spec)
+
+
+def _response_faults(spec: ArchiveSpec) -> Iterator[Fault]:
     if spec.response is None:
         return
-    found = faults(spec.response)
+    for fault in response_faults(spec.response):
+        yield Fault(("response",), f"response.{fault}")
     if spec.schema is None:
-        found.append("a handler that reads its bodies by itself answers by itself; leave it out.")
-    if found:
-        raise ConfigError("\n".join(f"{config}: response.{fault}" for fault in found))
+        text = "response: a handler that reads its bodies by itself answers by itself; leave it out."
+        yield Fault(("response",), text)
 
 
 def read_artifact(artifact: Path, runtime: Runtime) -> Artifact:

@@ -22,11 +22,22 @@ from marloft.contract.predict_api import (
     json_pointer,
     public_version,
 )
-from marloft.contract.schema import RowSchema, binary_field, row_type, rows_decoder
+from marloft.contract.schema import (
+    Property,
+    RowSchema,
+    binary_field,
+    escaped,
+    json_name,
+    locate,
+    row_type,
+    rows_decoder,
+    rows_property,
+)
 from marloft.errors import nearest
 
 _AT = re.compile(r"(?P<what>.*?)(?: - at `(?P<at>.*)`)?\Z", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*)`\Z", re.DOTALL)
+_ENUM = re.compile(r"Invalid enum value '?(?P<value>.*?)'?\Z", re.DOTALL)
 _ID = re.compile(UNIT_PATTERN)
 _JSON = "application/json"
 T = TypeVar("T")
@@ -116,7 +127,8 @@ class Intake:
         """
         self._binary = {kind.lower() for kind in accepts} - {_JSON}
         self._field = binary_field(schema) if self._binary else ""
-        self._fields = list(schema.row)
+        self._sent_as = json_name(self._field, schema.row[self._field]) if self._binary else ""
+        self._features = rows_property(schema)
         self._version = version
         self._envelope = msgspec.json.Decoder(envelope)
         self._row: Any = row_type(schema)
@@ -155,7 +167,7 @@ class Intake:
                 status=404,
             )
         if rows is None:
-            rows = decode_json(self._rows, envelope.features, self._fields, "/features")
+            rows = decode_json(self._rows, envelope.features, self._features, "/features")
         return Request(
             request_id=envelope.request_id or request_id,
             user_id=user_id,
@@ -167,10 +179,10 @@ class Intake:
         """Return the one row that the body is; the log gets its hash, since it may be large."""
         body = bytes(row.get("body", row.get("data", b"")))
         if not body:
-            raise Rejected(f"The body is empty; send the bytes of {self._field}.")
+            raise Rejected(f"The body is empty; send the bytes of {self._sent_as}.")
         sha256 = hashlib.sha256(body).hexdigest()
         described = {"content_type": kind, "bytes": len(body), "sha256": sha256}
-        features = msgspec.Raw(msgspec.json.encode([{self._field: described}]))
+        features = msgspec.Raw(msgspec.json.encode([{self._sent_as: described}]))
         return RequestEnvelope(features=features), [self._row(**{self._field: body})]
 
 
@@ -213,7 +225,7 @@ def pinned_of(envelope: RequestEnvelope, headers: Mapping[str, Any]) -> str | No
 def decode_json(
     decoder: "msgspec.json.Decoder[T]",
     data: bytes | msgspec.Raw,
-    fields: list[str],
+    known: list[str] | Property,
     prefix: str = "",
 ) -> T:
     """Decode a body or a part of it.
@@ -221,7 +233,8 @@ def decode_json(
     Args:
         decoder: what the data must be.
         data: JSON text.
-        fields: the known fields, for a hint when one is unknown.
+        known: the fields of an object of which no part is refused, or what the data should be;
+            for the place in full, and a hint when a field or value is unknown.
         prefix: JSON pointer of the part in the body, `""` for all of it.
 
     Raises:
@@ -230,21 +243,32 @@ def decode_json(
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as error:
-        raise _refusal(error, fields, prefix) from None
+        raise _refusal(error, data, known, prefix) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected(f"The body is not JSON: {error}.", status=400) from None
 
 
-def _refusal(error: msgspec.ValidationError, fields: list[str], prefix: str) -> Rejected:
+def _refusal(
+    error: msgspec.ValidationError,
+    data: bytes | msgspec.Raw,
+    known: list[str] | Property,
+    prefix: str,
+) -> Rejected:
     match = _AT.match(str(error))
     what, at = (match["what"], match["at"] or "$") if match else (str(error), "$")
-    pointer = json_pointer(at, prefix)
+    if isinstance(known, Property):
+        place = locate(known, at, data)
+        pointer, fields, values = prefix + place.pointer, place.fields, place.values
+    else:
+        pointer, fields, values = json_pointer(at, prefix), known, []
     unknown = _UNKNOWN.match(what)
-    if unknown is None:
-        return Rejected(f"{what.replace('`', chr(39))}.", pointer)
-    field = unknown["field"]
-    escaped = field.replace("~", "~0").replace("/", "~1")
-    return Rejected(f"Unknown field {field!r}.{nearest(field, fields)}", f"{pointer}/{escaped}")
+    if unknown is not None:
+        field = unknown["field"]
+        text = f"Unknown field {field!r}.{nearest(field, fields)}"
+        return Rejected(text, f"{pointer}/{escaped(field)}")
+    value = _ENUM.match(what)
+    allowed = nearest(value["value"], values) if value and values else ""
+    return Rejected(f"{what.replace('`', chr(39))}.{allowed}", pointer)
 
 
 def request_id_of(headers: Mapping[str, Any], fallback: str) -> str:

@@ -13,14 +13,14 @@ _PLAIN = re.compile(r"[A-Za-z_][\w-]*\Z")
 class Fault(NamedTuple):
     """One mistake: the keys and indices that lead to it, and a sentence that names it.
 
-    `about` is the place whose faults explain this one away, where there is such a place: a missing
-    `items` is none if `items` is there and mistyped. `unknown` says that the key means nothing, so
-    that all else is still what it is.
+    `about` are the places whose faults explain this one away: a missing `items` is none if `items`
+    is there and mistyped. `unknown` says that the key means nothing, so that all else is what it
+    is.
     """
 
     place: Place
     text: str
-    about: Place | None = None
+    about: tuple[Place, ...] = ()
     unknown: bool = False
 
 
@@ -57,18 +57,18 @@ def in_file_order(faults: Iterable[Fault], value: Any) -> list[Fault]:
 
 
 def without(value: Any, faults: Iterable[Fault]) -> Any:
-    """Return a copy of plain `value` that lacks what the faults are about; lists keep their length.
-
-    So what is left can be checked further.
-    """
+    """Return a copy of plain `value` without the keys that hold faults, to check the rest of it."""
     left = copy.deepcopy(value)
     for fault in faults:
-        node = left
-        for step in fault.place[:-1]:
+        node, holder, key = left, None, None
+        for step in fault.place:
+            if isinstance(node, dict):
+                holder, key = node, step
             known = step in node if isinstance(node, dict) else step in range(_length(node))
             node = node[step] if known else None
-        if isinstance(node, dict):
-            node.pop(fault.place[-1], None)
+        # A list is left out as a whole: its entries would move up.
+        if holder is not None:
+            holder.pop(key, None)
     return left
 
 

@@ -56,6 +56,18 @@ def test_request_that_bytes_cannot_say_stays_json(request_: dict[str, Any]) -> N
     assert _kinds([JSON, PNG], request_, {"features": [_row(zoom=1.0)]}) == [JSON, PNG]
 
 
+def test_field_that_clients_call_otherwise_is_found() -> None:
+    image = Property(
+        type=["string", None], content_encoding="base64", alias="my.image", default=None
+    )
+    zoom = Property(type="number", default=1, alias="my.zoom")
+    schema = RowSchema(row={"image": image, "zoom": zoom})
+    rows = [{"my.image": _row()["image"], "my.zoom": 1}, {"my.image": None}, {}]
+    sent = http_requests(_golden(*({"features": [row]} for row in rows)), [PNG], schema)
+    assert [each.headers["content-type"] for each in sent] == [PNG, JSON, JSON]
+    assert sent[0].body == BODY
+
+
 def test_code_that_reads_its_bodies_itself_gets_json() -> None:
     assert http_requests([], [JSON, PNG], None) == []
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from harness import factories
@@ -12,6 +13,7 @@ from marloft.serving.intake import Intake
 from tests.unit.serving.driver import Sent, Server
 
 GOOD = factories.body(7, [3])
+TEXT = Property(type="string")
 
 
 @pytest.mark.parametrize(
@@ -118,3 +120,58 @@ def test_body_that_torchserve_decoded_is_read_too() -> None:
     row = {"body": {"features": [{"name": "x"}], "user_id": 7}}
     request = intake.read(row, {"content-type": "application/json"}, NO_ROUTE, "r")
     assert (request.column("name"), request.user_id) == (["x"], "7")
+
+
+NESTED = Intake(
+    RowSchema(
+        row={
+            "home_dest": Property(type="string", alias="home.dest", enum=["Zurich", "Basel"]),
+            "address": Property(
+                type="object",
+                properties={"zip_code": Property(type="integer", alias="zip"), "city": TEXT},
+            ),
+            "tags": Property(type="array", items=TEXT, max_items=2),
+            "counts": Property(type="object", additional_properties=Property(type="integer")),
+            "age": Property(type=["number", None], default=None),
+        }
+    ),
+    "1.0",
+)
+FITTING: dict[str, Any] = {
+    "home.dest": "Basel",
+    "address": {"zip": 4000, "city": "Basel"},
+    "tags": ["a"],
+    "counts": {"x": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "pointer", "words"),
+    [
+        ({"home_dest": "Basel"}, "/features/0/home_dest", "Did you mean 'home.dest'?"),
+        ({"home.dest": "Basle"}, "/features/0/home.dest", "Did you mean 'Basel'?"),
+        ({"address": {"zip_code": 1, "city": "x"}}, "/features/0/address/zip_code", "'zip_code'"),
+        ({"address": {"zip": 1, "cty": "x"}}, "/features/0/address/cty", "Did you mean 'city'?"),
+        ({"address": {"city": "x"}}, "/features/0/address", "missing required field 'zip'"),
+        ({"address": {"zip": "1", "city": "x"}}, "/features/0/address/zip", "Expected 'int'"),
+        ({"tags": ["a", 3]}, "/features/0/tags/1", "Expected 'str', got 'int'"),
+        ({"tags": ["a", "b", "c"]}, "/features/0/tags", "length <= 2"),
+        ({"counts": {"x": 1, "y/z": 1.5}}, "/features/0/counts/y~1z", "got 'float'"),
+        ({"age": "old"}, "/features/0/age", "Expected 'float | null', got 'str'"),
+    ],
+)
+def test_place_in_nested_fields_is_the_clients(changed: Any, pointer: str, words: str) -> None:
+    row = {"body": msgspec.json.encode({"features": [FITTING | changed]})}
+    with pytest.raises(Rejected) as refused:
+        NESTED.read(row, {"content-type": "application/json"}, NO_ROUTE, "r")
+    assert (refused.value.status, refused.value.pointer) == (422, pointer)
+    assert words in refused.value.detail
+
+
+def test_handlers_read_nested_fields_by_their_python_names() -> None:
+    row = {"body": msgspec.json.encode({"features": [FITTING]})}
+    request = NESTED.read(row, {"content-type": "application/json"}, NO_ROUTE, "r")
+    assert request.column("home_dest") == ["Basel"]
+    assert request.rows[0].address.zip_code == 4000
+    assert (request.rows[0].counts, request.rows[0].age) == ({"x": 1}, None)
+    assert b'"home.dest"' in bytes(request.features)

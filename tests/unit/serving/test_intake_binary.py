@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from marloft.contract.manifest import ARCHIVE_JSON, Manifest, WorkerSettings
+from marloft.contract.predict_api import NO_ROUTE
 from marloft.contract.schema import Property, RowSchema, from_json_schema, to_json_schema
 from marloft.errors import ConfigError
 from marloft.files import to_json, write_atomic, write_json
@@ -143,3 +144,11 @@ def test_bound_of_base64_text_is_refused() -> None:
     bounded = Property(type="string", content_encoding="base64", max_length=8)
     with pytest.raises(ConfigError, match="maxLength would be of its base64 text"):
         Intake(RowSchema(row={"image": bounded}), "1.0")
+
+
+def test_body_is_logged_under_the_name_that_clients_use() -> None:
+    image = Property(type="string", content_encoding="base64", alias="my.image")
+    intake = Intake(RowSchema(row={"image": image}), "1.0", accepts=["image/png"])
+    request = intake.read({"body": PNG}, {"content-type": "image/png"}, NO_ROUTE, "r")
+    assert request.column("image") == [PNG]
+    assert bytes(request.features).startswith(b'[{"my.image":')

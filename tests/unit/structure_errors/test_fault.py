@@ -34,8 +34,8 @@ def test_faults_are_told_as_the_file_has_them() -> None:
 
 
 def test_what_is_left_lacks_the_faults_and_keeps_the_file() -> None:
-    value = {"a": {"b": 1, "c": 2}, "l": [{"x": 1}, 5]}
-    places: list[Place] = [("a", "b"), ("a", "gone"), ("gone", "x"), ("l", 0, "x"), ("l", 1), ()]
+    value = {"a": {"b": 1, "c": 2}, "l": [1, 5], "m": [{"x": 1}, 5]}
+    places: list[Place] = [("a", "b"), ("a", "gone"), ("gone", "x"), ("m", 0, "x"), ("l", 1), ()]
     left = without(value, [Fault(place, "") for place in places if place])
-    assert left == {"a": {"c": 2}, "l": [{}, 5]}
+    assert left == {"a": {"c": 2}, "m": [{}, 5]}
     assert value["a"] == {"b": 1, "c": 2}

@@ -21,9 +21,9 @@ from marloft.contract.manifest import (
     WorkerSettings,
 )
 from marloft.contract.manifest import Runtime as RuntimeName
-from marloft.contract.schema import RowSchema, from_json_schema
+from marloft.contract.schema import RowSchema, from_json_schema, read_schema
 from marloft.errors import ArchiveError, ConfigError
-from marloft.files import parse_json, read_yaml, sha256_file, sidecar_path, write_atomic, write_json
+from marloft.files import parse_json, sha256_file, sidecar_path, write_atomic, write_json
 
 _SUFFIXES: dict[str, RuntimeName] = {".onnx": "onnx", ".plan": "tensorrt"}
 _SCHEMA_HINT = """\
@@ -116,7 +116,7 @@ def _runtime(stock: StockArchive) -> RuntimeName | None:
 
 def _rows(stock: StockArchive, schema: Path | None) -> RowSchema | None:
     if schema is not None and schema.suffix != ".json":
-        return read_yaml(schema, RowSchema)
+        return read_schema(schema)
     content = stock.content(SCHEMA_JSON) if schema is None else _bytes(schema)
     if content is None:
         return None

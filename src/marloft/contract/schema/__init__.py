@@ -1,13 +1,23 @@
 """The schema of an archive's requests: JSON Schema 2020-12's words, compiled for speed."""
 
-from marloft.contract.schema.compiled import annotation, binary_field, row_type, rows_decoder
+from marloft.contract.schema.checks import object_faults, read_schema, refusal, schema_faults
+from marloft.contract.schema.compiled import (
+    annotation,
+    binary_field,
+    object_type,
+    row_type,
+    rows_decoder,
+)
 from marloft.contract.schema.document import (
     DIALECT,
     from_json_schema,
+    object_document,
+    object_fields,
     property_document,
     to_json_schema,
 )
-from marloft.contract.schema.property import Property, RowSchema, json_name
+from marloft.contract.schema.places import escaped, locate
+from marloft.contract.schema.property import Property, RowSchema, json_name, rows_property
 
 __all__ = [
     "DIALECT",
@@ -15,10 +25,20 @@ __all__ = [
     "RowSchema",
     "annotation",
     "binary_field",
+    "escaped",
     "from_json_schema",
     "json_name",
+    "locate",
+    "object_document",
+    "object_faults",
+    "object_fields",
+    "object_type",
     "property_document",
+    "read_schema",
+    "refusal",
     "row_type",
     "rows_decoder",
+    "rows_property",
+    "schema_faults",
     "to_json_schema",
 ]

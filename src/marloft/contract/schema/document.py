@@ -34,27 +34,41 @@ def property_document(field: Property) -> Json:
     if field.additional_properties is not None:
         words["additionalProperties"] = property_document(field.additional_properties)
     if field.properties is not None:
-        words |= _fields_document(field.properties)
-    return words
+        words |= object_document(field.properties)
+    return words | {"type": field.type}
 
 
-def _fields_document(properties: Mapping[str, Property]) -> Json:
+def object_document(properties: Mapping[str, Property]) -> Json:
+    """Return an object of these fields, keyed by the names that clients use."""
     fields: Json = {}
     for key, field in properties.items():
         name = json_name(key, field)
         fields[name] = property_document(field) | ({} if name == key else {PYTHON_NAME: key})
     # Sorted as `properties` are when they are written: the document reads back as itself.
     required = sorted(json_name(key, each) for key, each in properties.items() if not each.optional)
-    return {"properties": fields, "required": required, "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": fields,
+        "required": required,
+        "additionalProperties": False,
+    }
 
 
 def from_json_schema(document: Json) -> RowSchema:
     """Read back what `to_json_schema` wrote; raises ConfigError for anything else."""
     try:
-        row = msgspec.convert(_fields(document["items"]["properties"]), dict[str, Property])
-        return RowSchema(row=row, max_rows=document["maxItems"])
+        return RowSchema(row=object_fields(document["items"]), max_rows=document["maxItems"])
     except (AttributeError, KeyError, TypeError, msgspec.ValidationError) as error:
         raise ConfigError(f"schema.json is not a marloft row schema: {error}") from None
+
+
+def object_fields(document: Json) -> dict[str, Property]:
+    """Read the fields back that `object_document` wrote.
+
+    Raises:
+        AttributeError, KeyError, TypeError, msgspec.ValidationError: it is another document.
+    """
+    return msgspec.convert(_fields(document["properties"]), dict[str, Property])
 
 
 def _fields(properties: Json) -> Json:

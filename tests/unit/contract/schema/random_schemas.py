@@ -98,7 +98,9 @@ def values_for(field: Property) -> st.SearchStrategy[Any]:
             found = st.booleans()
         case "array":
             assert field.items is not None
-            found = st.lists(values_for(field.items), max_size=5)
+            parts = values_for(field.items)
+            fitting = st.lists(parts, min_size=field.min_items or 0, max_size=field.max_items)
+            found = fitting | st.lists(parts, max_size=5)
         case _:
             found = _objects(field)
     if field.enum:

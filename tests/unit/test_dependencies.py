@@ -19,7 +19,7 @@ FOLDERS = (
 # have the base dependencies, and tests have everything.
 FOR: dict[str, tuple[str, ...]] = {
     "onnx": ("marloft.runtimes",),
-    "serve": ("marloft.logs", "marloft.runtimes"),
+    "serve": ("marloft.archive.project", "marloft.logs", "marloft.runtimes"),
     "train": ("harness", "marloft.ranker", "marloft.training", "training"),
     "fairness": ("marloft.archive", "marloft.fairness", "marloft.report"),
     "experiment": ("marloft.experiment", "marloft.report", "harness"),

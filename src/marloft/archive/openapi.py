@@ -13,6 +13,7 @@ from marloft.archive.manifest import read_manifest
 from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON, Manifest
 from marloft.contract.predict_api import PROBLEM_JSON, PredictResponse, Problem, RequestEnvelope
 from marloft.contract.response import FIELDS, Response, properties
+from marloft.contract.schema import DIALECT, RowSchema, to_json_schema
 from marloft.errors import ArchiveError
 
 Json = dict[str, Any]
@@ -87,6 +88,12 @@ def _schema(described: bool) -> Json:
     return {"schema": {"$ref": _REF.format(name="PredictResponse")} if described else {}}
 
 
+def request_document(schema: RowSchema, title: str) -> Json:
+    """Return the JSON Schema 2020-12 of a request's body, called `title`."""
+    body: Json = _schemas(to_json_schema(schema), None)["RequestEnvelope"]
+    return {"$schema": DIALECT} | body | {"title": title}
+
+
 def _schemas(features: Json | None, response: Response | None) -> Json:
     types = (Problem,) if features is None else (RequestEnvelope, PredictResponse, Problem)
     _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
@@ -114,7 +121,10 @@ def ecma_patterns(value: Any) -> Any:
     r"""Write Python's end of text, `\Z`, as JSON Schema's regular expressions do: `$`."""
     if isinstance(value, dict):
         return {
-            key: part.replace(r"\Z", "$") if key == "pattern" else ecma_patterns(part)
+            # A field may be called "pattern" too.
+            key: part.replace(r"\Z", "$")
+            if key == "pattern" and isinstance(part, str)
+            else ecma_patterns(part)
             for key, part in value.items()
         }
     return [ecma_patterns(part) for part in value] if isinstance(value, list) else value

@@ -138,8 +138,8 @@ def _response_faults(spec: ArchiveSpec) -> Iterator[Fault]:
     for fault in response_faults(spec.response):
         yield Fault(("response",), f"response.{fault}")
     if spec.schema is None:
-        text = "response: a handler that reads its bodies by itself answers by itself; leave it out."
-        yield Fault(("response",), text)
+        text = "a handler that reads its bodies by itself answers by itself; leave it out."
+        yield Fault(("response",), f"response: {text}")
 
 
 def read_artifact(artifact: Path, runtime: Runtime) -> Artifact:

@@ -14,6 +14,7 @@ from marloft.cli import (
     log,
     monitoring,
     scaffold,
+    schema,
     share,
     status,
     trust,
@@ -34,6 +35,7 @@ app.add_typer(fairness.app, name="fairness")
 app.add_typer(log.app, name="log")
 app.add_typer(trust.keys, name="keys")
 app.add_typer(golden.app, name="golden")
+app.add_typer(schema.app, name="schema")
 app.command()(archive.pack)
 app.command()(archive.verify)
 app.command()(trust.sign)

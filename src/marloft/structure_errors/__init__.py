@@ -2,5 +2,16 @@
 
 from marloft.structure_errors.fault import Fault, Place, dotted, in_file_order, listed, without
 from marloft.structure_errors.walk import collect, convert
+from marloft.structure_errors.wording import scalar
 
-__all__ = ["Fault", "Place", "collect", "convert", "dotted", "in_file_order", "listed", "without"]
+__all__ = [
+    "Fault",
+    "Place",
+    "collect",
+    "convert",
+    "dotted",
+    "in_file_order",
+    "listed",
+    "scalar",
+    "without",
+]

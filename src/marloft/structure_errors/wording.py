@@ -29,9 +29,18 @@ def scalar(value: Any) -> str:
     if value is None or isinstance(value, bool | float | int):
         return json.dumps(value)
     text = str(value)
-    plain = text.replace("_", "").replace("-", "").isalnum() and not text[0].isdigit()
-    special = text.lower() in {*_TRUTH, "null", "y", "n"}
-    return text if plain and not special else json.dumps(text, ensure_ascii=False)
+    plain = re.sub("[_.-]", "a", text).isalnum() and text[0].isalpha()
+    special = text.lower() in {*_TRUTH, "null"}
+    return text if plain and not special else _in_quotes(text)
+
+
+def _in_quotes(text: str) -> str:
+    """Return text in double quotes; what YAML would change or refuse is escaped."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(
+        each if each.isprintable() and each != "\ufeff" else f"\\U{ord(each):08x}"
+        for each in quoted
+    )
 
 
 def expected(node: inspect.Type) -> str:

@@ -39,6 +39,8 @@ VERBS = [
     "pull",
     "push",
     "rollback",
+    "schema infer",
+    "schema show",
     "serve",
     "sign",
     "status",

@@ -16,6 +16,7 @@ from marloft.contract.schema.document import (
     property_document,
     to_json_schema,
 )
+from marloft.contract.schema.names import is_json_name, python_name
 from marloft.contract.schema.places import escaped, locate
 from marloft.contract.schema.property import Property, RowSchema, json_name, rows_property
 
@@ -27,6 +28,7 @@ __all__ = [
     "binary_field",
     "escaped",
     "from_json_schema",
+    "is_json_name",
     "json_name",
     "locate",
     "object_document",
@@ -34,6 +36,7 @@ __all__ = [
     "object_fields",
     "object_type",
     "property_document",
+    "python_name",
     "read_schema",
     "refusal",
     "row_type",

@@ -111,13 +111,41 @@ def read_plain_yaml(path: Path) -> Any:
     """Read a YAML file as plain values, as YAML 1.2 has it: `no` and `on` are text.
 
     Raises:
-        ConfigError: it is missing or not YAML, with the line.
+        ConfigError: it is missing, not YAML, or has a key twice, of which YAML's readers drop the
+            first; with the line.
     """
     try:
-        return yaml.load(_read(path), Loader=_Loader)  # noqa: S506 - a safe loader
+        loader = _Loader(_read(path))
+        node = loader.get_single_node()
+        _refuse_repeated_keys(node)
+        return None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         text = " ".join(str(error).split()).replace('in "<byte string>", ', "")
         raise ConfigError(f"{path}: {text}") from None
+
+
+def _refuse_repeated_keys(root: yaml.Node | None) -> None:
+    """Raise ValueError for the first mapping that has a key twice."""
+    nodes, visited = [root], set[int]()
+    while nodes:
+        node = nodes.pop()
+        # An anchor may lead back to where it is used.
+        if id(node) in visited or not isinstance(node, yaml.CollectionNode):
+            continue
+        visited.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+            continue
+        lines: dict[tuple[str, str], int] = {}
+        for key, value in node.value:
+            name, line = (key.tag, str(key.value)), key.start_mark.line + 1
+            if name in lines:
+                raise ValueError(
+                    f"key {name[1]!r} stands in line {lines[name]} and again in line {line}; leave "
+                    "one of them out."
+                )
+            lines[name] = line
+            nodes.append(value)
 
 
 class _Loader(yaml.CSafeLoader):  # type: ignore[misc]

@@ -53,6 +53,15 @@ def test_sha256_file_equals_the_published_digest(tmp_path: Path) -> None:
         ("trainin: {}", "Did you mean 'training'?"),
         ("training: {learning_rate: fast}", "training.learning_rate is 'fast', must be a number."),
         ("training: [", "line 2, column 1"),
+        (
+            "training: {}\nmany:\n  a: {}\n  b: {}\n  a: {}",
+            "key 'a' stands in line 3 and again in line 5",
+        ),
+        (
+            "training: {learning_rate: 1, learning_rate: 2}",
+            "in line 1 and again in line 1; leave one",
+        ),
+        ("training: {learning_rate: x}\nmany: 3", "2 errors:\n  training.learning_rate is 'x'"),
         ("training: {zzz: 1}", "Allowed: learning_rate."),
     ],
 )
@@ -72,3 +81,18 @@ def test_yaml_has_the_booleans_of_yaml_1_2(tmp_path: Path) -> None:
     found = read_plain_yaml(path)
     assert found["words"] == ["no", "yes", "on", "Off", "y", "truely"]
     assert found["booleans"] == [True, False]
+
+
+def test_anchors_are_no_repeated_keys(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "training: &t {learning_rate: 1}\nmaybe: *t\nmany: {a: {<<: *t, learning_rate: 2}, b: *t}\n"
+    )
+    assert read_yaml(path, Outer).many == {"a": Inner(2.0), "b": Inner(1.0)}
+
+
+def test_anchor_that_leads_back_to_itself_ends(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("training: &t {learning_rate: 1, self: *t}\n")
+    with pytest.raises(ConfigError, match="unknown key 'self'"):
+        read_yaml(path, Outer)

@@ -80,7 +80,7 @@ def _cure(node: inspect.Type, value: Any, place: Place) -> str:
     if isinstance(value, str) and (hint := nearest(value, words)).startswith(" Did"):
         return f".{hint}"
     if isinstance(value, bool) and _is_text(node):
-        return "; YAML reads yes, no, on and off as true and false: put the word in quotes."
+        return f'; for the word, write `"{scalar(value)}"`.'
     wanted = meant(node, value)
     if wanted is None:
         return "."

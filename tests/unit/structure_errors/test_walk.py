@@ -62,7 +62,7 @@ def texts(yaml: str) -> list[str]:
         ("steps: [{wait_s: 1, name: 1.0}]", "steps[0].name is 1.0, must be text that matches "
          "^[a-z0-9.]+$; write `name: \"1.0\"`."),
         ("steps: [{wait_s: 1, name: no}]", "steps[0].name is false, must be text that matches "
-         "^[a-z0-9.]+$; YAML reads yes, no, on and off as true and false: put the word in quotes."),
+         "^[a-z0-9.]+$; for the word, write `\"false\"`."),
         ("steps: [{wait_s: 1, name: 2024-01-02}]", "steps[0].name is the date 2024-01-02, must be "
          "text that matches ^[a-z0-9.]+$."),
         ("steps: [{wait_s: 1, kind: rmp}]", "steps[0].kind is 'rmp', must be one of hold, ramp. "

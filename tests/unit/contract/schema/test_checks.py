@@ -88,8 +88,8 @@ def said(words: str) -> list[str]:
          "add null to enum."),
         ("{type: integer, enum: [9223372036854775808]}", "row.x.enum holds 9223372036854775808, "
          "which is beyond 64 bits; leave it out."),
-        ("{type: string, enum: [yes]}", "row.x.enum[0] is true, must be text or an integer; YAML "
-         "reads yes, no, on and off as true and false: put the word in quotes."),
+        ("{type: string, enum: [true]}", "row.x.enum[0] is true, must be text or an integer; for "
+         "the word, write `\"true\"`."),
         ("{type: string, pattern: '['}", "row.x.pattern '[' is no regular expression: unterminated "
          "character set at position 0."),
         ("{type: array}", "row.x is an array and lacks 'items'; write `items: {type: …}`."),

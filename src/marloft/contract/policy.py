@@ -49,7 +49,7 @@ class LogPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             to the kernel, which survives the death of any process.
         disk_full: `refuse` answers 503 when a record cannot be written, `serve` answers without
             a record and counts it.
-        redact: fields of a feature row whose values are never logged.
+        redact: fields of a feature row, and parameters, whose values are never logged.
         features_share: the share of requests whose features are logged; the record itself always
             is, since analysis and trace need it.
         segment_mb: a segment that reaches this size is closed with count and hash, in MiB.

@@ -20,6 +20,8 @@ USER_HEADER = "x-user-id"
 REQUEST_ID_HEADER = "x-request-id"
 ATTEMPT_HEADER = "x-envoy-attempt-count"
 DO_NOT_RETRY_HEADER = "x-envoy-ratelimited"
+# The path with its query as the client sent it: TorchServe drops the query of /predictions.
+QUERY_HEADER = f"{ROUTE_HEADER}-query"
 PROBLEM_JSON = "application/problem+json"
 
 _VERSION = re.compile(r"v?((?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*))\Z")
@@ -34,10 +36,22 @@ class RequestEnvelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     request_id: RequestId | None = None
 
 
+class ParameterEnvelope(RequestEnvelope, frozen=True, kw_only=True, gc=False):
+    """A request body for an archive that declares parameters; they stay raw JSON too."""
+
+    parameters: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
 class NodeEnvelope(RequestEnvelope, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A request body inside a workflow: what the assign node says of it stays raw JSON."""
 
     marloft: msgspec.Raw | msgspec.UnsetType = msgspec.field(name="_marloft", default=msgspec.UNSET)
+
+
+class ParameterNodeEnvelope(NodeEnvelope, frozen=True, kw_only=True, gc=False):
+    """The same with parameters; the assign node passes them on unread."""
+
+    parameters: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class ExperimentArm(Struct, frozen=True, kw_only=True):

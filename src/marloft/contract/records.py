@@ -29,6 +29,9 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, gc=False):
     `entries`, how many the prediction has (ids of a ranking, rows, or 1), and those of
     `confidence`, `probabilities` and `interval` that the answer has.
 
+    `parameters` are what the model was asked with beside the rows, defaults filled in; absent where
+    the archive declares none, or the request could not be read.
+
     A field that is added with a default keeps the schema's number: readers of this version read
     older records, older readers ignore it. Only a change of meaning raises RECORD_SCHEMA.
     """
@@ -62,6 +65,7 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, gc=False):
     confidence: Any = UNSET
     probabilities: Any = UNSET
     interval: Any = UNSET
+    parameters: dict[str, Any] | UnsetType = UNSET
 
 
 class OutcomeRecord(Struct, frozen=True, kw_only=True, gc=False):

@@ -42,15 +42,19 @@ class Allocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     arms: list[Arm]
 
 
-class ReleasedVersion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReleasedVersion(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """One version of a model: the bytes that may serve and how they are run.
 
-    `accepts` lists the content types of its requests, as its archive says.
+    `accepts` lists the content types of its requests, `parameters` the names of their parameters,
+    as its archive says.
     """
 
     sha256: str
     settings: WorkerSettings
     accepts: list[str] = field(default_factory=lambda: ["application/json"])
+    parameters: list[str] = []
 
 
 class Rollout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,6 +90,11 @@ class ReleasedModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     guardrails: Guardrails = Guardrails()
     standby: dict[Version, ReleasedVersion] = {}
     aliases: dict[Name, Version] = {}
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the parameters that some of the versions that routes lead to take."""
+        return sorted({name for each in self.versions.values() for name in each.parameters})
 
     @property
     def loaded(self) -> dict[Version, ReleasedVersion]:

@@ -44,6 +44,7 @@ _PREDICTION_COLUMNS = {
     "stages": "JSON",
     "error": "VARCHAR",
     "extra": "JSON",
+    "parameters": "JSON",
 }
 _OUTCOME_COLUMNS = {
     "schema": "INTEGER",

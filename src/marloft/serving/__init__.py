@@ -10,8 +10,9 @@ from marloft.contract.answers import (
     rank,
 )
 from marloft.serving.handler import Handler
-from marloft.serving.intake import Rejected, Request
+from marloft.serving.intake import Request
 from marloft.serving.loaded_archive import LoadedArchive
+from marloft.serving.refusals import Rejected
 
 __all__ = [
     "Classification",

@@ -38,11 +38,12 @@ from marloft.serving.exchange import (
     receive,
     receive_in_workflow,
 )
-from marloft.serving.intake import Intake, Rejected, Request
+from marloft.serving.intake import Intake, Request
 from marloft.serving.loaded_archive import LoadedArchive
 from marloft.serving.log import PredictionLog, var_folder
 from marloft.serving.metrics import WorkerMetrics
 from marloft.serving.recent_answers import RecentAnswers
+from marloft.serving.refusals import Rejected
 from marloft.serving.rows import BatchBy, batching, concatenate
 
 _logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from marloft.contract.encode_answer import Answer
@@ -31,8 +31,9 @@ from marloft.contract.predict_api import (
 from marloft.contract.records import PredictionRecord
 from marloft.contract.response import type_of
 from marloft.runtimes import Arrays
-from marloft.serving.intake import Rejected, Request, refused, request_id_of
+from marloft.serving.intake import Request, request_id_of
 from marloft.serving.loaded_archive import LoadedArchive
+from marloft.serving.refusals import Rejected, refused
 
 _NODE_BODY = msgspec.json.Decoder(NodeBody)
 _NULL = msgspec.Raw(b"null")
@@ -176,6 +177,7 @@ class Exchange(Struct, frozen=True, kw_only=True, gc=False):
             error=response.error or (problem.detail if problem else None),
             extra=answer.extra if answer else None,
             response=UNSET if archive.response is None else type_of(archive.response),
+            parameters=_logged_parameters(request),
             **_declared_parts(archive, answer),
         )
 
@@ -191,6 +193,14 @@ def _declared_parts(archive: LoadedArchive, answer: Answer | None) -> dict[str, 
         "interval": answer.interval,
     }
     return {name: value for name, value in parts.items() if value is not None}
+
+
+def _logged_parameters(request: Request | None) -> dict[str, Any] | UnsetType:
+    """Return the parameters as JSON holds them, nothing where none are declared or readable."""
+    if request is None or not request.parameters.__struct_fields__:
+        return UNSET
+    logged: dict[str, Any] = msgspec.to_builtins(request.parameters)
+    return logged
 
 
 def receive(index: int, row: Mapping[str, Any], context: Any) -> Received:
@@ -265,9 +275,14 @@ def answer_problem(problem: Problem, index: int, context: Any) -> bytes:
 
 
 def lower_headers(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Lower the names; TorchServe keeps the body's own content type under the parameter `body`."""
-    headers = {name.lower(): value for name, value in given.items()}
-    body = headers.get("body")
+    """Lower the names; TorchServe keeps the body's own content type under the parameter `body`.
+
+    It does so for each parameter of a query: what is no text is no header, whatever its name.
+    """
+    headers: dict[str, Any] = {
+        name.lower(): value for name, value in given.items() if isinstance(value, str)
+    }
+    body = given.get("body")
     if "content-type" not in headers and isinstance(body, Mapping):
         headers["content-type"] = body.get("content-type")
     return headers

@@ -13,77 +13,32 @@ from marloft.contract.predict_api import (
     UNIT_PATTERN,
     USER_HEADER,
     VERSION_HEADER,
-    FieldError,
-    Problem,
-    Refusal,
+    NodeEnvelope,
+    ParameterEnvelope,
+    ParameterNodeEnvelope,
     RequestEnvelope,
     RouteFacts,
     bare_version,
-    json_pointer,
     public_version,
 )
 from marloft.contract.schema import (
-    Property,
     RowSchema,
     binary_field,
-    escaped,
     json_name,
-    locate,
     row_type,
     rows_decoder,
     rows_property,
 )
-from marloft.errors import nearest
+from marloft.serving.parameters import NO_PARAMETERS, ParameterReader
+from marloft.serving.refusals import Rejected, decode_json
 
-_AT = re.compile(r"(?P<what>.*?)(?: - at `(?P<at>.*)`)?\Z", re.DOTALL)
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*)`\Z", re.DOTALL)
-_ENUM = re.compile(r"Invalid enum value '?(?P<value>.*?)'?\Z", re.DOTALL)
 _ID = re.compile(UNIT_PATTERN)
 _JSON = "application/json"
-T = TypeVar("T")
-E = TypeVar("E", bound=RequestEnvelope)
-
-
-class Rejected(Exception):  # noqa: N818 - it carries an answer; nothing failed
-    """A request that is refused; raise it in `Handler.decode` to refuse one request.
-
-    Args:
-        detail: what is wrong and what is allowed.
-        pointer: JSON pointer (RFC 6901) of the place in the request body, `""` for all of it.
-        status: the HTTP status, 422 unless said otherwise.
-    """
-
-    def __init__(self, detail: str, pointer: str = "", status: int = 422) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.pointer = pointer
-        self.status = status
-
-    def problem(self, request_id: str) -> Problem:
-        """Return the problem details (RFC 9457) of this refusal."""
-        errors = [FieldError(pointer=self.pointer, detail=self.detail)]
-        return Problem(
-            title=_TITLES.get(self.status, "Request refused"),
-            status=self.status,
-            detail=self.detail,
-            request_id=request_id,
-            errors=errors if self.status == 422 else None,
-        )
-
-
-_TITLES = {
-    400: "Bad request",
-    404: "Unknown model version",
-    415: "Unsupported media type",
-    422: "Invalid request",
-    500: "Prediction failed",
-    504: "Deadline passed",
+_WITH_PARAMETERS: dict[type[RequestEnvelope], type[RequestEnvelope]] = {
+    RequestEnvelope: ParameterEnvelope,
+    NodeEnvelope: ParameterNodeEnvelope,
 }
-
-
-def refused(refusal: Refusal) -> Rejected:
-    """Return the refusal that an assign node passes on."""
-    return Rejected(refusal.detail, refusal.pointer, refusal.status)
+E = TypeVar("E", bound=RequestEnvelope)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,12 +46,14 @@ class Request:
     """A valid request: its rows, as the archive's schema decodes them, and its unit.
 
     `features` is the JSON that is logged: the client's own, or a description of a body of bytes.
+    `parameters` has an attribute for each parameter that the schema declares.
     """
 
     request_id: str
     user_id: str | None
     rows: list[Any]
     features: msgspec.Raw
+    parameters: Any = NO_PARAMETERS
 
     def column(self, name: str) -> list[Any]:
         """Return one field of every row, in request order."""
@@ -116,7 +73,7 @@ class Intake:
         """Compile the decoders once.
 
         Args:
-            schema: the archive's rows.
+            schema: the archive's rows and parameters.
             version: the one this worker serves.
             envelope: the form of a body; a workflow's is a `NodeEnvelope`.
             accepts: content types of requests; a body of another type than JSON is one row, whose
@@ -130,7 +87,10 @@ class Intake:
         self._sent_as = json_name(self._field, schema.row[self._field]) if self._binary else ""
         self._features = rows_property(schema)
         self._version = version
-        self._envelope = msgspec.json.Decoder(envelope)
+        self._parameters = ParameterReader(schema) if schema.parameters else None
+        form = _WITH_PARAMETERS[envelope] if schema.parameters else envelope
+        self._envelope = msgspec.json.Decoder(form)
+        self._known = [name for name in form.__struct_fields__ if name != "marloft"]
         self._row: Any = row_type(schema)
         self._rows = rows_decoder(schema)
 
@@ -156,7 +116,7 @@ class Intake:
             allowed = " or ".join([_JSON, *sorted(self._binary)])
             raise Rejected(f"Content-Type is {kind or 'none'}; send {allowed}.", status=415)
         else:
-            envelope = read_envelope(self._envelope, row, headers)
+            envelope = read_envelope(self._envelope, row, headers, self._known)
         user_id = user_of(envelope, headers)
         pinned = pinned_of(envelope, headers)
         # Without a gateway another pinned version means that the wrong URL was called.
@@ -168,11 +128,16 @@ class Intake:
             )
         if rows is None:
             rows = decode_json(self._rows, envelope.features, self._features, "/features")
+        parameters = NO_PARAMETERS
+        if self._parameters is not None:
+            given = getattr(envelope, "parameters", msgspec.UNSET)
+            parameters = self._parameters.read(given, row, headers)
         return Request(
             request_id=envelope.request_id or request_id,
             user_id=user_id,
             rows=rows,
             features=_one_line(envelope.features),
+            parameters=parameters,
         )
 
     def _of_bytes(self, row: Mapping[str, Any], kind: str) -> tuple[RequestEnvelope, list[Any]]:
@@ -192,14 +157,17 @@ def media_type(headers: Mapping[str, Any]) -> str:
 
 
 def read_envelope(
-    decoder: "msgspec.json.Decoder[E]", row: Mapping[str, Any], headers: Mapping[str, Any]
+    decoder: "msgspec.json.Decoder[E]",
+    row: Mapping[str, Any],
+    headers: Mapping[str, Any],
+    known: list[str],
 ) -> E:
-    """Return the fields of a request's body; its features stay raw JSON.
+    """Return the fields of a request's body, `known` by name; its features stay raw JSON.
 
     Raises:
         Rejected: 400, 415 or 422, with the place.
     """
-    return decode_json(decoder, json_body(row, headers), list(RequestEnvelope.__struct_fields__))
+    return decode_json(decoder, json_body(row, headers), known)
 
 
 def user_of(envelope: RequestEnvelope, headers: Mapping[str, Any]) -> str | None:
@@ -220,55 +188,6 @@ def pinned_of(envelope: RequestEnvelope, headers: Mapping[str, Any]) -> str | No
         header and (bare_version(header) or header),
         VERSION_HEADER,
     )
-
-
-def decode_json(
-    decoder: "msgspec.json.Decoder[T]",
-    data: bytes | msgspec.Raw,
-    known: list[str] | Property,
-    prefix: str = "",
-) -> T:
-    """Decode a body or a part of it.
-
-    Args:
-        decoder: what the data must be.
-        data: JSON text.
-        known: the fields of an object of which no part is refused, or what the data should be;
-            for the place in full, and a hint when a field or value is unknown.
-        prefix: JSON pointer of the part in the body, `""` for all of it.
-
-    Raises:
-        Rejected: 400 when the data is not JSON, 422 with the place when it is something else.
-    """
-    try:
-        return decoder.decode(data)
-    except msgspec.ValidationError as error:
-        raise _refusal(error, data, known, prefix) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Rejected(f"The body is not JSON: {error}.", status=400) from None
-
-
-def _refusal(
-    error: msgspec.ValidationError,
-    data: bytes | msgspec.Raw,
-    known: list[str] | Property,
-    prefix: str,
-) -> Rejected:
-    match = _AT.match(str(error))
-    what, at = (match["what"], match["at"] or "$") if match else (str(error), "$")
-    if isinstance(known, Property):
-        place = locate(known, at, data)
-        pointer, fields, values = prefix + place.pointer, place.fields, place.values
-    else:
-        pointer, fields, values = json_pointer(at, prefix), known, []
-    unknown = _UNKNOWN.match(what)
-    if unknown is not None:
-        field = unknown["field"]
-        text = f"Unknown field {field!r}.{nearest(field, fields)}"
-        return Rejected(text, f"{pointer}/{escaped(field)}")
-    value = _ENUM.match(what)
-    allowed = nearest(value["value"], values) if value and values else ""
-    return Rejected(f"{what.replace('`', chr(39))}.{allowed}", pointer)
 
 
 def request_id_of(headers: Mapping[str, Any], fallback: str) -> str:

@@ -223,18 +223,32 @@ def reduced(records: Sequence[PredictionRecord], policy: LogPolicy) -> Sequence[
     """Return the records with the features that the policy lets be logged.
 
     Outside of `features_share`, drawn by a hash of the request id, `features` is null; the values
-    of the fields in `redact` are "[redacted]".
+    of the fields in `redact`, parameters too, are "[redacted]".
     """
     if not policy.redact and policy.features_share >= 1.0:
         return records
     return [
-        msgspec.structs.replace(record, features=_features(record, policy)) for record in records
+        msgspec.structs.replace(
+            record,
+            features=_features(record, policy),
+            parameters=_parameters(record, policy),
+        )
+        for record in records
     ]
 
 
 def keeps_features(request_id: str, share: float) -> bool:
     """Whether the features of a request are among the logged share, the same at each attempt."""
     return xxhash.xxh64_intdigest(request_id.encode(), seed=_SHARE_SEED) < share * 2.0**64
+
+
+def _parameters(record: PredictionRecord, policy: LogPolicy) -> dict[str, Any] | msgspec.UnsetType:
+    if record.parameters is msgspec.UNSET:
+        return msgspec.UNSET
+    return {
+        name: REDACTED if name in policy.redact else value
+        for name, value in record.parameters.items()
+    }
 
 
 def _features(record: PredictionRecord, policy: LogPolicy) -> msgspec.Raw:

@@ -18,18 +18,20 @@ from marloft.assignment import arm_of, total_weight
 from marloft.contract.allocation import ALLOCATION_JSON, AllocationFile, allocation_path
 from marloft.contract.predict_api import (
     NodeBody,
-    NodeEnvelope,
     NodeFacts,
+    ParameterNodeEnvelope,
     Problem,
     Refusal,
+    RequestEnvelope,
     public_version,
 )
 from marloft.contract.release import Arm
 from marloft.errors import MarloftError
 from marloft.files import read_json
 from marloft.serving.exchange import Received
-from marloft.serving.intake import Rejected, pinned_of, read_envelope, user_of
+from marloft.serving.intake import pinned_of, read_envelope, user_of
 from marloft.serving.log import var_folder
+from marloft.serving.refusals import Rejected
 
 _logger = logging.getLogger(__name__)
 _FAILED = "The assign node failed on this request; its log has the cause."
@@ -78,7 +80,9 @@ class AssignNode:
         )
         live = allocation_path(var_folder(), packed.allocation.name)
         self._allocation = LiveAllocation(packed, live)
-        self._envelope = msgspec.json.Decoder(NodeEnvelope)
+        # Whether parameters are declared is for the arms to know.
+        self._envelope = msgspec.json.Decoder(ParameterNodeEnvelope)
+        self._known = list(RequestEnvelope.__struct_fields__)
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Return each request's body with `_marloft` in it, or `_marloft` alone when refused."""
@@ -88,7 +92,7 @@ class AssignNode:
     def _answer(self, received: Received, split: AllocationFile) -> bytes:
         headers, request_id, arrived_s = received.headers, received.request_id, received.received_s
         try:
-            envelope = read_envelope(self._envelope, received.row, headers)
+            envelope = read_envelope(self._envelope, received.row, headers, self._known)
             request_id = envelope.request_id or request_id
             user, pinned = user_of(envelope, headers), pinned_of(envelope, headers)
             facts = _facts(split, user, pinned, request_id, arrived_s)

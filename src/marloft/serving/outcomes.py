@@ -11,9 +11,10 @@ from marloft.contract.outcome_api import Outcome, OutcomeAccepted
 from marloft.contract.predict_api import Health, Problem, public_version
 from marloft.contract.records import OutcomeRecord
 from marloft.serving.exchange import Received, answer_problem, receive
-from marloft.serving.intake import Rejected, decode_json, json_body
+from marloft.serving.intake import json_body
 from marloft.serving.log import OutcomeLog, var_folder
 from marloft.serving.metrics import LogMetrics
+from marloft.serving.refusals import Rejected, decode_json
 
 
 class OutcomeReceiver:

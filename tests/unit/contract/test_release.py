@@ -111,3 +111,15 @@ def test_damaged_release_is_an_error_with_its_file(tmp_path: Path) -> None:
 def test_other_document_is_refused(kind: type[Any], document: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(document, kind)
+
+
+def test_parameters_are_those_of_any_version_and_absent_where_none_has_some() -> None:
+    plain = {"sha256": "0" * 64, "settings": {}}
+    versions = {
+        "1.0": plain | {"parameters": ["top_k"]},
+        "2.0": plain | {"parameters": ["language", "top_k"]},
+        "3.0": plain,
+    }
+    model = msgspec.convert({"default": "1.0", "versions": versions}, ReleasedModel)
+    assert model.parameters == ["language", "top_k"]
+    assert "parameters" not in msgspec.to_builtins(model)["versions"]["3.0"]

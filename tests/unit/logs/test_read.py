@@ -161,3 +161,10 @@ def test_segment_that_retention_deletes_meanwhile_is_passed_over_once(
     else:
         assert len(rows(tmp_path, "FROM outcomes")) == 1
     assert len(deleted) == vanishing
+
+
+def test_parameters_are_a_column_that_is_null_without_any(tmp_path: Path) -> None:
+    records = [prediction("a", parameters={"top_k": 5}), prediction("b")]
+    write(tmp_path, "predictions", records)
+    asked = "SELECT request_id, parameters ->> '$.top_k' FROM predictions ORDER BY request_id"
+    assert rows(tmp_path, asked) == [("a", "5"), ("b", None)]

@@ -63,12 +63,16 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """One request as a client sends it; `torchserve_id` is the id that TorchServe gives it."""
+    """One request as a client sends it; `torchserve_id` is the id that TorchServe gives it.
+
+    `query` is what TorchServe makes of one, which it does for `/{model}/predict`.
+    """
 
     body: Any
     headers: dict[str, str] | None = None
     content_type: str = "application/json"
     torchserve_id: str | None = None
+    query: dict[str, str] | None = None
 
 
 class Server:
@@ -130,7 +134,11 @@ def _as_frontend_sends(index: int, request: Sent) -> dict[str, Any]:
     return {
         "requestId": (request.torchserve_id or f"ts-{index}").encode(),
         "parameters": [
-            {"name": "body", "contentType": request.content_type, "value": bytearray(raw)}
+            *(
+                {"name": name, "contentType": "", "value": bytearray(value.encode())}
+                for name, value in (request.query or {}).items()
+            ),
+            {"name": "body", "contentType": request.content_type, "value": bytearray(raw)},
         ],
         "headers": [{"name": k.encode(), "value": v.encode()} for k, v in headers.items()],
     }

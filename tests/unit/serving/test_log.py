@@ -183,3 +183,15 @@ def test_share_is_decided_by_the_id_alone_and_not_as_arms_are() -> None:
 def test_user_id_cannot_be_redacted() -> None:
     with pytest.raises(msgspec.ValidationError, match="user_id, which is not a feature"):
         msgspec.convert({"redact": ["age", "user_id"]}, LogPolicy)
+
+
+def test_redaction_covers_parameters() -> None:
+    asked = msgspec.structs.replace(
+        prediction("r-1", ROWS), parameters={"language": "de", "top_k": 5}
+    )
+    (record,) = reduced([asked], LogPolicy(redact=["language"]))
+    assert record.parameters == {"language": "[redacted]", "top_k": 5}
+    (untouched,) = reduced([asked], LogPolicy(features_share=0.0))
+    assert untouched.parameters == asked.parameters
+    (none,) = reduced([prediction("r-1", ROWS)], LogPolicy(redact=["language"]))
+    assert b"parameters" not in msgspec.json.encode(none)

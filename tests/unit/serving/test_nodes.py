@@ -91,6 +91,13 @@ def test_body_reaches_the_arms_as_it_was_sent(assign: Assign) -> None:
     assert set(json.loads(answer)) == {"features", "user_id", "_marloft"}
 
 
+def test_parameters_reach_the_arms_unread(assign: Assign) -> None:
+    (answer,) = assign.raw(BODY | {"parameters": {"top_k": 5}})
+    assert json.loads(answer)["parameters"] == {"top_k": 5}
+    (without,) = assign.raw(BODY)
+    assert "parameters" not in json.loads(without)
+
+
 def test_clients_own_marloft_is_overwritten(assign: Assign) -> None:
     forged = {"_marloft": {"node": "control", "version": "9.0", "experiment": "forged"}}
     (plain,) = assign.facts(BODY)

@@ -5,6 +5,7 @@ from marloft.contract.schema.compiled import (
     annotation,
     binary_field,
     object_type,
+    parameters_type,
     row_type,
     rows_decoder,
 )
@@ -13,6 +14,7 @@ from marloft.contract.schema.document import (
     from_json_schema,
     object_document,
     object_fields,
+    parameters_schema,
     property_document,
     to_json_schema,
 )
@@ -35,6 +37,8 @@ __all__ = [
     "object_faults",
     "object_fields",
     "object_type",
+    "parameters_schema",
+    "parameters_type",
     "property_document",
     "python_name",
     "read_schema",

@@ -15,6 +15,11 @@ def row_type(schema: RowSchema) -> type[Struct]:
     return object_type("Row", schema.row)
 
 
+def parameters_type(schema: RowSchema) -> type[Struct]:
+    """Compile the parameters to a msgspec Struct type, which has none when none are declared."""
+    return object_type("Parameters", schema.parameters)
+
+
 def rows_decoder(schema: RowSchema) -> "msgspec.json.Decoder[list[Any]]":
     """Return a decoder for `features`: a list of 1 to `max_rows` validated rows."""
     return msgspec.json.Decoder(annotation("features", rows_property(schema)))

@@ -13,12 +13,23 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 PYTHON_NAME = "x-python-name"
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _EXACT = 2**53
+_PARAMETERS = "parameters"
 Json = dict[str, Any]
 
 
 def to_json_schema(schema: RowSchema) -> Json:
     """Return the `features` member of a request as a JSON Schema document (`schema.json`)."""
-    return {"$schema": DIALECT} | property_document(rows_property(schema))
+    document: Json = {"$schema": DIALECT} | property_document(rows_property(schema))
+    if schema.parameters:
+        object_ = Property(type="object", properties=schema.parameters)
+        document["$defs"] = {_PARAMETERS: property_document(object_)}
+    return document
+
+
+def parameters_schema(document: Json) -> Json | None:
+    """Return the JSON Schema of a request's `parameters` in a `schema.json`, None without one."""
+    found: Json | None = document.get("$defs", {}).get(_PARAMETERS)
+    return found
 
 
 def property_document(field: Property) -> Json:
@@ -57,8 +68,11 @@ def object_document(properties: Mapping[str, Property]) -> Json:
 def from_json_schema(document: Json) -> RowSchema:
     """Read back what `to_json_schema` wrote; raises ConfigError for anything else."""
     try:
-        return RowSchema(row=object_fields(document["items"]), max_rows=document["maxItems"])
-    except (AttributeError, KeyError, TypeError, msgspec.ValidationError) as error:
+        described = parameters_schema(document)
+        parameters = {} if described is None else object_fields(described)
+        row = object_fields(document["items"])
+        return RowSchema(row=row, max_rows=document["maxItems"], parameters=parameters)
+    except (AttributeError, KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
         raise ConfigError(f"schema.json is not a marloft row schema: {error}") from None
 
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from marloft.contract.parameters import check_names
+
 Kind = Literal["integer", "number", "string", "boolean", "array", "object", "null"]
 Number = int | float
 Step = Annotated[int, Meta(gt=0)] | Annotated[float, Meta(gt=0)]
@@ -84,10 +86,23 @@ class Property(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
 
 
 class RowSchema(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The fields of one candidate row and how many rows a request may carry."""
+    """The fields of one candidate row and how many rows a request may carry.
+
+    `parameters` are the fields that a request has once, beside its rows.
+    """
 
     row: dict[str, Property]
     max_rows: Annotated[int, Meta(ge=1)] = 500
+    parameters: dict[str, Property] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse names of parameters that a query, a header or Python could not hold."""
+        check_names(self.parameters)
+        for name, each in self.parameters.items():
+            if each.alias is not None:
+                raise ValueError(
+                    f"parameter {name!r} has an alias, which no header could say; leave it out"
+                )
 
 
 def json_name(key: str, field: Property) -> str:

@@ -10,6 +10,7 @@ from marloft.contract.schema import (
     RowSchema,
     binary_field,
     from_json_schema,
+    parameters_type,
     row_type,
     rows_decoder,
 )
@@ -160,3 +161,10 @@ def test_archive_of_before_means_what_it_meant(words: dict[str, Any], good: Any,
 def test_default_of_before_that_nothing_checked_stays() -> None:
     decoder = rows_decoder(earlier({"type": "number", "default": "none"}))
     assert decoder.decode(b"[{}]")[0].x == "none"
+
+
+def test_compiled_parameters_have_their_defaults() -> None:
+    top_k = Property(type="integer", minimum=1, default=10)
+    compiled: Any = parameters_type(RowSchema(row={}, parameters={"top_k": top_k}))
+    assert compiled().top_k == 10
+    assert parameters_type(RowSchema(row={})).__struct_fields__ == ()

@@ -12,6 +12,7 @@ from marloft.contract.schema import (
     Property,
     RowSchema,
     from_json_schema,
+    parameters_schema,
     rows_decoder,
     to_json_schema,
 )
@@ -118,3 +119,42 @@ def test_bounds_keep_the_bytes_that_earlier_versions_wrote_and_large_ones_their_
 def test_another_document_is_refused(document: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="not a marloft row schema"):
         from_json_schema(document)
+
+
+TOP_K = Property(type="integer", minimum=1, maximum=100, default=10)
+
+
+def test_parameters_are_an_object_schema_of_the_document_and_read_back() -> None:
+    schema = RowSchema(
+        row={"n": Property(type="integer")},
+        parameters={"top_k": TOP_K, "language": Property(type="string", enum=["en", "de"])},
+    )
+    document = to_json_schema(schema)
+    jsonschema.Draft202012Validator.check_schema(document)
+    described = parameters_schema(document)
+    assert described == document["$defs"]["parameters"]
+    assert described is not None
+    jsonschema.validate({"language": "de"}, described)
+    for wrong in ({}, {"language": "de", "top_k": 0}, {"language": "de", "x": 1}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, described)
+    assert from_json_schema(document) == schema
+
+
+def test_document_without_parameters_says_nothing_of_them() -> None:
+    schema = RowSchema(row={"n": Property(type="integer")})
+    document = to_json_schema(schema)
+    assert "$defs" not in document
+    assert parameters_schema(document) is None
+    assert from_json_schema(document).parameters == {}
+
+
+@pytest.mark.parametrize("name", ["body", "top-k"])
+def test_parameter_of_a_bad_name_is_refused_wherever_it_is_read(name: str) -> None:
+    good = to_json_schema(RowSchema(row={}, parameters={"top_k": TOP_K}))
+    parameters = good["$defs"]["parameters"]
+    parameters["properties"][name] = parameters["properties"].pop("top_k")
+    with pytest.raises(ConfigError, match=f"parameter '{name}' is"):
+        from_json_schema(good)
+    with pytest.raises(msgspec.ValidationError, match=f"parameter '{name}' is"):
+        msgspec.convert({"row": {}, "parameters": {name: {"type": "string"}}}, RowSchema)

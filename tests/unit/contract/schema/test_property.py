@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from marloft.contract.schema import Property, json_name
+from marloft.contract.schema import Property, RowSchema, json_name
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,10 @@ def test_null_is_a_default_like_any_other() -> None:
 def test_clients_use_the_alias() -> None:
     assert json_name("a_b", Property(type="integer", alias="a.b")) == "a.b"
     assert json_name("a_b", Property(type="integer")) == "a_b"
+
+
+def test_alias_of_a_parameter_is_refused() -> None:
+    field = {"type": "integer", "alias": "top.k"}
+    with pytest.raises(msgspec.ValidationError, match="parameter 'top_k' has an alias"):
+        msgspec.convert({"row": {}, "parameters": {"top_k": field}}, RowSchema)
+    assert msgspec.convert({"row": {"top_k": field}}, RowSchema).parameters == {}

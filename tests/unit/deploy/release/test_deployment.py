@@ -35,7 +35,7 @@ def test_deployment_reads(tmp_path: Path) -> None:
         (GOOD.replace('default: "1.0"', 'default: "1.1"'), "is not among its versions"),
         (
             GOOD.replace('"1.0": {}', '"v1.0": {}'),
-            'key v1.0 at models.ranker.versions must be text that matches',
+            "key v1.0 at models.ranker.versions must be text that matches",
         ),
         (
             GOOD.replace('default: "1.0"', 'default: "1.0", guardrails: {p99_ms: 80}'),

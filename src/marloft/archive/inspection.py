@@ -168,7 +168,11 @@ def _schema(archive: Description) -> dict[str, Any]:
     if archive.schema is None:
         return {}
     rows = {name: msgspec.to_builtins(field) for name, field in archive.schema.row.items()}
-    return {"max_rows": archive.schema.max_rows, **rows}
+    parameters = {
+        f"parameter {name}": msgspec.to_builtins(field)
+        for name, field in archive.schema.parameters.items()
+    }
+    return {"max_rows": archive.schema.max_rows, **rows, **parameters}
 
 
 def _settings(archive: Description) -> dict[str, Any]:

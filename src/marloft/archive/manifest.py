@@ -2,11 +2,13 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from msgspec import UNSET
 
 from marloft.archive.spec import ArchiveSpec
-from marloft.contract.manifest import ARCHIVE_JSON, Artifact, Manifest
+from marloft.contract.manifest import ARCHIVE_JSON, SCHEMA_JSON, Artifact, Manifest
+from marloft.contract.schema import RowSchema, from_json_schema
 from marloft.errors import ArchiveError
 from marloft.files import parse_json
 
@@ -56,3 +58,20 @@ def read_manifest(path: Path) -> Manifest:
         raise ArchiveError(
             f"{path} holds no {ARCHIVE_JSON}; build it with `marloft pack`."
         ) from None
+
+
+def read_schema(path: Path) -> RowSchema | None:
+    """Return the archive's row schema, None for code that reads its bodies itself.
+
+    Raises:
+        ArchiveError: the file is no archive.
+        ConfigError: its `schema.json` does not have the expected form.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if SCHEMA_JSON not in archive.namelist():
+                return None
+            where = f"{path}:{SCHEMA_JSON}"
+            return from_json_schema(parse_json(archive.read(SCHEMA_JSON), dict[str, Any], where))
+    except zipfile.BadZipFile as error:
+        raise ArchiveError(f"{path}: {error}; build it with `marloft pack`.") from None

@@ -11,9 +11,10 @@ import msgspec
 
 from marloft.archive.manifest import read_manifest
 from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON, Manifest
+from marloft.contract.parameters import header_of
 from marloft.contract.predict_api import PROBLEM_JSON, PredictResponse, Problem, RequestEnvelope
 from marloft.contract.response import FIELDS, Response, properties
-from marloft.contract.schema import DIALECT, RowSchema, to_json_schema
+from marloft.contract.schema import DIALECT, RowSchema, parameters_schema, to_json_schema
 from marloft.errors import ArchiveError
 
 Json = dict[str, Any]
@@ -57,6 +58,7 @@ def _predict(manifest: Manifest, features: Json | None, examples: list[Json]) ->
     return {
         "operationId": "predict",
         "summary": f"Ask {manifest.name} {manifest.version}.",
+        **_parameters(features),
         "requestBody": {
             "required": True,
             "content": {each: _body(each, described, examples) for each in manifest.accepts},
@@ -70,6 +72,31 @@ def _predict(manifest: Manifest, features: Json | None, examples: list[Json]) ->
             },
         },
     }
+
+
+def _parameters(features: Json | None) -> Json:
+    """Return what may come in a query or a header, nothing without declared parameters."""
+    declared = parameters_schema(features) if features else None
+    listed = [
+        _parameter(place, written, each | {"description": f"In place of parameters.{name}."} | each)
+        for name, each in (declared or {"properties": {}})["properties"].items()
+        for place, written in (("query", name), ("header", header_of(name)))
+        if _kind(each) != "object"
+    ]
+    return {"parameters": listed} if listed else {}
+
+
+def _parameter(place: str, name: str, schema: Json) -> Json:
+    described: Json = {"name": name, "in": place, "description": schema["description"]}
+    if _kind(schema) == "array":
+        return described | {"content": {JSON_TYPE: {"schema": schema}}}
+    return described | {"schema": schema}
+
+
+def _kind(schema: Json) -> Any:
+    """Return the type of a property; null stands last."""
+    declared = schema["type"]
+    return declared if isinstance(declared, str) else declared[0]
 
 
 def _body(media_type: str, described: bool, examples: list[Json]) -> Json:
@@ -98,8 +125,13 @@ def _schemas(features: Json | None, response: Response | None) -> Json:
     types = (Problem,) if features is None else (RequestEnvelope, PredictResponse, Problem)
     _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
     if features is not None:
-        rows = {key: value for key, value in features.items() if key != "$schema"}
-        schemas["RequestEnvelope"]["properties"]["features"] = rows
+        rows = {key: value for key, value in features.items() if key not in ("$schema", "$defs")}
+        members = schemas["RequestEnvelope"]["properties"]
+        members["features"] = rows
+        declared = parameters_schema(features)
+        if declared is not None:
+            # None is required here: it may come in the query or a header instead.
+            members["parameters"] = {k: v for k, v in declared.items() if k != "required"}
         if response is not None:
             schemas["PredictResponse"] = _declared(schemas["PredictResponse"], response)
     found: Json = ecma_patterns(schemas)

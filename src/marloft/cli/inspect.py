@@ -75,6 +75,8 @@ def _lines(archive: Description) -> Iterator[tuple[str, str]]:
         for name, field in archive.schema.row.items():
             yield "field", f"{name}: {_short(msgspec.to_builtins(field))}"
         yield "rows", f"1 to {archive.schema.max_rows}"
+        for name, field in archive.schema.parameters.items():
+            yield "parameter", f"{name}: {_short(msgspec.to_builtins(field))}"
     yield "settings", _short(msgspec.to_builtins(archive.settings))
     yield "accepts", ", ".join(archive.accepts)
     yield "requires", _short(archive.requires)

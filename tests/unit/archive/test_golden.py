@@ -42,3 +42,24 @@ def test_schema_with_senseless_bounds_is_refused() -> None:
     schema = RowSchema(row={"name": Property(type="string", min_length=-1)})
     with pytest.raises(ConfigError, match="correct the field's bounds"):
         compile_schema(schema)
+
+
+ASKED = RowSchema(
+    row=SCHEMA.row, parameters={"top_k": Property(type="integer", minimum=1, maximum=9)}
+)
+
+
+def test_golden_parameters_are_checked_as_requests_are() -> None:
+    row = {"features": [{"item_id": 1}]}
+    good = _lines(row | {"parameters": {"top_k": 3}})
+    assert len(parse_golden(good, ASKED)) == 1
+    for wrong, said in (
+        ({}, "missing required field `top_k`"),
+        ({"parameters": {"top_k": 10}}, "<= 9"),
+        ({"parameters": {"top_k": 3, "x": 1}}, "unknown field `x`"),
+        ({"parameters": None}, "Expected `object`"),
+    ):
+        with pytest.raises(ConfigError, match=f"golden.jsonl:2: .*{said}"):
+            parse_golden(good + _lines(row | wrong), ASKED)
+    with pytest.raises(ConfigError, match="unknown field `parameters`"):
+        parse_golden(good, SCHEMA)

@@ -3,6 +3,7 @@
 import base64
 from typing import Any
 
+import msgspec
 import pytest
 
 from marloft.archive.golden_requests import http_requests, raw_type
@@ -85,3 +86,67 @@ def test_raw_type_is_the_fields_own_where_it_is_accepted(
 def test_type_that_no_field_takes_is_refused() -> None:
     with pytest.raises(ConfigError, match="0 fields have `contentEncoding: base64`"):
         raw_type([JSON, PNG], RowSchema(row={"n": Property(type="integer")}))
+
+
+ASKED = RowSchema(
+    row={"image": IMAGE},
+    parameters={
+        "top_k": Property(type="integer", default=1),
+        "note": Property(type="string", default=""),
+        "tags": Property(type="array", items=Property(type="string"), default=[]),
+    },
+)
+
+
+def _asked(accepts: list[str], *parameters: dict[str, Any]) -> list[dict[str, str]]:
+    golden = _golden(*({"features": [_row()], "parameters": each} for each in parameters))
+    return [each.headers for each in http_requests(golden, accepts, ASKED)]
+
+
+def test_parameters_of_raw_bodies_are_sent_as_query_and_as_headers_in_turn() -> None:
+    given = {"top_k": 5, "note": "a&b", "tags": ["x"]}
+    query, headers, again = _asked([PNG], given, given, given)
+    assert (
+        query
+        == again
+        == {
+            "content-type": PNG,
+            "x-marloft-query": "?top_k=5&note=a%26b&tags=%5B%22x%22%5D",
+        }
+    )
+    assert headers == {
+        "content-type": PNG,
+        "x-parameter-top-k": "5",
+        "x-parameter-note": "a&b",
+        "x-parameter-tags": '["x"]',
+    }
+
+
+def test_query_and_headers_take_turns_although_json_is_sent_between() -> None:
+    kinds = [set(each) for each in _asked([JSON, PNG], *[{"top_k": 5}] * 4)]
+    query, header = {"content-type", "x-marloft-query"}, {"content-type", "x-parameter-top-k"}
+    assert kinds == [query, {"content-type"}, header, {"content-type"}]
+
+
+def test_parameters_of_json_are_in_its_body() -> None:
+    golden = _golden({"features": [_row()], "parameters": {"top_k": 5}})
+    (sent,) = http_requests(golden, [JSON], ASKED)
+    assert sent.headers == {"content-type": JSON}
+    assert msgspec.json.decode(sent.body) == golden[0].request
+
+
+@pytest.mark.parametrize("note", ["größe", " a", "a\nb", ""])
+def test_text_that_no_header_can_say_is_in_the_query(note: str) -> None:
+    for headers in _asked([PNG], {"note": note}, {"note": note}):
+        assert set(headers) == {"content-type", "x-marloft-query"}
+
+
+def test_parameters_that_no_query_can_say_stay_json() -> None:
+    (headers,) = _asked([JSON, PNG], {"note": "a" * 900})
+    assert headers["content-type"] == JSON
+    (fits,) = _asked([JSON, PNG], {"note": "a" * 700})
+    assert fits["content-type"] == PNG
+
+
+def test_body_without_parameters_has_no_header_for_them() -> None:
+    assert _asked([PNG], {}) == [{"content-type": PNG}]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness import factories
-from marloft.archive.manifest import read_manifest
+from marloft.archive.manifest import read_manifest, read_schema
 from marloft.archive.pack import write_archive
 from marloft.errors import ArchiveError, ConfigError
 
@@ -41,3 +41,28 @@ def _write(path: Path, members: dict[str, str]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in members.items():
             archive.writestr(name, text)
+
+
+def test_schema_is_that_of_the_archive_and_none_for_code_that_has_none(tmp_path: Path) -> None:
+    project = factories.write_project(tmp_path)
+    for name in ("ranker_v1", "outcomes"):
+        write_archive(project / "archive_configs" / f"{name}.yaml", tmp_path)
+    found = read_schema(tmp_path / "ranker-1.0.mar")
+    assert found is not None
+    assert list(found.row) == ["item_id"]
+    assert read_schema(tmp_path / "outcomes-1.0.mar") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "error"), [(None, ArchiveError), ("[]", ConfigError), ("{", ConfigError)]
+)
+def test_schema_that_cannot_be_read_is_refused(
+    tmp_path: Path, text: str | None, error: type[Exception]
+) -> None:
+    path = tmp_path / "a.mar"
+    path.write_bytes(b"x")
+    if text is not None:
+        path.unlink()
+        _write(path, {"schema.json": text})
+    with pytest.raises(error, match=r"a\.mar|row schema"):
+        read_schema(path)

@@ -75,3 +75,49 @@ def test_file_that_is_no_archive_is_said(tmp_path: Path) -> None:
     (tmp_path / "x.mar").write_bytes(b"x")
     with pytest.raises(ArchiveError):
         openapi_of(tmp_path / "x.mar")
+
+
+LENS = """\
+name: lens
+version: "1.0"
+handler: lens.py
+schema:
+  row: {n: {type: integer}}
+  parameters:
+    top_k: {type: integer, minimum: 1, description: How many., default: 10}
+    words: {type: array, items: {type: string}}
+"""
+
+
+def test_parameters_are_listed_each_way_that_they_may_come(tmp_path: Path) -> None:
+    (tmp_path / "lens.yaml").write_text(LENS)
+    (tmp_path / "lens.py").write_text(
+        "from marloft.serving import Handler\n\n\nclass Lens(Handler):\n    pass\n"
+    )
+    write_archive(tmp_path / "lens.yaml", tmp_path)
+    document = openapi_of(tmp_path / "lens-1.0.mar")
+    validate(document)
+    listed = document["paths"]["/models/lens/predict"]["post"]["parameters"]
+    assert [(each["in"], each["name"]) for each in listed] == [
+        ("query", "top_k"),
+        ("header", "x-parameter-top-k"),
+        ("query", "words"),
+        ("header", "x-parameter-words"),
+    ]
+    assert listed[0]["description"] == "How many."
+    assert listed[0]["schema"]["minimum"] == 1
+    assert listed[2]["content"]["application/json"]["schema"]["type"] == "array"
+    body = document["components"]["schemas"]["RequestEnvelope"]
+    asked = {"features": [{"n": 1}], "parameters": {"top_k": 3}}
+    checker = jsonschema.Draft202012Validator({**body, "components": document["components"]})
+    checker.validate(asked)
+    with pytest.raises(jsonschema.ValidationError):
+        checker.validate(asked | {"parameters": {"top_k": 0}})
+    assert "$defs" not in body["properties"]["features"]
+
+
+def test_document_without_parameters_lists_none(store: Path) -> None:
+    document = openapi_of(store / "ranker-1.0.mar")
+    assert "parameters" not in document["paths"]["/models/ranker/predict"]["post"]
+    body = document["components"]["schemas"]["RequestEnvelope"]["properties"]
+    assert "parameters" not in body

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import marloft
-from harness import factories
+from harness import factories, lens
 from marloft.archive.pack import pack
 from marloft.archive.sandbox.handler_trial import HandlerError
 from marloft.contract.manifest import Measured
@@ -165,3 +165,14 @@ def test_packing_without_a_run_says_so(tmp_path: Path) -> None:
         project / "archive_configs" / "ranker_v1.yaml", tmp_path, run_handler=False
     )
     assert sidecar.measured is None
+
+
+def test_golden_parameters_are_tried_as_query_as_json_and_as_headers(tmp_path: Path) -> None:
+    lens.write_lens(tmp_path)
+    config, golden = tmp_path / "archive_configs" / "lens_1.0.yaml", tmp_path / "golden_lens.jsonl"
+    assert pack(config, tmp_path / "store").measured is not None
+    right = golden.read_bytes()
+    for number in (1, 2, 3):
+        golden.write_bytes(right.replace(b'"top_k":%d' % number, b'"top_k":%d' % (number + 10)))
+        with pytest.raises(HandlerError, match=rf"golden\.jsonl:{number} gets another answer"):
+            pack(config, tmp_path / f"store_{number}")

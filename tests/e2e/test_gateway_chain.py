@@ -19,6 +19,7 @@ import msgspec
 import pytest
 import xxhash
 
+from marloft.contract.parameters import MAX_NAMES_CHARACTERS
 from marloft.contract.predict_api import RouteFacts, parse_route_header
 from marloft.contract.release import Release
 from marloft.deploy.gateway.bootstrap import envoy_command, render_bootstrap
@@ -175,10 +176,27 @@ def model(weights: tuple[int, int] | None, name: str = "feed_ab") -> dict[str, A
     return {"default": "1.0", "versions": versions, "allocation": allocation}
 
 
+def lens() -> dict[str, Any]:
+    """A split model whose versions take different parameters, with names as long as may be.
+
+    Envoy limits the size of regular expressions and takes none of a file with a larger one.
+    """
+    asked = model((50, 50))
+    names = ["language", "top_k", *(f"{letter:_<60}" for letter in "abcdefg")]
+    last = "h" * (MAX_NAMES_CHARACTERS - sum(map(len, names)))
+    declared = {"1.0": ["top_k"], "2.0": ["language", "top_k"], "10.0": [*names[2:], last]}
+    asked["versions"] = {
+        version: facts | {"parameters": declared[version]}
+        for version, facts in asked["versions"].items()
+    }
+    return asked
+
+
 def release(number: int = 7, weights: tuple[int, int] | None = (50, 50)) -> Release:
     models: dict[str, Any] = {name: model(split) for name, split in SPLITS.items()}
     models |= {"ranker": model(weights), "outcomes": model(None)}
     models["rolling"] = model((50, 50), "rollout-2.0")
+    models["lens"] = lens()
     facts = {"release": number, "time": "", "actor": "", "reason": "", "default_model": "ranker"}
     return msgspec.convert(facts | {"models": models}, Release)
 
@@ -340,7 +358,7 @@ def test_unknown_model_is_404_with_those_that_exist(gateway: Gateway) -> None:
     answer = gateway.post({}, "/models/ranked/predict")
     assert refusal(answer) == (
         404,
-        "This model is not deployed; there are: canary, ninety, outcomes, ranker, rolling.",
+        "This model is not deployed; there are: canary, lens, ninety, outcomes, ranker, rolling.",
     )
 
 
@@ -389,6 +407,100 @@ def test_body_that_the_gateway_cannot_read_is_400(gateway: Gateway, body: str) -
 def test_query_parameters_are_400(gateway: Gateway, path: str) -> None:
     method = "GET" if "health" in path else "POST"
     assert refusal(gateway.ask(method, path, "{}"))[0] == 400
+
+
+LENS = "/models/lens/predict"
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("?top_k=5&language=de", "?top_k=5&language=de"),
+        ("?top_k=5#", None),
+        ("?language=a%20b+c%0d%0ax-evil:%201", "?language=a%20b+c%0d%0ax-evil:%201"),
+        ("?language=%26body=x&top_k=5", "?language=%26body=x&top_k=5"),
+        ("?language=a?top_k=b=c", "?language=a?top_k=b=c"),
+        ("", ""),
+    ],
+)
+def test_declared_query_reaches_the_worker_as_it_was_sent(
+    gateway: Gateway, query: str, said: str | None
+) -> None:
+    answer = gateway.post({"user_id": 7}, LENS + query)
+    if said is None:
+        assert refusal(answer) == (
+            400,
+            "The URL has a fragment; percent-encode the # if it belongs to a value, else drop it.",
+        )
+        return
+    assert answer.status == 200
+    assert answer.json["headers"]["x-marloft-query"] == LENS + said
+    assert answer.json["path"].partition("?")[0].startswith("/predictions/lens/")
+    assert "x-evil" not in answer.json["headers"]
+    assert json.loads(answer.json["body"]) == {"user_id": 7}
+
+
+@pytest.mark.parametrize(
+    ("body", "version"),
+    [({"model_version": "10.0"}, "10.0"), ({}, "1.0"), ({"user_id": 7}, None)],
+)
+def test_query_survives_every_kind_of_route(
+    gateway: Gateway, body: dict[str, Any], version: str | None
+) -> None:
+    answer = gateway.post(body, LENS + "?top_k=5")
+    assert answer.json["headers"]["x-marloft-query"] == f"{LENS}?top_k=5"
+    assert answer.told.arm is not None if version is None else answer.told.version == version
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("?body=x", "language=…&top_k=…"),
+        ("?data=x&top_k=5", "language=…&top_k=…"),
+        ("?top_k=5&body=x", "may hold these parameters only"),
+        ("?top_k=5;body=x", "may hold"),
+        ("?top%5Fk=5", "may hold"),
+        ("?bod%79=x", "may hold"),
+        ("?TOP_K=5", "may hold"),
+        ("?x-marloft=version=9.0", "may hold"),
+        ("?", "may hold"),
+        ("?top_k", "may hold"),
+        ("?=5", "may hold"),
+        ("?top_k=5&", "may hold"),
+        ("?&top_k=5", "may hold"),
+        ("?top_k=%zz", "may hold"),
+        ("?top_k=5&top_k=5", "top_k is given twice in the query; give it once."),
+        ("?top_k=5&language=a&top_k=6", "top_k is given twice"),
+        ("?language=" + "a" * 792, "more than 800 characters"),
+        ("?language=" + "a" * 8192, "more than 800 characters"),
+    ],
+)
+def test_any_other_query_is_400_with_what_is_allowed_and_reaches_no_worker(
+    gateway: Gateway, query: str, words: str
+) -> None:
+    gateway.upstream.received.clear()
+    status, detail = refusal(gateway.post({"user_id": 7}, LENS + query))
+    assert status == 400
+    assert words in detail
+    assert gateway.upstream.received == []
+
+
+def test_longest_query_passes_and_a_clients_own_copy_does_not(gateway: Gateway) -> None:
+    query = "?language=" + "a" * 791
+    answer = gateway.post({}, LENS + query, x_marloft_query="/predict?top_k=9")
+    assert answer.json["headers"]["x-marloft-query"] == LENS + query
+    plain = gateway.post({}, x_marloft_query="/predict?top_k=9")
+    assert "x-marloft-query" not in plain.json["headers"]
+
+
+def test_broken_json_with_a_query_is_said_to_be_that(gateway: Gateway) -> None:
+    status, detail = refusal(gateway.post("{", LENS + "?top_k=5"))
+    assert status == 400
+    assert "not JSON" in detail
+
+
+def test_headers_of_parameters_pass(gateway: Gateway) -> None:
+    assert gateway.post({}, x_parameter_top_k="5").json["headers"]["x-parameter-top-k"] == "5"
 
 
 @pytest.mark.parametrize("field", ["user_id", "request_id"])

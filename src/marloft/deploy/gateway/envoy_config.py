@@ -23,6 +23,8 @@ PRESENT: Json = {"present_match": True}
 # RE2 has no \Z; Envoy's regex matchers always match the whole value.
 UNIT_REGEX = UNIT_PATTERN.removeprefix("^").removesuffix(r"\Z")
 HAS_QUERY_REGEX = r"[^?]*\?.*"
+# Routes whose refusals are passed on as they are, among what Envoy itself answers 400 to.
+REFUSED_QUERY, REFUSED_JSON = "refused-query", "refused-json"
 
 
 def has_form(regex: str) -> Json:

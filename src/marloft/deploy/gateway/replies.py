@@ -15,6 +15,8 @@ from marloft.deploy.gateway.envoy_config import (
     HAS_QUERY_REGEX,
     MALFORMED,
     PRESENT,
+    REFUSED_JSON,
+    REFUSED_QUERY,
     UNIT_REGEX,
     Json,
     has_form,
@@ -23,6 +25,10 @@ from marloft.deploy.gateway.envoy_config import (
 )
 
 NO_QUERY = "Query parameters are not taken; put everything into the body."
+_HAS_FRAGMENT = r"[^#]*#.*"
+_NO_FRAGMENT = (
+    "The URL has a fragment; percent-encode the # if it belongs to a value, else drop it."
+)
 NOT_JSON = "The request body is not JSON as the gateway reads it (integers of 64 bits, no NaN)."
 _RETRY_AFTER_S = "1"
 
@@ -60,7 +66,10 @@ def local_reply_config(max_body_bytes: int) -> Json:
             *(_bad_header(name) for name in (USER_HEADER, REQUEST_ID_HEADER)),
             _bad_field("request_id", _both(_status(403), _good_or_absent("user_id"))),
             _bad_field("user_id", _status(403)),
-            _mapper(_both(_status(400), _HAS_QUERY), 400, NO_QUERY),
+            _pass_on(400, _of_route(REFUSED_QUERY)),
+            _mapper(_both(_status(400), _of_route(REFUSED_JSON)), 400, NOT_JSON),
+            _mapper(_both(_status(400), _path(_HAS_FRAGMENT)), 400, _NO_FRAGMENT),
+            _mapper(_both(_status(400), _path(HAS_QUERY_REGEX)), 400, NO_QUERY),
             _mapper(_both(_status(400), _is_malformed()), 400, NOT_JSON),
             _mapper(_status(413), 413, too_large),
             _mapper(_status(504), 504, _TOO_LATE),
@@ -160,10 +169,11 @@ def _mapper(
     return mapper
 
 
-def _pass_on(status: int) -> Json:
+def _pass_on(status: int, condition: Json | None = None) -> Json:
+    found = _status(status) if condition is None else _both(_status(status), condition)
     text = {"inline_string": "%LOCAL_REPLY_BODY%"}
     body = {"text_format_source": text, "content_type": PROBLEM_JSON}
-    return {"filter": _status(status), "body_format_override": body}
+    return {"filter": found, "body_format_override": body}
 
 
 def _format(document: Json) -> Json:
@@ -171,11 +181,22 @@ def _format(document: Json) -> Json:
     return {"json_format": named, "content_type": PROBLEM_JSON}
 
 
-_HAS_QUERY: Json = {
-    "header_filter": {
-        "header": {"name": ":path", "string_match": {"safe_regex": {"regex": HAS_QUERY_REGEX}}}
+def _path(regex: str) -> Json:
+    return {"header_filter": {"header": {"name": ":path", "string_match": has_form(regex)}}}
+
+
+def _of_route(name: str) -> Json:
+    """Return the filter for what a route of this name answered."""
+    kind = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+    expression = f"xds.route_name == '{name}'"
+    return {
+        "extension_filter": {
+            "name": "envoy.access_loggers.extension_filters.cel",
+            "typed_config": {"@type": kind, "expression": expression},
+        }
     }
-}
+
+
 _FLAGGED: Json = {"response_flag_filter": {}}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from marloft.contract.manifest import WorkerSettings, version_order
 from marloft.contract.predict_api import (
     DO_NOT_RETRY_HEADER,
+    QUERY_HEADER,
     ROUTE_HEADER,
     VERSION_HEADER,
     public_version,
@@ -110,11 +111,12 @@ class _ModelRouter:
         # The checks stand before the choice of a version; a worker refuses what only others take.
         pinned = self._model.versions.values()
         self._types = sorted({kind for each in pinned for kind in each.accepts})
+        self._parameters = self._model.parameters
         self._versions = sorted(self._model.versions, key=version_order)
 
     def routes(self, path: str) -> list[Json]:
         return [
-            *body_checks(path, self._types),
+            *body_checks(path, self._types, self._parameters),
             *self._pinned(path),
             *self._split(path),
             self._default(path),
@@ -200,7 +202,10 @@ class _ModelRouter:
         facts = {"release": str(self._number), **split, "version": version, **_times(limit_s)}
         # The order of the contract's example: version stands before propensity.
         order = ("release", "experiment", "arm", "version", "propensity", "t", "d")
-        return _route_headers(version, {key: facts[key] for key in order if key in facts})
+        headers = _route_headers(version, {key: facts[key] for key in order if key in facts})
+        # The path as it came, since headers are added before it is rewritten.
+        query = [set_header(QUERY_HEADER, "%REQ(:PATH)%")] if self._parameters else []
+        return [*headers, *query]
 
 
 def _times(limit_s: float) -> dict[str, str]:

@@ -5,9 +5,10 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from marloft.archive.manifest import read_manifest
+from marloft.archive.manifest import read_manifest, read_schema
 from marloft.archive.verify import verify
 from marloft.contract.manifest import Name, archive_path, version_order
+from marloft.contract.parameters import check_length
 from marloft.contract.policy import LogPolicy, RolloutPlan, TrustPolicy
 from marloft.contract.release import Allocation, ReleasedModel, ReleasedVersion
 from marloft.deploy.release.deployment import ModelPlan, SettingsOverride, read_deployment
@@ -52,6 +53,8 @@ def resolve(deployment_file: Path, store: Path, *, no_rollout: bool = False) -> 
         )
         for name, plan in sorted(deployment.models.items())
     }
+    for name, model in models.items():
+        _check_parameters(name, model)
     return Wanted(
         models=models,
         default_model=deployment.default_model,
@@ -114,7 +117,21 @@ def _pin(
         )
     manifest = read_manifest(path)
     settings = override.over(manifest.settings)
-    return ReleasedVersion(sha256=sha256_file(path), settings=settings, accepts=manifest.accepts)
+    schema = read_schema(path)
+    return ReleasedVersion(
+        sha256=sha256_file(path),
+        settings=settings,
+        accepts=manifest.accepts,
+        parameters=[] if schema is None else sorted(schema.parameters),
+    )
+
+
+def _check_parameters(name: str, model: ReleasedModel) -> None:
+    """Raise ReleaseError when the versions together declare more than the gateway can name."""
+    try:
+        check_length(model.parameters)
+    except ValueError as error:
+        raise ReleaseError(f"{name}: its versions declare too many parameters: {error}.") from None
 
 
 def _allocation(deployment_file: Path, name: str, plan: ModelPlan) -> Allocation | None:

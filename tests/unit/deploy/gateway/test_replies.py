@@ -24,9 +24,10 @@ RETRY = {"key": "retry-after", "value": "1"}
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """One answer that Envoy is about to give by itself."""
+    """One answer that Envoy is about to give by itself, `route` the name of the one it is from."""
 
     status: int
+    route: str = ""
     headers: dict[str, str] = {}
     body: dict[str, str] = {}
     flagged: bool = False
@@ -44,7 +45,13 @@ def fits(condition: Any, reply: Reply) -> bool:
         return reply.flagged
     if kind == "header_filter":
         return header_matches(wanted["header"], reply.headers)
+    if kind == "extension_filter":
+        return bool(wanted["typed_config"]["expression"] == f"xds.route_name == '{reply.route}'")
     assert kind == "metadata_filter"
+    return metadata_fits(wanted, reply)
+
+
+def metadata_fits(wanted: Any, reply: Reply) -> bool:
     matcher = wanted["matcher"]
     value = reply.body.get(matcher["path"][0]["key"])
     if value is None:
@@ -95,6 +102,21 @@ def mapped(reply: Reply) -> Any:
             "The request body is not JSON as the gateway reads it (integers of 64 bits, no NaN).",
         ),
         (
+            Reply(
+                status=400,
+                route="refused-json",
+                headers={":path": "/predict?a=1"},
+                body={"malformed": "yes"},
+            ),
+            400,
+            "The request body is not JSON as the gateway reads it (integers of 64 bits, no NaN).",
+        ),
+        (
+            Reply(status=400, headers={":path": "/predict?a=1#b"}),
+            400,
+            "The URL has a fragment; percent-encode the # if it belongs to a value, else drop it.",
+        ),
+        (
             Reply(status=413),
             413,
             "The request body is larger than 1048576 bytes; send fewer rows.",
@@ -130,6 +152,14 @@ def test_routes_own_document_is_passed_on_as_it_is(status: int) -> None:
         "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"},
         "content_type": "application/problem+json",
     }
+
+
+def test_refusal_of_a_query_is_passed_on_where_a_route_says_what_is_allowed() -> None:
+    asked = {":path": "/predict?a=1"}
+    passed = mapped(Reply(status=400, route="refused-query", headers=asked))
+    assert "json_format" not in passed["body_format_override"]
+    by_envoy = mapped(Reply(status=400, headers=asked))
+    assert "json_format" in by_envoy["body_format_override"]
 
 
 @pytest.mark.parametrize(("status", "again"), [(503, True), (504, True), (413, False)])

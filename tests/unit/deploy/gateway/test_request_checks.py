@@ -89,3 +89,60 @@ def test_method_comes_before_query_before_type_before_body() -> None:
     ]
     statuses = [problem(refusal(routes, headers, broken))["status"] for headers in asked]
     assert statuses == [405, 400, 415, 400]
+
+
+GOOD_QUERIES = [
+    "",
+    "?top_k=5",
+    "?top_k=5&language=de",
+    "?language=&top_k=",
+    "?language=a+b%20%C3%A9",
+    "?language==a=b",
+    "?language=a?b/c:d@e!$'()*,~[]",
+    "?language=" + "a" * 790,
+]
+BAD_QUERIES = [
+    ("?", "may hold these parameters only"),
+    ("?body=x", "language=…&top_k=…"),
+    ("?data=x&top_k=5", "language=…&top_k=…"),
+    ("?top_k=5&body=x", "language=…&top_k=…"),
+    ("?top_k=5;body=x", "may hold"),
+    ("?top%5Fk=5", "may hold"),
+    ("?Top_k=5", "may hold"),
+    ("?top_k", "may hold"),
+    ("?=5", "may hold"),
+    ("?top_k=5&", "may hold"),
+    ("?&top_k=5", "may hold"),
+    ("?top_k=5&&language=de", "may hold"),
+    ("?top_k=%zz", "may hold"),
+    ("?top_k=%2", "may hold"),
+    ("?xtop_k=5", "may hold"),
+    ("?top_k=5#language=de", "may hold"),
+    ("?top_k=\u00e9", "may hold"),
+    ("?top_k=a b", "may hold"),
+    ("?top_k=5&top_k=5", "top_k is given twice in the query; give it once."),
+    ("?top_k=5&language=de&top_k=6", "top_k is given twice"),
+    ("?language=&language=", "language is given twice"),
+    ("?language=" + "a" * 8192, "more than 800 characters"),
+]
+
+
+@pytest.mark.parametrize("query", GOOD_QUERIES)
+def test_declared_parameters_pass(query: str) -> None:
+    routes = body_checks("/predict", ["application/json"], ["language", "top_k"])
+    assert refusal(routes, posted("application/json", path="/predict" + query)) is None
+
+
+@pytest.mark.parametrize(("query", "words"), BAD_QUERIES)
+def test_any_other_query_is_refused_with_what_is_allowed(query: str, words: str) -> None:
+    routes = body_checks("/predict", ["application/json"], ["language", "top_k"])
+    found = refusal(routes, posted("application/json", path="/predict" + query))
+    assert problem(found)["status"] == 400
+    assert words in problem(found)["detail"]
+    assert found["name"] == "refused-query"
+
+
+def test_name_that_begins_like_another_is_not_that_one_twice() -> None:
+    routes = body_checks("/predict", ["application/json"], ["k", "top_k"])
+    asked = posted("application/json", path="/predict?k=1&top_k=2")
+    assert refusal(routes, asked) is None

@@ -157,3 +157,28 @@ def test_release_without_its_default_model_is_refused() -> None:
     live = msgspec.structs.replace(release(), default_model="ranked")
     with pytest.raises(ReleaseError, match="'ranked' is not among its models"):
         render_routes(live)
+
+
+def test_query_reaches_every_version_of_a_model_whose_versions_take_parameters() -> None:
+    versions = {
+        "1.0": SETTINGS | {"parameters": ["top_k"]},
+        "2.0": SETTINGS | {"parameters": ["language"]},
+        "10.0": SETTINGS,
+    }
+    live = release(ranker=model("feed_ab", versions=versions))
+    for arm in arms(live):
+        assert headers(arm)["x-marloft-query"] == "%REQ(:PATH)%"
+    led = [route for route in routes(live) if "cluster" in route.get("route", {})]
+    assert len(led) == 7
+    assert all("x-marloft-query" in headers(route) for route in led)
+    refused = [detail(route) for route in routes(live) if route.get("name") == "refused-query"]
+    assert any("language=…&top_k=…" in text for text in refused)
+
+
+def test_routes_of_a_model_without_parameters_say_nothing_of_a_query() -> None:
+    with_some = model(versions={"1.0": SETTINGS | {"parameters": ["top_k"]}})
+    live = release(other=with_some)
+    for route in routes(live):
+        assert "name" not in route
+        assert "x-marloft-query" not in headers(route)
+    assert routes(live) == routes(release())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from marloft.archive.pack import write_archive
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.policy import RolloutPlan
 from marloft.contract.release import Allocation, Arm, ReleasedModel, ReleasedVersion
@@ -203,3 +204,44 @@ def test_every_pinned_archive_has_to_be_there_bit_for_bit(
     path.unlink()
     with pytest.raises(ReleaseError, match=r"ranker-1\.1\.mar is missing or has other bytes"):
         check_bytes(own_store, models)
+
+
+CODE_ONLY = """\
+name: lens
+version: "{version}"
+handler: lens.py
+schema: {{row: {{n: {{type: integer}}}}, parameters: {{{parameters}}}}}
+"""
+LENS = """\
+default_model: lens
+models: {lens: {versions: {"1.0": {}, "1.1": {}}, default: "1.0"}}
+"""
+
+
+def _pack_lens(folder: Path, version: str, names: list[str]) -> None:
+    (folder / "lens.py").write_text(
+        "from marloft.serving import Handler\n\n\nclass Lens(Handler):\n    pass\n"
+    )
+    declared = ", ".join(f"{name}: {{type: string}}" for name in names)
+    config = folder / f"lens_{version}.yaml"
+    config.write_text(CODE_ONLY.format(version=version, parameters=declared))
+    write_archive(config, folder / "own")
+
+
+def test_names_of_parameters_are_pinned_along(write_file: WriteFile, tmp_path: Path) -> None:
+    _pack_lens(tmp_path, "1.0", ["top_k", "language"])
+    _pack_lens(tmp_path, "1.1", [])
+    versions = resolve(write_file(LENS), tmp_path / "own").models["lens"].versions
+    assert {key: each.parameters for key, each in versions.items()} == {
+        "1.0": ["language", "top_k"],
+        "1.1": [],
+    }
+
+
+def test_versions_that_declare_too_many_parameters_together_are_refused(
+    write_file: WriteFile, tmp_path: Path
+) -> None:
+    _pack_lens(tmp_path, "1.0", ["a" * n for n in range(40, 50)])
+    _pack_lens(tmp_path, "1.1", ["b" * n for n in range(40, 50)])
+    with pytest.raises(ReleaseError, match=r"lens: its versions declare too many .* at most 500"):
+        resolve(write_file(LENS), tmp_path / "own")

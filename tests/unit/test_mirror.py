@@ -19,6 +19,7 @@ WITHOUT_MIRROR: dict[str, str] = {
         + ("hostile_handlers.py" if name == "handlers" else "hostile_archives.py")
         for name in ["archives", "building", "contents", "forms", "handlers", "making", "origins"]
     },
+    "harness.lens": "packed and tried: tests/unit/archive/sandbox/test_handler_trial.py",
     "harness.ranker_serving": "a server to break: tests/soak/test_soak.py",
     "harness.simulated_rollouts": "tests/unit/deploy/guardrails/test_simulated.py draws from it",
     "marloft": "what it exports: tests/unit/test_public.py",

@@ -12,6 +12,7 @@ import msgspec
 
 from marloft.archive.openapi import ecma_patterns
 from marloft.contract.outcome_api import Outcome, OutcomeAccepted
+from marloft.contract.parameters import HEADER_PREFIX
 from marloft.contract.predict_api import (
     PROBLEM_JSON,
     REQUEST_ID_HEADER,
@@ -33,7 +34,8 @@ _TYPES = (RequestEnvelope, PredictResponse, Problem, Health, Outcome, OutcomeAcc
 _REF = "#/components/schemas/{name}"
 _PLAIN_ID = "^[A-Za-z0-9._:@-]{1,128}$"
 _REFUSALS = {
-    400: "The body is not JSON, a header contradicts it, or the URL has query parameters.",
+    400: "The body is not JSON, a header or the query contradicts it, or the URL has query "
+    "parameters that the model does not declare.",
     404: "Unknown model, version or path; the detail lists those that exist.",
     405: "Another method; no other path of this document answers it either.",
     413: f"The body is larger than {MAX_BODY_BYTES:,} bytes.",
@@ -112,6 +114,12 @@ def _schemas() -> Json:
         "items": {"type": "object"},
         "description": "One row per candidate; the fields and the largest number of rows "
         f"({rows} unless the archive says otherwise) are those of the archive's schema.json.",
+    }
+    schemas["RequestEnvelope"]["properties"]["parameters"] = {
+        "type": "object",
+        "description": "What the archive's schema.json declares beside the rows; unknown to an "
+        "archive that declares nothing. Each may come in the query or in a header "
+        f"{HEADER_PREFIX}NAME instead.",
     }
     found: Json = ecma_patterns(schemas)
     return found

@@ -76,7 +76,7 @@ def compare_export(
         DataError: an output is missing, has another shape or kind of dtype, or is further away
             than `allowed`; `per_request` names what is not there; the file cannot be run.
     """
-    _check_per_request(per_request, inputs, expected)
+    _check_names(per_request, inputs, expected)
     loaded = load_runtime(runtime, path, threads=1)
     outputs = _run(path, loaded, inputs, "all rows at once")
     wanted = [(outputs, expected)]
@@ -128,7 +128,9 @@ def describe_arrays(arrays: Arrays, per_request: Collection[str] = ()) -> dict[s
     return described
 
 
-def _check_per_request(per_request: Collection[str], inputs: Arrays, expected: Arrays) -> None:
+def _check_names(per_request: Collection[str], inputs: Arrays, expected: Arrays) -> None:
+    if not expected:
+        raise DataError("`expected` holds no output to compare; give the source's answer to one.")
     known = {**inputs, **expected}
     for name in per_request:
         if name not in known:

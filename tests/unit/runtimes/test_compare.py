@@ -131,6 +131,11 @@ def test_file_that_cannot_be_run_on_the_inputs_is_refused(path: Path) -> None:
         compare(path, ANSWERS, inputs=inputs)
 
 
+def test_nothing_to_compare_is_refused(path: Path) -> None:
+    with pytest.raises(DataError, match="`expected` holds no output to compare"):
+        compare(path, {}, per_request=["one"])
+
+
 def test_first_row_keeps_what_has_no_rows_whole() -> None:
     cut = first_row(INPUTS, ["one"])
     assert {name: array.shape for name, array in cut.items()} == {"rows": (1, 2), "one": (1, 2)}

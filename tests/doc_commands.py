@@ -22,6 +22,7 @@ VERBATIM = {
     "docs/api.md": "tests/e2e/test_api_page.py",
     "docs/examples.md": "tests/e2e/test_examples.py",
     "docs/new.md": "tests/e2e/test_new.py",
+    "docs/python.md": "tests/unit/tools/test_python_reference.py",
     "docs/runtimes.md": "tests/e2e/test_runtimes_page.py",
     "docs/schema.md": "tests/unit/cli/test_schema_page.py",
     "docs/stock-torchserve.md": "tests/e2e/test_stock_torchserve.py",

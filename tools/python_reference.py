@@ -42,7 +42,16 @@ FIELDS = (
     ("{type: string}", '"abc"'),
     ("{type: boolean}", "true"),
     ("{type: string, enum: [day, night]}", '"night"'),
+    ("{type: integer, enum: [1, 2]}", "2"),
     ("{type: array, items: {type: integer}}", "[3, 1]"),
+    ("{type: [number, null]}", "null"),
+    ("{type: [number, null]}", "0.5"),
+    ("{type: [string, null], default: null}", ""),
+    (
+        "{type: object, properties: {lat: {type: number}, lon: {type: number}}}",
+        '{"lat": 52.5, "lon": 13.4}',
+    ),
+    ("{type: array, items: {type: object, properties: {id: {type: integer}}}}", '[{"id": 3}]'),
     ("{type: string, contentEncoding: base64}", '"aGk="'),
     ("{type: integer, default: 0}", ""),
 )
@@ -92,8 +101,18 @@ def values() -> str:
         row = f'[{{"value": {sent}}}]' if sent else "[{}]"
         value = rows_decoder(RowSchema(row={"value": prop})).decode(row)[0].value
         told = f"`{sent}`" if sent else "nothing"
-        lines.append(f"| `{field}` | {told} | `{value!r}`, {type(value).__name__} |")
+        lines.append(f"| `{field}` | {told} | {_told(value)} |")
     return "\n".join(lines)
+
+
+def _told(value: Any) -> str:
+    """Return a value as it is written in Python; of an object, its attributes."""
+    if isinstance(value, list) and value and isinstance(value[0], msgspec.Struct):
+        return f"list; `[0]` is {_told(value[0])}"
+    if not isinstance(value, msgspec.Struct):
+        return f"`{value!r}`" if value is None else f"`{value!r}`, {type(value).__name__}"
+    parts = [f"`.{name}` is `{getattr(value, name)!r}`" for name in value.__struct_fields__]
+    return f"an object; {', '.join(parts)}"
 
 
 def _content(name: str) -> str:

@@ -114,6 +114,13 @@ def test_alias_is_shown_as_it_is_made() -> None:
         "| `{type: boolean}` | `true` | `True`, bool |",
         "| `{type: string, enum: [day, night]}` | `\"night\"` | `'night'`, str |",
         "| `{type: array, items: {type: integer}}` | `[3, 1]` | `[3, 1]`, list |",
+        "| `{type: [number, null]}` | `null` | `None` |",
+        "| `{type: [number, null]}` | `0.5` | `0.5`, float |",
+        "| `{type: [string, null], default: null}` | nothing | `None` |",
+        "| `{type: object, properties: {lat: {type: number}, lon: {type: number}}}` "
+        '| `{"lat": 52.5, "lon": 13.4}` | an object; `.lat` is `52.5`, `.lon` is `13.4` |',
+        "| `{type: array, items: {type: object, properties: {id: {type: integer}}}}` "
+        '| `[{"id": 3}]` | list; `[0]` is an object; `.id` is `3` |',
         "| `{type: string, contentEncoding: base64}` | `\"aGk=\"` | `b'hi'`, bytes |",
         "| `{type: integer, default: 0}` | nothing | `0`, int |",
     ],

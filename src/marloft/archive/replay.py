@@ -9,10 +9,12 @@ from marloft.archive.golden_comparison import response_difference
 from marloft.archive.sandbox.confinement import ConfinedRun, Limits
 from marloft.archive.sandbox.handler_run import (
     LIMITS,
+    WITHOUT_TORCHSERVE,
     HandlerAnswer,
     HandlerRun,
     UnpackedArchive,
     broken_limit,
+    has_torchserve,
     log_of,
     reason_of,
     run_batches,
@@ -71,12 +73,13 @@ def _check_run(
     if answered is None:
         reason = reason_of(process, log_of(process, archive))
         return [ended, Check.failed("MRL020", handler, reason)]
+    how = "" if has_torchserve() else f"; {WITHOUT_TORCHSERVE}"
     if not archive.golden:
-        return [ended, Check.passed("MRL020", "the handler loads; it has no golden answers")]
+        return [ended, Check.passed("MRL020", f"the handler loads; it has no golden answers{how}")]
     *alone, together = answered.batches
     return [
         ended,
-        Check.passed("MRL020", "the handler loads and answers"),
+        Check.passed("MRL020", f"the handler loads and answers{how}"),
         _compare("MRL021", "alone", archive, [answer for (answer,) in alone]),
         _compare("MRL022", "in one batch", archive, together),
     ]

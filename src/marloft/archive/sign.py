@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from marloft.contract.check import Check
 from marloft.errors import ArchiveError, ConfigError
+from marloft.extras import missing_extra
 from marloft.files import write_atomic, write_new
 
 # Both libraries are of the extra `sign` and take half a second: only who signs or checks has them.
@@ -136,10 +137,11 @@ def check_signature(archive: Path, public_key: Path) -> Check:
 def _need_model_signing() -> tuple[Any, Any]:
     try:
         from model_signing import signing, verifying
-    except ImportError as error:
-        raise ConfigError(
-            f"signatures need OpenSSF's model-signing ({error}); pip install 'marloft[sign]'."
-        ) from None
+    except ModuleNotFoundError as error:
+        told = missing_extra(error, "a signature")
+        if told is None:
+            raise
+        raise ConfigError(told) from None
     return signing, verifying
 
 

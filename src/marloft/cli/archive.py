@@ -30,6 +30,7 @@ from marloft.contract.manifest import ArchiveSidecar
 from marloft.deploy.release.names import find_archive
 from marloft.deploy.torchserve.workflows import is_workflow, pack_workflow
 from marloft.files import to_json
+from marloft.pages import with_paths
 
 
 def pack(
@@ -115,7 +116,8 @@ def _show(report: VerifyReport) -> None:
         console.print(escape(report.log), highlight=False)
     if report.isolation is not None:
         console.print(escape(describe_isolation(report.isolation)), soft_wrap=True)
-    verdict = "verified" if report.ok else "refused; docs/archive.md has the cure for each code"
+    cure = with_paths("docs/archive.md has the cure for each code")
+    verdict = "verified" if report.ok else f"refused; {cure}"
     named = f"{report.name} {report.version}" if report.name else report.path
     console.print(f"{escape(named)} (sha256 {report.sha256[:12]}…): {verdict}", soft_wrap=True)
 

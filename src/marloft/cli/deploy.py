@@ -12,10 +12,9 @@ import typer
 from marloft.cli.options import STORE, VAR, JsonOption, StoreOption, VarOption
 from marloft.contract.release import Release, releases_folder
 from marloft.deploy.ports import LOOPBACK, Exposure, Ports
+from marloft.deploy.project import Project
 from marloft.deploy.release import write as releases
 from marloft.deploy.release.plan import Plan, make_plan, warnings_of
-from marloft.deploy.supervisor import Project
-from marloft.deploy.supervisor import serve as run_until_stopped
 from marloft.deploy.wait_until_live import next_steps, wait_until_live
 from marloft.files import to_json
 
@@ -178,6 +177,9 @@ def serve(
 
     Read on: docs/releases.md.
     """
+    # Java and TorchServe are in the extra `serve`.
+    from marloft.deploy.supervisor import serve as run_until_stopped  # noqa: PLC0415
+
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -11,13 +11,19 @@ Views of an open log (all columns of `contract.records`, times as UTC timestamps
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
 from msgspec import Struct
 
 from marloft.contract.records import OUTCOMES_FOLDER, PREDICTIONS_FOLDER, RECORD_SCHEMA
 from marloft.contract.segments import SEGMENTS, torn_path
 from marloft.errors import DataError
+
+if TYPE_CHECKING:
+    import duckdb
+
+# Only who opens a log needs DuckDB: whoever checks a record's schema may have none.
+# ruff: noqa: PLC0415
 
 _PREDICTION_COLUMNS = {
     "schema": "INTEGER",
@@ -105,7 +111,7 @@ class LogCounts(Struct, frozen=True, kw_only=True):
 class Log(Struct, frozen=True, kw_only=True):
     """An open log: a DuckDB connection that has the views, and the counts of its lines."""
 
-    connection: duckdb.DuckDBPyConnection
+    connection: "duckdb.DuckDBPyConnection"
     counts: LogCounts
 
 
@@ -120,6 +126,8 @@ def open_log(var: Path) -> Iterator[Log]:
         DataError: a line elsewhere is damaged, or has another record format, or reading a segment
             failed twice in a row.
     """
+    import duckdb
+
     try:
         log = _opened(var)
     except (duckdb.IOException, FileNotFoundError):
@@ -149,6 +157,8 @@ def check_schema(segment: Path, schema: int | None) -> None:
 
 
 def _opened(var: Path) -> Log:
+    import duckdb
+
     connection = duckdb.connect()
     try:
         torn = 0
@@ -188,7 +198,7 @@ def _quoted(text: str) -> str:
 
 
 def _check_lines(
-    connection: duckdb.DuckDBPyConnection,
+    connection: "duckdb.DuckDBPyConnection",
     table: str,
     required: tuple[str, ...],
     sizes: dict[str, int],

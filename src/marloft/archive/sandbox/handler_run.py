@@ -1,15 +1,18 @@
 """Runs batches of requests through an archive's handler, in a confined process of its own.
 
 `pack` tries a handler by it and `verify --replay` repeats golden answers by it. It costs two to
-three seconds, most of it TorchServe's import of torch.
+three seconds, most of it TorchServe's import of torch; without TorchServe a stand-in loads the
+handler, which answers the same.
 """
 
 import os
+import re
 import signal
 import stat
 import sys
 import zipfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -26,9 +29,12 @@ from marloft.contract.manifest import (
     decode_golden,
 )
 from marloft.contract.schema import from_json_schema
+from marloft.extras import extra_of
 from marloft.tracebacks import Failure, read_failures
 
 LIMITS = Limits()
+_MISSING = re.compile(r"\bNo module named '([^']+)'")
+WITHOUT_TORCHSERVE = "tried without TorchServe, which is not installed"
 _FOLDER, _BATCHES, _ANSWERS = "archive", "batches.json", "answers.json"
 _MOST_ANSWERS = 256 << 20
 # A model is in memory once as file and at most a few times as tensors.
@@ -75,6 +81,7 @@ class HandlerRun(Struct, frozen=True, kw_only=True):
 class _Batches(Struct, frozen=True, kw_only=True):
     requests: Sequence[HttpRequest]
     batches: Sequence[Sequence[int]]
+    torchserve: bool
 
 
 def unpack(path: Path, scratch: Path) -> UnpackedArchive:
@@ -98,6 +105,11 @@ def unpack(path: Path, scratch: Path) -> UnpackedArchive:
     )
 
 
+def has_torchserve() -> bool:
+    """Whether TorchServe is installed, so that its own loader loads handlers."""
+    return find_spec("ts") is not None
+
+
 def run_batches(
     archive: UnpackedArchive,
     requests: Sequence[HttpRequest],
@@ -111,7 +123,8 @@ def run_batches(
     """
     scratch = archive.folder.parent
     given, answers = scratch / _BATCHES, scratch / _ANSWERS
-    given.write_bytes(msgspec.json.encode(_Batches(requests=requests, batches=batches)))
+    asked = _Batches(requests=requests, batches=batches, torchserve=has_torchserve())
+    given.write_bytes(msgspec.json.encode(asked))
     worker = Path(__file__).with_name("handler_worker.py")
     command = [sys.executable, "-I", "-B", "-X", "faulthandler", str(worker), str(archive.folder)]
     command += [archive.manifest.name, str(answers), str(given)]
@@ -133,12 +146,15 @@ def failure_of(log: str) -> Failure | None:
 
 
 def reason_of(process: ConfinedRun, log: str) -> str:
-    """Return in one line why a run wrote no answers."""
+    """Return in one line why a run wrote no answers, with the extra where a module is missing."""
     failure = failure_of(log)
-    if failure is not None:
-        return str(failure)
     lines = log.strip().splitlines()
-    return lines[-1] if lines else f"status {process.status} and no output that can be read"
+    if failure is None and not lines:
+        return f"status {process.status} and no output that can be read"
+    reason = lines[-1] if failure is None else str(failure)
+    missing = _MISSING.search(reason)
+    extra = extra_of(missing[1]) if missing else None
+    return reason if extra is None else f"{reason}; pip install 'marloft[{extra}]'"
 
 
 def broken_limit(process: ConfinedRun) -> str | None:

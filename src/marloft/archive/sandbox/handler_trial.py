@@ -1,5 +1,6 @@
 """Checks a built archive's handler before the store gets it: lint, then a confined run."""
 
+import logging
 import random
 import tempfile
 import time
@@ -12,11 +13,13 @@ from marloft.archive.golden_requests import json_request
 from marloft.archive.manifest import read_manifest
 from marloft.archive.sandbox.confinement import ConfinedRun
 from marloft.archive.sandbox.handler_run import (
+    WITHOUT_TORCHSERVE,
     HandlerAnswer,
     HandlerRun,
     UnpackedArchive,
     broken_limit,
     failure_of,
+    has_torchserve,
     log_of,
     reason_of,
     run_batches,
@@ -25,6 +28,7 @@ from marloft.archive.sandbox.handler_run import (
 from marloft.contract.manifest import GOLDEN_JSONL, Measured
 from marloft.errors import ArchiveError
 
+_logger = logging.getLogger(__name__)
 _LOG_LINES = 60
 _FAILED = 500
 # None of these may get a 200, or change the answer to another request.
@@ -62,6 +66,8 @@ def try_handler(path: Path) -> Measured:
     log = log_of(process, unpacked)
     if answered is None or broken_limit(process) is not None:
         raise HandlerError(f"{_line_of(log, unpacked)}: {_reason(process, log)}", log)
+    if not has_torchserve():
+        _logger.warning("%s: %s.", unpacked.manifest.name, WITHOUT_TORCHSERVE)
     for (how, batch), answers in zip(batches, answered.batches, strict=True):
         _refuse_wrong(unpacked, how, dict(zip(batch, answers, strict=True)), log)
     return _measured(answered, started, first=bool(unpacked.golden))

@@ -36,6 +36,11 @@ ELSEWHERE = {
         "buildah podman runc mmdebstrap",
     ),
     "make test-container": (".ci/run", "make test-container"),
+    "pip install marloft": ("tests/e2e/test_wheel.py", "pip_install(made, "),
+    'python -c "from marloft.pages import shared_folder; print(shared_folder())"': (
+        "tests/e2e/test_wheel.py",
+        "from marloft.pages import shared_folder; print(shared_folder())",
+    ),
 }
 # Command → how `make demo` runs it, which .ci/run does; options left out there have that value.
 BY_DEMO = {

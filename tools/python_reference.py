@@ -1,14 +1,16 @@
 """The Python reference: signatures and docstrings of docs/python.md, from the source.
 
-    python -m tools.python_reference
+    python -m tools.python_reference > docs/python.md
 
-rewrites what lies between `<!-- begin NAME -->` and `<!-- end -->`; the rest of the page, with an
-example of each name, is written by hand. The table of what a row holds is made by decoding rows.
+The page is `tools/python_reference.md.template`, which has an example of each name and is written
+by hand, with signatures and texts between its `<!-- begin NAME -->` and `<!-- end -->`. The table
+of what a row holds is made by decoding rows.
 """
 
 import ast
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
 from importlib import import_module
@@ -20,7 +22,7 @@ import msgspec
 from marloft.contract.schema import Property, RowSchema, rows_decoder
 
 REPOSITORY = Path(__file__).parents[1]
-PAGE = REPOSITORY / "docs" / "python.md"
+TEMPLATE = REPOSITORY / "tools" / "python_reference.md.template"
 MODULES = ("marloft", "marloft.serving", "marloft.runtimes")
 # What the functions return; not to be made by users.
 RESULTS = (
@@ -71,9 +73,9 @@ def blocks(page: str) -> list[str]:
     return [match["name"] for match in _BLOCK.finditer(page)]
 
 
-def render(page: str) -> str:
-    """Return the page with each generated block made again."""
-    return _BLOCK.sub(lambda match: f"{match[1]}{_content(match['name'])}{match[3]}", page)
+def render(template: str) -> str:
+    """Return the page: the template with each block filled."""
+    return _BLOCK.sub(lambda match: f"{match[1]}{_content(match['name'])}{match[3]}", template)
 
 
 def examples(page: str) -> dict[str, list[str]]:
@@ -208,8 +210,8 @@ def _entry(text: str) -> str:
 
 
 def main() -> None:
-    """Rewrite the page."""
-    PAGE.write_text(render(PAGE.read_text()))
+    """Print the page."""
+    sys.stdout.write(render(TEMPLATE.read_text()))
 
 
 if __name__ == "__main__":

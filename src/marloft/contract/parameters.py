@@ -38,15 +38,9 @@ def check_names(names: Collection[str]) -> None:
     Raises:
         ValueError: a name has another form, is taken, or all together are too long.
     """
-    for name in names:
-        if not _NAME.match(name) or keyword.iskeyword(name):
-            raise ValueError(
-                f"parameter {name!r} is no name for one; write at most 63 of a-z, 0-9 and _, a "
-                "letter first, no keyword of Python's, for example top_k"
-            )
-        if name in _RESERVED:
-            taken = ", ".join(sorted(_RESERVED))
-            raise ValueError(f"parameter {name!r} is taken ({taken}); give it another name")
+    faults = [fault for name in names if (fault := _fault(name)) is not None]
+    if faults:
+        raise ValueError("; ".join(faults))
     check_length(names)
 
 
@@ -96,6 +90,18 @@ def to_text(kind: str, value: Any, *, nullable: bool = False) -> str | None:
         return text if from_text(kind, text, nullable=nullable) == value else None
     except ValueError:
         return None
+
+
+def _fault(name: str) -> str | None:
+    if not _NAME.match(name) or keyword.iskeyword(name):
+        return (
+            f"parameter {name!r} is no name for one; write at most 63 of a-z, 0-9 and _, a letter "
+            "first, no keyword of Python's, for example top_k"
+        )
+    if name in _RESERVED:
+        taken = ", ".join(sorted(_RESERVED))
+        return f"parameter {name!r} is taken ({taken}); give it another name"
+    return None
 
 
 def _has_form(kind: str, text: str) -> bool:

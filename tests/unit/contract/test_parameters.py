@@ -113,6 +113,11 @@ def test_name_that_means_something_else_is_refused(name: str) -> None:
         check_names([name])
 
 
+def test_every_bad_name_is_told_at_once() -> None:
+    with pytest.raises(ValueError, match=r"'Top' is no name .*; parameter 'body' is taken"):
+        check_names(["Top", "fine", "body"])
+
+
 def test_names_that_are_too_long_together_are_refused() -> None:
     most = ["a" * 50 for _ in range(MAX_NAMES_CHARACTERS // 50)]
     check_length(most)

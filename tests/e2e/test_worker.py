@@ -207,7 +207,7 @@ def test_each_version_takes_its_own_parameters(serving: Serving) -> None:
     [
         ("", {}, 422, "in the query as ?top_k=…, or as header x-parameter-top-k."),
         ("?top_k=five", {}, 422, "The query's top_k is 'five'; an integer is written as 5."),
-        ("?top_k=101", {}, 422, "<= 100 in the query."),
+        ("?top_k=101", {}, 422, "<= 100. It came in the query."),
         ("?top_k=5", {"headers": {"x-parameter-top-k": "6"}}, 400, "is 5 in the query but 6 in"),
         ("?top_k=5", _json(top_k=6), 400, "is 6 in the body but 5 in the query"),
         ("?top_k=5&body=x", {}, 400, "language=…&top_k=…&zoom=…"),

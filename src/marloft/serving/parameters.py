@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from marloft.contract.parameters import HEADER_PREFIX, from_text, header_of
 from marloft.contract.predict_api import QUERY_HEADER
-from marloft.contract.schema import RowSchema, escaped, parameters_type
+from marloft.contract.schema import Property, RowSchema, escaped, parameters_type
 from marloft.errors import nearest
 from marloft.serving.refusals import Rejected, refusal_of
 
@@ -32,6 +32,7 @@ class ParameterReader:
         """Compile the type once; `schema` declares one parameter at least."""
         self._type = parameters_type(schema)
         self._declared = schema.parameters
+        self._property = Property(type="object", properties=schema.parameters)
         self._required = [name for name, each in schema.parameters.items() if not each.optional]
         self._headers = {header_of(name): name for name in schema.parameters}
         self._members = msgspec.json.Decoder(dict[str, Any])
@@ -76,12 +77,12 @@ class ParameterReader:
         try:
             return msgspec.convert(values, self._type)
         except msgspec.ValidationError as error:
-            refusal = refusal_of(error, list(self._declared), _at())
+            refusal = refusal_of(error, self._property, _at(), msgspec.json.encode(values))
         name = refusal.pointer.removeprefix(_at()).partition("/")[2].partition("/")[0]
         place = places.get(name, _BODY)
         if place == _BODY:
             raise refusal
-        raise Rejected(f"{refusal.detail.removesuffix('.')} in {place}.", refusal.pointer)
+        raise Rejected(f"{refusal.detail} It came in {place}.", refusal.pointer)
 
     def _of_body(self, body: msgspec.Raw | msgspec.UnsetType) -> Iterator[tuple[str, Any, str]]:
         if body is msgspec.UNSET:

@@ -155,7 +155,12 @@ def test_text_is_converted_by_the_declared_type(server: Server) -> None:
             "/parameters/topk",
             "Unknown query parameter 'topk'. Did you mean 'top_k'?",
         ),
-        (_query("top_k=500"), "/parameters/top_k", "Expected 'int' <= 100 in the query."),
+        (_query("top_k=500"), "/parameters/top_k", "Expected 'int' <= 100. It came in the query."),
+        (
+            _query("top_k=5&language=ed"),
+            "/parameters/language",
+            "Invalid enum value 'ed'. Allowed: de, en. It came in the query.",
+        ),
         (
             _query("top_k=five"),
             "/parameters/top_k",
@@ -164,7 +169,7 @@ def test_text_is_converted_by_the_declared_type(server: Server) -> None:
         (_query("top_k="), "/parameters/top_k", "The query's top_k is ''; an integer is written"),
         (_query("top_k=5&"), "/parameters", "Unknown query parameter ''."),
         (_query("language=%ff&top_k=5"), "/parameters", "The query is not UTF-8"),
-        (_query("top_k=5&words=[1]"), "/parameters/words/0", "got 'int' in the query."),
+        (_query("top_k=5&words=[1]"), "/parameters/words/0", "got 'int'. It came in the query."),
         (
             _json(x_parameter_top_k="x"),
             "/parameters/top_k",
@@ -173,7 +178,7 @@ def test_text_is_converted_by_the_declared_type(server: Server) -> None:
         (
             _json(x_parameter_top_k="0"),
             "/parameters/top_k",
-            "Expected 'int' >= 1 in header x-parameter-top-k.",
+            "Expected 'int' >= 1. It came in header x-parameter-top-k.",
         ),
         (
             _json(x_parameter_topk="5"),

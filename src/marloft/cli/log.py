@@ -10,13 +10,16 @@ import msgspec
 import typer
 
 from marloft.cli.options import VAR, JsonOption, VarOption
+from marloft.contract.outcome_api import LABEL_EVENT
+from marloft.contract.shown import is_ranked
 from marloft.errors import ConfigError
 from marloft.files import to_json
 from marloft.logs.export import ExportKind, export
 from marloft.logs.lines import LastLines, Line
 from marloft.logs.segments import FOLDERS
 from marloft.logs.stat import LogStat, mismatches, stat
-from marloft.logs.trace import Trace, trace
+from marloft.logs.trace import Trace, TracedOutcome, trace
+from marloft.logs.words import answer_in_words
 
 app = typer.Typer(help="What was served: view it, export it, check it.", no_args_is_help=True)
 _FOLLOW_S = 0.5
@@ -162,6 +165,9 @@ def _prediction_line(line: Line) -> str:
     if record.get("arm"):
         words.append(f"{record.get('experiment')}/{record['arm']}")
     words.append(str(record.get("request_id")))
+    answer = answer_in_words(record)
+    if answer is not None:
+        words.append(answer)
     if record.get("error"):
         words.append(f"error: {record['error']}")
     return "  ".join(words)
@@ -169,10 +175,20 @@ def _prediction_line(line: Line) -> str:
 
 def _outcome_line(line: Line) -> str:
     record = line.record
-    words = [_clock(record), f"{record.get('event')}", f"item {record.get('item_id')}"]
+    words = [_clock(record), f"{record.get('event')}", _named(record.get("item_id"))]
     if record.get("value") is not None:
-        words.append(f"value {record['value']:g}")
+        words.append(f"value {_value(record['value'])}")
     return "  ".join([*words, str(record.get("request_id"))])
+
+
+def _named(item_id: Any, kind: str = "item") -> str:
+    return "the whole answer" if item_id is None else f"{kind} {item_id}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:g}"
+    return value if isinstance(value, str) else str(value).lower()
 
 
 def _clock(record: dict[str, Any]) -> str:
@@ -208,6 +224,8 @@ def _trace_lines(found: Trace) -> list[str]:
             "version": f"{found.version_meant or '-'} meant, {found.version} served",
             "archive": f"{sha}, {'the' if same else 'not the'} release's",
         }
+        if found.answer is not None:
+            rows["answer"] = found.answer
         lines += [f"{name:<11}{value}" for name, value in rows.items()]
     for each in found.attempts:
         stages = ", ".join(f"{name} {ms:g}" for name, ms in each.stages_ms.items())
@@ -217,10 +235,17 @@ def _trace_lines(found: Trace) -> list[str]:
         )
         if each.error:
             lines.append(f"           {each.error}")
-    for happened in found.outcomes:
-        place = f"position {happened.position}" if happened.position else "not in the answer"
-        lines.append(
-            f"outcome    {_clock({'time': happened.time})}  {happened.event}  "
-            f"item {happened.item_id}  {place}"
-        )
+    lines += [_traced_line(happened, found.response) for happened in found.outcomes]
     return lines + [f"missing    {line}" for line in found.missing]
+
+
+def _traced_line(happened: TracedOutcome, response: str | None) -> str:
+    named = _named(happened.item_id, "item" if is_ranked(response) else "row")
+    words = [_clock({"time": happened.time}), happened.event, named]
+    if happened.event == LABEL_EVENT:
+        words.append(f"value {_value(happened.value)}")
+    if happened.position is not None:
+        words.append(f"position {happened.position}")
+    elif happened.item_id is not None:
+        words.append("not in the answer")
+    return f"outcome    {'  '.join(words)}"

@@ -1,4 +1,4 @@
-"""The HTTP contract of `POST /outcomes`: what a user did with one item of one answer."""
+"""The HTTP contract of `POST /outcomes`: what became of an answer, or of one item of it."""
 
 from typing import Annotated, Literal
 
@@ -14,17 +14,25 @@ ItemId = (
 )
 
 
+_WHOLE = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Value = float | _WHOLE | bool | Annotated[str, Meta(max_length=1024)]
+# The event whose value is the truth about an entry: the right label, the right number.
+LABEL_EVENT = "label"
+
+
 class Outcome(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A request body.
 
-    `request_id` is that of the answer which showed the item; `event` is for example `click`;
-    `value` is what the event is worth, in whatever unit the event has.
+    `request_id` is the answer's. `item_id` is the id that a ranking showed, for other types the
+    number of the row from 0; without it the outcome is of the whole answer. `event` is for example
+    `click`, or `label` for the truth about a prediction. `value` is what the event is worth in
+    whatever unit it has; of a `label` the right label or number.
     """
 
     request_id: RequestId
-    item_id: ItemId
+    item_id: ItemId | None = None
     event: Event
-    value: float | None = None
+    value: Value | None = None
 
 
 class OutcomeAccepted(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-RECORD_SCHEMA = 1
+# The newest that this version reads.
+RECORD_SCHEMA = 2
+# What a record has that holds nothing new: versions that know only this one read it.
+_FIRST_SCHEMA = 1
 # Below the state folder; each process appends to a segment of its own there.
 PREDICTIONS_FOLDER = Path("log/predictions")
 OUTCOMES_FOLDER = Path("log/outcomes")
@@ -36,7 +39,7 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, gc=False):
     older records, older readers ignore it. Only a change of meaning raises RECORD_SCHEMA.
     """
 
-    schema: int = RECORD_SCHEMA
+    schema: int = _FIRST_SCHEMA
     time: str
     request_id: str
     attempt: int
@@ -69,11 +72,21 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class OutcomeRecord(Struct, frozen=True, kw_only=True, gc=False):
-    """What a user did with one item of one answer; `event` is for example `click`."""
+    """What a user did with one item of one answer, or the truth about it; `event` says which.
 
-    schema: int = RECORD_SCHEMA
+    `item_id` is None for the answer as a whole. `schema` is 2 where a reader of schema 1 would
+    misread the record: without an item, or with a `value` that is no number.
+    """
+
+    schema: int = _FIRST_SCHEMA
     time: str
     request_id: str
-    item_id: int | str
+    item_id: int | str | None
     event: str
-    value: float | None
+    value: float | int | str | bool | None
+
+
+def outcome_schema(item_id: int | str | None, value: object) -> int:
+    """Return the lowest schema that can say this of an item."""
+    numeric = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    return _FIRST_SCHEMA if item_id is not None and numeric else RECORD_SCHEMA

@@ -3,9 +3,15 @@
 Views of an open log (all columns of `contract.records`, times as UTC timestamps):
 
 - `predictions`: one row per (request_id, role), the highest attempt;
-- `outcomes`: one row per (request_id, item_id, event), the first one received; item ids as text;
-- `answered_outcomes`: outcomes joined to the answer they belong to, with `position`, the item's
-  place in that answer (1 = first; null when the answer did not hold it).
+- `outcomes`: one row per (request_id, item_id, event), the first one received; item ids as text,
+  null for the answer as a whole. `value` has numbers; `label`, as JSON, the values of `label`
+  events and of others those that are no numbers;
+- `answered_outcomes`: outcomes joined to the answer they belong to, with `position`, the place in
+  that answer of the entry they name (1 = first; null when it has none such). Of a classification
+  or regression they have that entry's `prediction`, `confidence`, `probabilities`, `interval`.
+
+Macros say what `contract.shown` says, of the columns of `predictions` and `answered_outcomes`:
+`shown_entries(response, entries, prediction, top)` and `is_shown(response, position, top)`.
 """
 
 from collections.abc import Iterator
@@ -15,8 +21,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from marloft.contract.outcome_api import LABEL_EVENT
 from marloft.contract.records import OUTCOMES_FOLDER, PREDICTIONS_FOLDER, RECORD_SCHEMA
 from marloft.contract.segments import SEGMENTS, torn_path
+from marloft.contract.shown import RANKING
 from marloft.errors import DataError
 
 if TYPE_CHECKING:
@@ -51,6 +59,11 @@ _PREDICTION_COLUMNS = {
     "error": "VARCHAR",
     "extra": "JSON",
     "parameters": "JSON",
+    "response": "VARCHAR",
+    "entries": "UBIGINT",
+    "confidence": "JSON",
+    "probabilities": "JSON",
+    "interval": "JSON",
 }
 _OUTCOME_COLUMNS = {
     "schema": "INTEGER",
@@ -58,17 +71,41 @@ _OUTCOME_COLUMNS = {
     "request_id": "VARCHAR",
     "item_id": "JSON",
     "event": "VARCHAR",
-    "value": "DOUBLE",
+    "value": "JSON",
 }
 _PREDICTION_REQUIRED = (
     *("schema", "time", "request_id", "attempt", "role", "status", "model", "version"),
     "latency_ms",
 )
-_OUTCOME_REQUIRED = ("schema", "time", "request_id", "item_id", "event")
+_OUTCOME_REQUIRED = ("schema", "time", "request_id", "event")
 # A request of many wide rows is one line; DuckDB's own limit is 16 MiB.
 _LARGEST_LINE_BYTES = 64 << 20
 
-_VIEWS = """
+_VIEWS = f"""
+CREATE MACRO is_ranked(response) AS response IS NULL OR response = '{RANKING}';
+
+CREATE MACRO shown_entries(response, entries, prediction, top) AS
+CASE WHEN NOT is_ranked(response) THEN coalesce(entries, 0)
+     WHEN json_type(prediction) = 'ARRAY' THEN least(top, json_array_length(prediction))
+     ELSE 1 END;
+
+CREATE MACRO is_shown(response, position, top) AS
+CASE WHEN is_ranked(response) THEN position <= top ELSE position IS NOT NULL END;
+
+CREATE MACRO position_of(response, entries, prediction, item_id) AS
+CASE WHEN is_ranked(response) THEN list_position(
+         CASE WHEN json_type(prediction) = 'ARRAY'
+              THEN json_extract_string(prediction, '$[*]') ELSE [prediction ->> '$'] END, item_id)
+     WHEN item_id IS NULL THEN CASE WHEN entries = 1 THEN 1 END
+     WHEN NOT regexp_full_match(item_id, '0|[1-9][0-9]{{0,9}}') THEN NULL
+     WHEN TRY_CAST(item_id AS BIGINT) < entries THEN TRY_CAST(item_id AS INTEGER) + 1 END;
+
+-- Of an entry there is one label or number, so that a list of them has an entry per row.
+CREATE MACRO entry_part(response, prediction, part, position) AS
+CASE WHEN response IN ('classification', 'regression') AND position IS NOT NULL THEN
+     CASE WHEN json_type(prediction) = 'ARRAY'
+          THEN json_extract(part, CAST(position - 1 AS BIGINT)) ELSE part END END;
+
 CREATE VIEW predictions AS
 SELECT * REPLACE (CAST(time AS TIMESTAMP) AS time)
 FROM prediction_lines
@@ -78,23 +115,35 @@ QUALIFY row_number() OVER (
 ) = 1;
 
 CREATE VIEW outcomes AS
-SELECT schema, CAST(time AS TIMESTAMP) AS time, request_id, item_id ->> '$' AS item_id, event, value
-FROM outcome_lines
-WHERE request_id IS NOT NULL
+WITH typed AS (
+    SELECT schema, time, request_id, item_id ->> '$' AS item_id, event,
+        CASE WHEN json_type(value) IN ('DOUBLE', 'BIGINT', 'UBIGINT')
+             THEN CAST(value AS DOUBLE) END AS value,
+        CAST(nullif(value, 'null') AS VARCHAR) AS given
+    FROM outcome_lines WHERE request_id IS NOT NULL
+)
+SELECT schema, CAST(time AS TIMESTAMP) AS time, request_id, item_id, event, value,
+    CASE WHEN event = '{LABEL_EVENT}' OR value IS NULL THEN given END AS label
+FROM typed
 QUALIFY row_number() OVER (
-    PARTITION BY request_id, item_id ->> '$', event ORDER BY outcome_lines.time, value
+    PARTITION BY request_id, item_id, event ORDER BY typed.time, typed.value, typed.given
 ) = 1;
 
 CREATE VIEW answered_outcomes AS
-SELECT o.time, o.request_id, o.item_id, o.event, o.value, p.user_id, p.model, p.version,
-    p.release, p.experiment, p.arm,
-    list_position(
-        CASE WHEN json_type(p.prediction) = 'ARRAY'
-             THEN json_extract_string(p.prediction, '$[*]') ELSE [p.prediction ->> '$'] END,
-        o.item_id
-    ) AS position
-FROM outcomes o JOIN predictions p ON p.request_id = o.request_id AND p.role = 'answer';
-"""
+WITH joined AS (
+    SELECT o.*, p.user_id, p.model, p.version, p.release, p.experiment, p.arm, p.response,
+        p.prediction, p.confidence, p.probabilities, p."interval",
+        position_of(p.response, p.entries, p.prediction, o.item_id) AS position
+    FROM outcomes o JOIN predictions p ON p.request_id = o.request_id AND p.role = 'answer'
+)
+SELECT time, request_id, item_id, event, value, user_id, model, version, release, experiment, arm,
+    position, label, response,
+    CAST(entry_part(response, prediction, prediction, position) AS VARCHAR) AS prediction,
+    CAST(entry_part(response, prediction, confidence, position) AS DOUBLE) AS confidence,
+    CAST(entry_part(response, prediction, probabilities, position) AS VARCHAR) AS probabilities,
+    CAST(entry_part(response, prediction, "interval", position) AS DOUBLE[]) AS "interval"
+FROM joined;
+"""  # noqa: S608 (own names)
 
 
 class LogCounts(Struct, frozen=True, kw_only=True):
@@ -182,10 +231,10 @@ def _opened(var: Path) -> Log:
 
 def _view_of_lines(table: str, files: list[str], columns: dict[str, str]) -> str:
     if not files:
-        typed = ", ".join(f"CAST(NULL AS {kind}) AS {name}" for name, kind in columns.items())
+        typed = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in columns.items())
         return f"CREATE VIEW {table} AS SELECT {typed}, '' AS filename WHERE false"
     names = ", ".join(_quoted(file) for file in files)
-    typed = ", ".join(f"{name}: {_quoted(kind)}" for name, kind in columns.items())
+    typed = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in columns.items())
     return (
         f"CREATE VIEW {table} AS SELECT * FROM read_json([{names}], format='newline_delimited', "  # noqa: S608 (names are quoted)
         f"columns={{{typed}}}, ignore_errors=true, filename=true, "

@@ -18,8 +18,10 @@ from marloft.contract.records import (
 )
 from marloft.contract.release import Release, read_release, releases_folder
 from marloft.contract.segments import writer_of
+from marloft.contract.shown import ShownEntries, shown_of
 from marloft.errors import MarloftError
 from marloft.logs.find import FoundRecord, find
+from marloft.logs.words import answer_in_words
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -36,20 +38,25 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class TracedOutcome(Struct, frozen=True, kw_only=True):
-    """One outcome of the request; `position` is the item's place in the answer, from 1."""
+    """One outcome of the request; `position` is the place in the answer of what it names, from 1.
+
+    `item_id` is None for the answer as a whole.
+    """
 
     time: str
-    item_id: int | str
+    item_id: int | str | None
     event: str
-    value: float | None
+    value: float | int | str | bool | None
     position: int | None
 
 
 class Trace(Struct, frozen=True, kw_only=True):
     """All hops of one request; `missing` has a line for each that is not there.
 
-    `arm_meant` follows from unit and release, None outside of an experiment; `arm` is what was
-    recorded. `released_sha256` is what the release pins for the version that ran.
+    `response` is the type of the answer that the archive declares, `entries` how many it has, both
+    None when it declares none; `answer` says it in words. `arm_meant` follows from unit and
+    release, None outside of an experiment; `arm` is what was recorded. `released_sha256` is what
+    the release pins for the version that ran.
     """
 
     request_id: str
@@ -63,6 +70,9 @@ class Trace(Struct, frozen=True, kw_only=True):
     version: str | None = None
     archive_sha256: str | None = None
     released_sha256: str | None = None
+    response: str | None = None
+    entries: int | None = None
+    answer: str | None = None
     attempts: list[Attempt] = []
     outcomes: list[TracedOutcome] = []
     missing: list[str] = []
@@ -80,12 +90,13 @@ def trace(var: Path, request_id: str) -> Trace:
         missing = ["no prediction record has this request id"]
         if outcomes:
             missing.append(f"{len(outcomes)} outcome(s) without a prediction")
-        happened = [_traced_outcome(each, None) for each in outcomes]
+        happened = [_traced_outcome(each, ShownEntries(0)) for each in outcomes]
         return Trace(request_id=request_id, outcomes=happened, missing=missing)
     record = _answer(attempts)
     release, unreadable = _release(var, record["release"])
     arm_meant = _arm_meant(release, record)
     pinned = _released_sha256(release, record)
+    shown = _shown(record)
     return Trace(
         request_id=request_id,
         model=record["model"],
@@ -99,7 +110,10 @@ def trace(var: Path, request_id: str) -> Trace:
         archive_sha256=record["archive_sha256"],
         released_sha256=pinned,
         attempts=[_attempt(each) for each in attempts],
-        outcomes=[_traced_outcome(each, record["prediction"]) for each in outcomes],
+        response=record["response"],
+        entries=record["entries"],
+        answer=answer_in_words(record),
+        outcomes=[_traced_outcome(each, shown) for each in outcomes],
         missing=[*unreadable, *_missing(record, release, arm_meant, pinned)],
     )
 
@@ -181,14 +195,19 @@ def _attempt(found: FoundRecord) -> Attempt:
     )
 
 
-def _traced_outcome(found: FoundRecord, prediction: Any) -> TracedOutcome:
+def _shown(record: dict[str, Any]) -> ShownEntries:
+    if record["prediction"] is None:
+        return ShownEntries(0)
+    return shown_of(record["prediction"], record["response"], record["entries"])
+
+
+def _traced_outcome(found: FoundRecord, shown: ShownEntries) -> TracedOutcome:
     record = found.record
-    shown = [str(item) for item in prediction] if isinstance(prediction, list) else []
-    item = str(record["item_id"])
+    place = shown.place_of(record["item_id"])
     return TracedOutcome(
         time=record["time"],
         item_id=record["item_id"],
         event=record["event"],
         value=record["value"],
-        position=shown.index(item) + 1 if item in shown else None,
+        position=None if place is None else place + 1,
     )

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from marloft.contract.outcome_api import Outcome, OutcomeAccepted
 from marloft.contract.predict_api import Health, Problem, public_version
-from marloft.contract.records import OutcomeRecord
+from marloft.contract.records import OutcomeRecord, outcome_schema
 from marloft.serving.exchange import Received, answer_problem, receive
 from marloft.serving.intake import json_body
 from marloft.serving.log import OutcomeLog, var_folder
@@ -71,6 +71,7 @@ class OutcomeReceiver:
 
 def _record(outcome: Outcome, time: str) -> OutcomeRecord:
     return OutcomeRecord(
+        schema=outcome_schema(outcome.item_id, outcome.value),
         time=time,
         request_id=outcome.request_id,
         item_id=outcome.item_id,

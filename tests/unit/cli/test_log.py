@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from marloft.cli import app
 from marloft.errors import ConfigError
+from tests.unit.logs import typed
 from tests.unit.logs.test_read import outcome, prediction
 from tests.unit.logs.test_trace import ARM, VERSION, served
 from tests.unit.logs.world import close, write_release, write_segment
@@ -60,6 +61,36 @@ def test_tail_shows_what_is_asked_for(var: Path, options: list[str], ids: list[s
 def test_tail_shows_outcomes(var: Path) -> None:
     text = run(var, "log", "tail", "outcomes").stdout
     assert text == "2026-01-01T00:00:01.000000Z  click  item 3  value 1.5  a\n"
+
+
+def test_declared_answers_are_told_by_their_type(tmp_path: Path) -> None:
+    write_segment(tmp_path, "predictions", typed.records())
+    lines = run(tmp_path, "log", "tail", "-n", "20").stdout.splitlines()
+    told = {line.split("  ")[5]: line.split("  ")[6:] for line in lines}
+    assert told["one-number"] == ["regression: 2.5 (1 to 3)"]
+    assert told["vectors"] == ["embedding of 2"]
+    assert told["undeclared"] == []
+
+
+def test_outcomes_of_whole_answers_and_labels_are_shown(tmp_path: Path) -> None:
+    write_segment(tmp_path, "predictions", typed.records())
+    told = [("one-grade", None, "good"), ("grades", 1, True), ("grades", 7, "bad")]
+    labels = [outcome(name, item, event="label", value=value) for name, item, value in told]
+    write_segment(tmp_path, "outcomes", labels)
+    lines = run(tmp_path, "log", "tail", "outcomes").stdout.splitlines()
+    assert {line.split("  ", 2)[2] for line in lines} == {
+        "the whole answer  value good  one-grade",
+        "item 1  value true  grades",
+        "item 7  value bad  grades",
+    }
+    whole = run(tmp_path, "trace", "one-grade").stdout.splitlines()
+    assert "answer     classification: good (0.7)" in whole
+    assert any(line.endswith("label  the whole answer  value good  position 1") for line in whole)
+    rows = run(tmp_path, "trace", "grades").stdout
+    assert "label  row 1  value true  position 2" in rows
+    assert "label  row 7  value bad  not in the answer" in rows
+    found = json.loads(run(tmp_path, "trace", "grades", "--json").stdout)
+    assert (found["response"], found["entries"]) == ("classification", 4)
 
 
 def test_tail_prints_lines_as_they_stand(var: Path) -> None:

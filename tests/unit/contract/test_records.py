@@ -11,6 +11,7 @@ from marloft.contract.records import (
     RECORD_SCHEMA,
     OutcomeRecord,
     PredictionRecord,
+    outcome_schema,
 )
 
 OUTCOME = OutcomeRecord(time="t", request_id="a", item_id="film-50", event="click", value=None)
@@ -47,7 +48,7 @@ def test_record_is_one_line_that_reads_back(record: Any) -> None:
     assert b"\n" not in line
     found = msgspec.json.decode(line, type=type(record))
     assert found == record
-    assert found.schema == RECORD_SCHEMA
+    assert found.schema == 1
 
 
 def test_features_are_logged_as_they_were_sent() -> None:
@@ -65,6 +66,16 @@ def test_record_of_before_stages_were_written_is_read() -> None:
 def test_field_of_a_newer_writer_is_passed_over() -> None:
     line = msgspec.json.encode(msgspec.to_builtins(OUTCOME) | {"colour": "red"})
     assert msgspec.json.decode(line, type=OutcomeRecord) == OUTCOME
+
+
+@pytest.mark.parametrize(
+    ("item_id", "value", "schema"),
+    [(1, None, 1), ("a", 2.5, 1), (0, 3, 1), (None, 1.0, 2), (0, "benign", 2), (0, True, 2)],
+)
+def test_outcome_that_older_readers_would_misread_is_of_a_newer_schema(
+    item_id: Any, value: Any, schema: int
+) -> None:
+    assert outcome_schema(item_id, value) == schema <= RECORD_SCHEMA
 
 
 def test_logs_lie_in_folders_of_their_own() -> None:

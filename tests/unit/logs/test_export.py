@@ -11,6 +11,7 @@ import pytest
 from marloft.errors import DataError
 from marloft.logs.export import ExportKind, export
 from marloft.logs.read import open_log
+from tests.unit.logs import typed
 from tests.unit.logs.test_read import outcome, prediction
 from tests.unit.logs.world import write_segment
 
@@ -96,3 +97,14 @@ def test_damaged_log_leaves_the_file_as_it_was(var: Path) -> None:
         export(var, var / "out.parquet")
     assert (var / "out.parquet").read_bytes() == before
     assert [path.name for path in var.glob("*parquet*")] == ["out.parquet"]
+
+
+def test_joined_export_has_what_a_label_is_about(tmp_path: Path) -> None:
+    write_segment(tmp_path, "predictions", typed.records())
+    labels = [outcome("grades", row, event="label", value="good") for row in (0, 1)]
+    write_segment(tmp_path, "outcomes", labels)
+    assert export(tmp_path, tmp_path / "out.parquet", "joined") == 2
+    table = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    assert table.column("label").to_pylist() == ['"good"', '"good"']
+    assert sorted(table.column("prediction").to_pylist()) == ['"bad"', '"good"']
+    assert sorted(table.column("confidence").to_pylist()) == [0.8, 0.9]

@@ -62,6 +62,6 @@ def test_text_that_is_no_id_is_refused(tmp_path: Path, bad: str) -> None:
 
 
 def test_record_of_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    write_segment(tmp_path, "predictions", [prediction("a", schema=2)])
-    with pytest.raises(DataError, match="schema 2 is newer"):
+    write_segment(tmp_path, "predictions", [prediction("a", schema=3)])
+    with pytest.raises(DataError, match="schema 3 is newer"):
         found(tmp_path)

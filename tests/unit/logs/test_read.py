@@ -30,7 +30,7 @@ def prediction(request_id: str, **changes: Any) -> dict[str, Any]:
     return record | changes
 
 
-def outcome(request_id: str, item_id: int | str, **changes: Any) -> dict[str, Any]:
+def outcome(request_id: str, item_id: int | str | None, **changes: Any) -> dict[str, Any]:
     record = {
         "schema": 1,
         "time": "2026-01-01T00:00:01.000000Z",
@@ -127,8 +127,8 @@ def test_record_without_a_required_field_is_refused(tmp_path: Path) -> None:
 
 
 def test_newer_record_schema_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, "predictions", [prediction("a", schema=2)])
-    with pytest.raises(DataError, match="schema 2 is newer"), open_log(tmp_path):
+    write(tmp_path, "predictions", [prediction("a", schema=3)])
+    with pytest.raises(DataError, match="schema 3 is newer"), open_log(tmp_path):
         pass
 
 

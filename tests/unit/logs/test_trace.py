@@ -155,6 +155,6 @@ def test_text_that_is_no_id_is_refused(var: Path, bad: str) -> None:
 
 
 def test_record_of_a_newer_schema_is_refused(var: Path) -> None:
-    write_segment(var, "predictions", [served(schema=2)])
-    with pytest.raises(DataError, match="schema 2 is newer"):
+    write_segment(var, "predictions", [served(schema=3)])
+    with pytest.raises(DataError, match="schema 3 is newer"):
         trace(var, "a")

@@ -97,7 +97,7 @@ def _health() -> Json:
 def _outcomes() -> Json:
     return {
         "operationId": "outcome",
-        "summary": "Say what a user did with an item of an answer.",
+        "summary": "Say what a user did with an answer or an item of it, or what was true.",
         "requestBody": _body("Outcome"),
         "responses": {"202": _answer("The outcome is in the log.", "OutcomeAccepted")}
         | _refusals(400, 405, 413, 415, 422, 503, 504),

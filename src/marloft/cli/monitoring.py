@@ -24,7 +24,7 @@ def metrics(
         float, typer.Option(min=0, help="Seconds that a reader has to click before one counts.")
     ] = _DEFAULTS.settle_s,
     top: Annotated[
-        int, typer.Option(min=1, help="Items of an answer that are shown.")
+        int, typer.Option(min=1, help="Items of a ranking that are shown.")
     ] = _DEFAULTS.top,
     click: Annotated[str, typer.Option(help="The outcome that is a click.")] = _DEFAULTS.click,
     conversion: Annotated[

@@ -7,6 +7,7 @@ It needs grafana-foundation-sdk; the file it writes needs nothing but Grafana.
 
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, timeseries
@@ -26,8 +27,13 @@ _SOURCE = DataSourceRef(type_val="prometheus", uid="${source}")
 _WIDTH, _HEIGHT = 8, 8
 
 
-def serving_dashboard() -> str:
-    """Return the dashboard as JSON text: the same bytes each time."""
+def serving_dashboard(responses: Collection[str | None] | None = None) -> str:
+    """Return the dashboard as JSON text: the same bytes each time.
+
+    Args:
+        responses: what the served models declare to answer (see `panels.rows`); by default the
+            panels for all types are there.
+    """
     built = (
         dashboard.Dashboard("marloft: serving")
         .uid("marloft-serving")
@@ -39,7 +45,7 @@ def serving_dashboard() -> str:
             dashboard.DatasourceVariable("source").label("Prometheus").type("prometheus")
         )
     )
-    for row in rows():
+    for row in rows(responses):
         built = built.with_row(dashboard.Row(row.title))
         for panel in row.panels:
             built = built.with_panel(_panel(panel))

@@ -87,12 +87,17 @@ class _Ratio(Struct, frozen=True, kw_only=True):
 
 
 _RATIOS = (
-    _Ratio(name=names.ACCURACY, attribute="accuracy", text="Prediction and click agree."),
-    _Ratio(name=names.PRECISION, attribute="precision", text="Clicked, of those predicted."),
-    _Ratio(name=names.RECALL, attribute="recall", text="Predicted, of those clicked."),
-    _Ratio(name=names.CTR, attribute="ctr", text="Clicked items per shown item."),
+    _Ratio(name=names.ACCURACY, attribute="accuracy", text="Prediction and label agree."),
+    _Ratio(name=names.PRECISION, attribute="precision", text="Positive, of those predicted so."),
+    _Ratio(name=names.RECALL, attribute="recall", text="Predicted so, of those positive."),
+    _Ratio(
+        name=names.MEAN_ABSOLUTE_ERROR,
+        attribute="mean_absolute_error",
+        text="Distance of predicted numbers from true ones.",
+    ),
+    _Ratio(name=names.CTR, attribute="ctr", text="Clicked entries per shown entry."),
     _Ratio(name=names.CONVERSION, attribute="conversion", text="Answers with a conversion."),
-    _Ratio(name=names.SHOWN_ITEMS, attribute="shown", text="Items shown in the window."),
+    _Ratio(name=names.SHOWN_ITEMS, attribute="shown", text="Entries shown in the window."),
     _Ratio(name=names.ANSWERS, attribute="answers", text="Answers in the window."),
 )
 

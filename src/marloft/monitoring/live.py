@@ -1,10 +1,9 @@
 """Quality of the answers of the last minutes, from the prediction log joined to the outcomes.
 
-An answer shows its first `top` items. The label of a shown item is whether it was clicked, its
-prediction is `score ≥ threshold`; accuracy, precision and recall follow from the four counts
-(https://scikit-learn.org/stable/modules/model_evaluation.html#classification-metrics). CTR is
-clicked items per shown item, as in the experiment's analysis; conversion is the share of answers
-with at least one conversion. Items that were ranked but not shown have no label and do not count.
+`live_answers` has what is counted of each type. CTR is clicked items per shown item, as in the
+experiment's analysis; conversion is the share of answers with at least one conversion. An answer
+without a declared type, and a ranking, shows its first `top` items; items that were ranked but not
+shown have no label and do not count. Other answers show all of their entries.
 """
 
 import time
@@ -15,20 +14,32 @@ from typing import Any
 
 from msgspec import Struct
 
+from marloft.contract.outcome_api import LABEL_EVENT
 from marloft.contract.records import OUTCOMES_FOLDER, PREDICTIONS_FOLDER
 from marloft.contract.release import read_release, releases_folder
+from marloft.contract.shown import is_ranked, shown_of
 from marloft.errors import MarloftError
 from marloft.logs.tail import LogTail
+from marloft.monitoring.live_answers import (
+    ClassifiedAnswer,
+    Counts,
+    EstimatedAnswer,
+    LabelledAnswer,
+    LiveAnswer,
+    RankedAnswer,
+    positive_bits,
+)
 
-THRESHOLD = 0.5
+_LABELLED = {"classification": ClassifiedAnswer, "regression": EstimatedAnswer}
 
 
 class LiveSettings(Struct, frozen=True, kw_only=True):
     """What is counted.
 
     Answers count when they are at least `settle_s` old, so that their readers had time to click,
-    and at most `window_s` older than that. At most `capacity` answers are kept: under more traffic
-    the window is shorter than asked for. `top` items of an answer are shown.
+    and at most `window_s` older than that. At most `capacity` answers are kept, of those by row
+    that many rows: under more traffic the window is shorter than asked for. `top` items of a
+    ranking are shown.
     """
 
     window_s: float = 300.0
@@ -49,45 +60,6 @@ class Group(Struct, frozen=True, kw_only=True):
     role: str
 
 
-class Counts(Struct, kw_only=True):
-    """The counts of one group; every ratio is None when its denominator is 0."""
-
-    answers: int = 0
-    conversions: int = 0
-    shown: int = 0
-    clicked: int = 0
-    true_positive: int = 0
-    false_positive: int = 0
-    false_negative: int = 0
-    true_negative: int = 0
-
-    @property
-    def ctr(self) -> float | None:
-        """Clicked items per shown item."""
-        return _ratio(self.clicked, self.shown)
-
-    @property
-    def conversion(self) -> float | None:
-        """Answers with a conversion per answer."""
-        return _ratio(self.conversions, self.answers)
-
-    @property
-    def accuracy(self) -> float | None:
-        """Shown items whose prediction and label agree, per shown item that has a score."""
-        right = self.true_positive + self.true_negative
-        return _ratio(right, right + self.false_positive + self.false_negative)
-
-    @property
-    def precision(self) -> float | None:
-        """Clicked items per shown item with `score ≥ threshold`."""
-        return _ratio(self.true_positive, self.true_positive + self.false_positive)
-
-    @property
-    def recall(self) -> float | None:
-        """Items with `score ≥ threshold` per clicked item."""
-        return _ratio(self.true_positive, self.true_positive + self.false_negative)
-
-
 class LiveQuality:
     """Follows both logs; each `refresh` costs what was added since the last one."""
 
@@ -98,7 +70,8 @@ class LiveQuality:
         history_s = self.settings.window_s + self.settings.settle_s
         self._predictions = LogTail(var / PREDICTIONS_FOLDER, _Answered, history_s=history_s)
         self._outcomes = LogTail(var / OUTCOMES_FOLDER, OutcomeEvent, history_s=history_s)
-        self._kept: dict[str, _Answer] = {}
+        self._kept: dict[str, LiveAnswer] = {}
+        self._size = 0
         # Answers name their group by its index, since hashing a group costs more than counting.
         self._groups: list[Group] = []
         self._places: dict[tuple[str | int | None, ...], int] = {}
@@ -124,21 +97,18 @@ class LiveQuality:
         return self._count(now_s - self.settings.settle_s)
 
     def _add(self, records: "Iterable[_Answered]") -> None:
-        top = self.settings.top
         for record in records:
             if record.role != "answer" or record.status != 200:
                 continue
-            ranked = record.prediction if isinstance(record.prediction, list) else None
-            shown = [record.prediction] if ranked is None else ranked[:top]
-            scores = record.scores if ranked and len(ranked) == len(record.scores or ()) else None
             # A retried request is logged twice; the later attempt replaces the earlier.
-            self._kept.pop(record.request_id, None)
-            self._kept[record.request_id] = _Answer(
-                time_s=datetime.fromisoformat(record.time).timestamp(),
-                group=self._group(record),
-                items=[str(item) for item in shown],
-                positive=None if scores is None else _positive(scores, top),
-            )
+            self._drop(record.request_id)
+            answer = _answer_of(record, self._group(record), self.settings.top)
+            self._kept[record.request_id] = answer
+            self._size += _size(answer)
+
+    def _drop(self, request_id: str) -> None:
+        answer = self._kept.pop(request_id, None)
+        self._size -= 0 if answer is None else _size(answer)
 
     def _group(self, record: "_Answered") -> int:
         key = (record.model, record.version, record.experiment, record.arm, record.release)
@@ -157,41 +127,29 @@ class LiveQuality:
                 continue
             if outcome.event == self.settings.conversion:
                 answer.converted = True
-            elif outcome.event == self.settings.click and str(outcome.item_id) in answer.items:
-                answer.clicked |= 1 << answer.items.index(str(outcome.item_id))
+            elif outcome.event == self.settings.click:
+                answer.click(outcome.item_id)
+            elif outcome.event == LABEL_EVENT:
+                answer.label(outcome.item_id, outcome.value)
 
     def _forget(self, now_s: float) -> None:
         """Drop the oldest; the order is that of reading, which is nearly that of time."""
         oldest_s = now_s - self.settings.window_s - self.settings.settle_s
-        drop = max(0, len(self._kept) - self.settings.capacity)
-        gone = []
-        for number, (request_id, answer) in enumerate(self._kept.items()):
-            if number >= drop and answer.time_s >= oldest_s:
+        size, gone = self._size, []
+        for request_id, answer in self._kept.items():
+            if size <= self.settings.capacity and answer.time_s >= oldest_s:
                 break
+            size -= _size(answer)
             gone.append(request_id)
         for request_id in gone:
-            del self._kept[request_id]
+            self._drop(request_id)
 
     def _count(self, end_s: float) -> dict[Group, Counts]:
         every = [Counts() for _ in self._groups]
         start_s = end_s - self.settings.window_s
         for answer in self._kept.values():
-            if not start_s <= answer.time_s <= end_s:
-                continue
-            counts = every[answer.group]
-            counts.answers += 1
-            counts.conversions += answer.converted
-            counts.shown += len(answer.items)
-            counts.clicked += answer.clicked.bit_count()
-            if answer.positive is None:
-                continue
-            hits = (answer.clicked & answer.positive).bit_count()
-            counts.true_positive += hits
-            counts.false_positive += answer.positive.bit_count() - hits
-            counts.false_negative += answer.clicked.bit_count() - hits
-            counts.true_negative += (
-                len(answer.items) - (answer.clicked | answer.positive).bit_count()
-            )
+            if start_s <= answer.time_s <= end_s:
+                answer.add_to(every[answer.group])
         counted = zip(self._groups, every, strict=True)
         return {group: counts for group, counts in counted if counts.answers}
 
@@ -210,25 +168,40 @@ class _Answered(Struct, frozen=True, kw_only=True, gc=False):
     arm: str | None
     prediction: Any
     scores: list[float] | None
+    response: str | None = None
+    entries: int | None = None
 
 
 class OutcomeEvent(Struct, frozen=True, kw_only=True, gc=False):
     """The fields of an outcome record that are needed here."""
 
     request_id: str
-    item_id: int | str
+    item_id: int | str | None
     event: str
+    value: Any = None
 
 
-class _Answer(Struct, kw_only=True, gc=False):
-    """One answer in the window; bit n of `positive` and `clicked` is the n-th shown item."""
+def _answer_of(record: _Answered, group: int, top: int) -> LiveAnswer:
+    """Return the answer as its declared type says; nothing is told from its shape."""
+    shown = shown_of(record.prediction, record.response, record.entries, top)
+    time_s = datetime.fromisoformat(record.time).timestamp()
+    kind = _LABELLED.get(record.response or "")
+    if kind is not None:
+        # Of an entry there is one label or number: a list of them has an entry per row.
+        many = isinstance(record.prediction, list)
+        predicted = record.prediction if many else [record.prediction]
+        return kind(time_s=time_s, group=group, shown=shown, predicted=predicted)
+    if not is_ranked(record.response):
+        return LiveAnswer(time_s=time_s, group=group, shown=shown)
+    ranked = isinstance(record.prediction, list) and record.prediction
+    scores = record.scores if ranked and len(ranked) == len(record.scores or ()) else None
+    positive = None if scores is None else positive_bits(scores, top)
+    return RankedAnswer(time_s=time_s, group=group, shown=shown, positive=positive)
 
-    time_s: float
-    group: int
-    items: list[str]
-    positive: int | None
-    clicked: int = 0
-    converted: bool = False
+
+def _size(answer: LiveAnswer) -> int:
+    """Return what an answer takes of the capacity."""
+    return len(answer.predicted) if isinstance(answer, LabelledAnswer) else 1
 
 
 def _group_of(record: _Answered, releases: Path) -> Group:
@@ -243,16 +216,6 @@ def _group_of(record: _Answered, releases: Path) -> Group:
         arm=record.arm or "",
         role=role,
     )
-
-
-def _positive(scores: list[float], top: int) -> int:
-    """Return the bits of the `top` best scores: the log has them in the request's order."""
-    best = sorted(scores, reverse=True)[:top]
-    return sum(1 << place for place, score in enumerate(best) if score >= THRESHOLD)
-
-
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
 
 
 def _control_arm(releases: Path, number: int, model: str) -> str | None:

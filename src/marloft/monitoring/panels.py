@@ -4,12 +4,15 @@ One list for Grafana's JSON (`dashboards`), for pictures without Grafana (`monit
 and for the test that checks every metric name.
 """
 
+from collections.abc import Collection
+
 from msgspec import Struct
 
 from marloft.contract import metric_names as names
 
 _ARM = "{{model}} {{version}} {{arm}}"
 _VERSION = "{{model}} {{version}}"
+_BY_WINDOW = "max by (model, version, arm, window)"
 
 
 class Query(Struct, frozen=True, kw_only=True):
@@ -35,12 +38,25 @@ class PanelRow(Struct, frozen=True, kw_only=True):
     panels: list[Panel]
 
 
-def rows() -> list[PanelRow]:
-    """Return the dashboard's rows from top to bottom."""
+# Whose predictions live outcomes can prove right or wrong; None declares no type.
+_JUDGED = {None, "ranking", "classification"}
+_MEASURED = {"regression"}
+
+
+def rows(responses: Collection[str | None] | None = None) -> list[PanelRow]:
+    """Return the dashboard's rows from top to bottom.
+
+    Args:
+        responses: the declared types of the models that are served, None for one that declares
+            none; panels that never have a number for these are left out. By default all are there.
+    """
+    served = None if responses is None else set(responses)
+    quality = _quality() if served is None or served & _JUDGED else []
+    error = _error() if served is None or served & _MEASURED else []
     return [
         PanelRow(title="What clients see", panels=[*_latency(), _requests(), _errors()]),
         PanelRow(title="Inside the workers", panels=[_stages(), _batch_size(), *_log()]),
-        PanelRow(title="Answers and their outcomes", panels=[_quality(), *_outcomes()]),
+        PanelRow(title="Answers and their outcomes", panels=[*quality, *error, *_outcomes()]),
     ]
 
 
@@ -156,21 +172,37 @@ def _log() -> list[Panel]:
     ]
 
 
-def _quality() -> Panel:
+def _quality() -> list[Panel]:
     series = (
         (names.ACCURACY, "accuracy"),
         (names.PRECISION, "precision"),
         (names.RECALL, "recall"),
     )
-    return Panel(
-        title="Quality on shown items",
-        about="Label: clicked. Prediction: score at least 0.5. Over the window in the label.",
-        unit="percentunit",
-        queries=[
-            Query(expr=f"max by (model, version, arm, window) ({name})", legend=f"{_ARM} {short}")
-            for name, short in series
-        ],
-    )
+    return [
+        Panel(
+            title="Quality of predictions",
+            about="Of a ranking's shown items: score at least 0.5, against clicked. Of a "
+            "classification: its label, against the outcome `label`; precision and recall where "
+            "labels are true and false. Over the window in the label.",
+            unit="percentunit",
+            queries=[
+                Query(expr=f"{_BY_WINDOW} ({name})", legend=f"{_ARM} {short}")
+                for name, short in series
+            ],
+        )
+    ]
+
+
+def _error() -> list[Panel]:
+    return [
+        Panel(
+            title="Mean absolute error",
+            about="Of a regression, against the outcome `label`, in the unit of the prediction. "
+            "Over the window in the label.",
+            unit="short",
+            queries=[Query(expr=f"{_BY_WINDOW} ({names.MEAN_ABSOLUTE_ERROR})", legend=_ARM)],
+        )
+    ]
 
 
 def _outcomes() -> list[Panel]:
@@ -178,7 +210,8 @@ def _outcomes() -> list[Panel]:
     return [
         Panel(
             title="CTR by arm",
-            about="Clicked items per shown item, over the window in the label.",
+            about="Clicked entries (items of a ranking, rows of others) per shown entry, over the "
+            "window in the label.",
             unit="percentunit",
             queries=[Query(expr=f"{by_arm} ({names.CTR})", legend=_ARM)],
         ),

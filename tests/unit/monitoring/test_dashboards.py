@@ -46,6 +46,11 @@ def test_dashboard_is_the_same_text_each_time() -> None:
     assert serving_dashboard() == serving_dashboard()
 
 
+def test_dashboard_of_one_type_has_its_panels_alone() -> None:
+    assert "Mean absolute error" in serving_dashboard(["regression"])
+    assert "Mean absolute error" not in serving_dashboard(["classification"])
+
+
 @pytest.mark.parametrize("expression", expressions())
 def test_expression_parses_and_asks_for_known_metrics(expression: str) -> None:
     asked = metrics_of(expression)

@@ -19,8 +19,10 @@ from marloft.contract.release import (
 )
 from marloft.files import write_json
 from marloft.logs.read import open_log
-from marloft.monitoring.live import Counts, Group, LiveQuality, LiveSettings
+from marloft.monitoring.live import Group, LiveQuality, LiveSettings
+from marloft.monitoring.live_answers import Counts
 from tests.releases import made_release
+from tests.unit.logs import typed
 
 ARMS = (("champion", "1.0"), ("challenger", "2.0"))
 
@@ -40,9 +42,11 @@ def answer(
     return record | {"latency_ms": 1.0, "prediction": items, "scores": scores} | more
 
 
-def outcome(request_id: str, item: int | str, event: str = "click") -> dict[str, Any]:
+def outcome(
+    request_id: str, item: int | str | None, event: str = "click", value: Any = None
+) -> dict[str, Any]:
     record = {"schema": 1, "time": moment(0), "request_id": request_id}
-    return record | {"item_id": item, "event": event, "value": None}
+    return record | {"item_id": item, "event": event, "value": value}
 
 
 def append(var: Path, kind: str, *records: dict[str, Any]) -> None:
@@ -148,6 +152,93 @@ def test_capacity_drops_the_oldest(tmp_path: Path) -> None:
     append(tmp_path, "predictions", *[answer(str(n), [0.9]) for n in range(50)])
     quality = LiveQuality(tmp_path, LiveSettings(capacity=20))
     assert only(quality.refresh()).answers == 20
+
+
+def test_rows_count_against_the_capacity_as_answers_do(tmp_path: Path) -> None:
+    names = [f"r{number}" for number in range(8)]
+    append(tmp_path, "predictions", *[settled(typed.record(name, "grades")) for name in names])
+    quality = LiveQuality(tmp_path, LiveSettings(capacity=20))
+    # Of four rows each.
+    assert [group.model for group in quality.refresh()] == names[3:]
+
+
+def settled(record: dict[str, Any]) -> dict[str, Any]:
+    """The record, old enough to count, as of a model called as the request."""
+    return record | {"time": moment(20), "model": record["request_id"]}
+
+
+@pytest.fixture
+def all_types(tmp_path: Path) -> Path:
+    append(tmp_path, "predictions", *[settled(record) for record in typed.records()])
+    return tmp_path
+
+
+def by_model(var: Path) -> dict[str, Counts]:
+    return {group.model: counts for group, counts in LiveQuality(var).refresh().items()}
+
+
+def test_clicks_of_every_type_are_those_that_duckdb_finds(all_types: Path) -> None:
+    asked: dict[str, list[Any]] = {
+        "ranking": [2, "0", 3, None],
+        "grades": [0, 3, 3, 4, "good", None],
+        "one-grade": [None, 0],
+        "vector": [None, 0, 1],
+        "vectors": [1],
+        "object": ["a", None],
+        "undeclared": [3, 3, 9, None],
+        "undeclared-one": ["cat", 0],
+        "one-number": [2.5, "2.5"],
+    }
+    sent = [outcome(name, item) for name, items in asked.items() for item in items]
+    append(all_types, "outcomes", *[each for each in sent if each["item_id"] != 2.5])
+    found = {model: (c.shown, c.clicked) for model, c in by_model(all_types).items()}
+    assert found["vector"] == (1, 1)
+    assert found["grades"] == (4, 2)
+    with open_log(all_types) as log:
+        rows = log.connection.execute("""
+            SELECT p.model, shown_entries(p.response, p.entries, p.prediction, 3),
+                (SELECT count(DISTINCT position) FROM answered_outcomes o
+                 WHERE o.request_id = p.request_id AND is_shown(o.response, o.position, 3))
+            FROM predictions p""").fetchall()
+    assert found == {model: (shown, clicked) for model, shown, clicked in rows}
+
+
+def test_labels_prove_a_classification_right_or_wrong(all_types: Path) -> None:
+    # Predicted: good, bad, good, bad.
+    told = [outcome("grades", row, "label", label) for row, label in enumerate(["good", "good"])]
+    append(all_types, "outcomes", *told, outcome("grades", 1, "label", "bad"))
+    append(all_types, "outcomes", outcome("one-grade", None, "label", "good"))
+    found = by_model(all_types)
+    assert (found["grades"].labelled, found["grades"].accuracy) == (2, 0.5)
+    assert found["one-grade"].accuracy == 1.0
+    # Neither label is declared to be the positive one.
+    assert (found["grades"].precision, found["grades"].recall) == (None, None)
+    assert found["yes-no"].accuracy is None
+
+
+def test_true_is_positive(all_types: Path) -> None:
+    append(all_types, "outcomes", outcome("yes-no", 0, "label", False))
+    append(all_types, "outcomes", outcome("yes-no", 1, "label", False))
+    counts = by_model(all_types)["yes-no"]
+    assert (counts.accuracy, counts.precision, counts.recall) == (0.5, 0.0, None)
+
+
+def test_error_of_a_regression_is_its_distance_from_the_label(all_types: Path) -> None:
+    append(all_types, "outcomes", outcome("numbers", 0, "label", 3), outcome("numbers", 1, "label"))
+    append(all_types, "outcomes", outcome("one-number", None, "label", 0.5))
+    found = by_model(all_types)
+    assert (found["numbers"].measured, found["numbers"].mean_absolute_error) == (1, 1.0)
+    assert found["one-number"].mean_absolute_error == 2.0
+    assert found["numbers"].accuracy is None
+
+
+def test_label_of_what_cannot_be_judged_changes_nothing(all_types: Path) -> None:
+    before = by_model(all_types)
+    for name in ("ranking", "undeclared", "vector", "object"):
+        append(all_types, "outcomes", outcome(name, None, "label", 1), outcome(name, 0, "label", 1))
+    append(all_types, "outcomes", outcome("numbers", 0, "label", "3"))
+    append(all_types, "outcomes", outcome("grades", 9, "label", "good"))
+    assert by_model(all_types) == before
 
 
 def test_role_is_that_of_the_releases_first_arm(tmp_path: Path) -> None:

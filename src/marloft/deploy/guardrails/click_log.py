@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from marloft.contract.records import OUTCOMES_FOLDER, PREDICTIONS_FOLDER
+from marloft.contract.shown import shown_of
 from marloft.logs.tail import LogTail
 from marloft.monitoring.live import LiveSettings, OutcomeEvent
 
@@ -71,7 +72,7 @@ class ClickLog:
         for outcome in outcomes:
             answer = self._open.get(outcome.request_id)
             if answer is not None and outcome.event == self._settings.click:
-                answer.click(str(outcome.item_id))
+                answer.click(outcome.item_id)
 
 
 class _Answered(Struct, frozen=True, kw_only=True, gc=False):
@@ -87,22 +88,24 @@ class _Answered(Struct, frozen=True, kw_only=True, gc=False):
     experiment: str | None
     arm: str | None
     prediction: Any
+    response: str | None = None
+    entries: int | None = None
 
 
 class _Open:
     """An answer whose readers still have time."""
 
     def __init__(self, time_s: float, record: _Answered, top: int) -> None:
-        ranked = record.prediction if isinstance(record.prediction, list) else [record.prediction]
         self.time_s = time_s
         self._record = record
-        self._items = {str(item) for item in ranked[:top]}
-        self._clicked: set[str] = set()
+        self._shown = shown_of(record.prediction, record.response, record.entries, top)
+        self._clicked: set[int] = set()
 
-    def click(self, item: str) -> None:
-        """Note a click on a shown item; a second one on the same item changes nothing."""
-        if item in self._items:
-            self._clicked.add(item)
+    def click(self, item_id: int | str | None) -> None:
+        """Note a click on a shown entry; a second one on the same changes nothing."""
+        place = self._shown.place_of(item_id)
+        if place is not None:
+            self._clicked.add(place)
 
     def settled(self) -> Shown:
         record = self._record
@@ -115,6 +118,6 @@ class _Open:
             arm=record.arm,
             release=record.release,
             user=record.user_id,
-            shown=len(self._items),
+            shown=self._shown.count,
             clicked=len(self._clicked),
         )

@@ -10,6 +10,7 @@ import pytest
 
 from marloft.deploy.guardrails.click_log import ClickLog, Shown
 from marloft.monitoring.live import LiveSettings
+from tests.unit.logs import typed
 
 
 class Logs:
@@ -27,7 +28,7 @@ class Logs:
         record |= {"arm": "canary", "prediction": [5, 6, 7, 8]} | more
         self._append("predictions", record)
 
-    def click(self, request_id: str, item: int | str, event: str = "click") -> None:
+    def click(self, request_id: str, item: int | str | None, event: str = "click") -> None:
         self._append("outcomes", {"request_id": request_id, "item_id": item, "event": event})
 
     def settled(self, at_s: float) -> list[Shown]:
@@ -90,3 +91,29 @@ def test_answers_outside_allocations_and_failures_are_left_out(logs: Logs) -> No
     logs.answer("d", at_s=-60)
     logs.answer("e", prediction="cat")
     assert [each.shown for each in logs.settled(10.1)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "items", "shown", "clicked"),
+    [
+        ("ranking", [2, "0", None], 3, 2),
+        ("grades", [0, 3, 3, 4, "good", None], 4, 2),
+        ("one-grade", [None, 0, "good"], 1, 1),
+        ("vector", [0, 7], 1, 1),
+        ("vectors", [1, 63], 2, 1),
+        ("object", [None, "a"], 1, 1),
+        ("one-number", ["2.5"], 1, 0),
+        ("undeclared", [3, 0], 2, 1),
+        ("undeclared-one", ["cat"], 1, 1),
+    ],
+)
+def test_entries_are_those_of_the_declared_type(
+    logs: Logs, name: str, items: list[Any], shown: int, clicked: int
+) -> None:
+    told = typed.record(name)
+    answered: dict[str, Any] = {key: told.get(key) for key in ("prediction", "response", "entries")}
+    logs.answer("a", **answered)
+    for item in items:
+        logs.click("a", item)
+    (found,) = logs.settled(10.1)
+    assert (found.shown, found.clicked) == (shown, clicked)

@@ -45,7 +45,7 @@ def analyze(experiment: Experiment, var: Path) -> Report:
         if design.ok and phase:
             srm, srm_p = trust.check_srm(split, {arm.name: arm.users for arm in arms})
             clicks = {arm.name: arm.clicks for arm in arms}
-            checks += [srm, trust.check_outcomes(clicks, experiment)]
+            checks += [srm, trust.check_outcomes(clicks, experiment, groups)]
         trusted = all(check.ok for check in checks)
         found = _effects(db, experiment, arms) if trusted else []
         results = _results(log, experiment, phase, arms, found, srm_p)

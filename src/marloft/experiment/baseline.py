@@ -10,13 +10,13 @@ from marloft.logs.read import open_log
 _USERS = """
 CREATE TEMP TABLE baseline_users AS
 WITH shown AS (
-    SELECT request_id, user_id, CASE WHEN json_type(prediction) = 'ARRAY'
-        THEN least($top, json_array_length(prediction)) ELSE 1 END AS impressions
+    SELECT request_id, user_id,
+        shown_entries(response, entries, prediction, $top) AS impressions
     FROM predictions WHERE role = 'answer' AND status = 200 AND version = $version
         AND user_id IS NOT NULL
 ), clicked AS (
-    SELECT request_id, count(*) AS clicks FROM answered_outcomes
-    WHERE event = $event AND position <= $top GROUP BY request_id
+    SELECT request_id, count(DISTINCT position) AS clicks FROM answered_outcomes
+    WHERE event = $event AND is_shown(response, position, $top) GROUP BY request_id
 )
 SELECT 'control' AS arm, user_id, sum(impressions) AS impressions,
     coalesce(sum(clicks), 0) AS clicks

@@ -20,7 +20,8 @@ Duration = Annotated[str, Meta(pattern=r"^[1-9][0-9]*(s|m|h|d)\Z")]
 class CtrMetric(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Click-through rate: clicks on the first `top` items of an answer per such item shown.
 
-    `event` is the outcome that counts as a click. An item clicked twice counts once.
+    `event` is the outcome that counts as a click. An item clicked twice counts once. `top` is of
+    rankings: other answers show all their entries, which are in the order of the request.
     """
 
     event: Text = "click"

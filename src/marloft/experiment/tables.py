@@ -12,14 +12,14 @@ CREATE TEMP TABLE experiment_requests AS
 SELECT request_id, time, user_id, model, release, arm, version, intended_version, status,
     latency_ms, CASE WHEN status = 200 THEN CAST(predict_ms AS DECIMAL(18, 6)) END AS model_ms,
     CASE WHEN status <> 200 THEN 0
-         WHEN json_type(prediction) = 'ARRAY' THEN least($top, json_array_length(prediction))
-         ELSE 1 END AS impressions
+         ELSE shown_entries(response, entries, prediction, $top) END AS impressions, response
 FROM predictions WHERE role = 'answer' AND experiment = $name
 """
 _CLICKS = """
 CREATE TEMP TABLE request_clicks AS
-SELECT request_id, count(*) AS clicks FROM answered_outcomes
-WHERE experiment = $name AND event = $event AND position <= $top GROUP BY request_id
+SELECT request_id, count(DISTINCT position) AS clicks FROM answered_outcomes
+WHERE experiment = $name AND event = $event AND is_shown(response, position, $top)
+GROUP BY request_id
 """
 _PHASE = """
 CREATE TEMP TABLE phase_requests AS

@@ -2,7 +2,8 @@
 
 | code       | what it refuses                                                                  |
 |------------|----------------------------------------------------------------------------------|
-| records    | no answered request of this experiment in the log                                |
+| records    | fewer than two users of this experiment in an arm, or arms whose answers are of  |
+|            | different types, of which there is no common rate                                |
 | design     | a release that split by a different salt or different arms than the file         |
 | served_arm | a record whose version is not its arm's                                          |
 | assignment | a record whose arm is not the one its user hashes to under its release           |
@@ -21,6 +22,7 @@ from scipy import stats
 from marloft.assignment import arm_of
 from marloft.contract.check import Check
 from marloft.contract.release import Allocation, read_release
+from marloft.contract.shown import is_ranked
 from marloft.errors import MarloftError
 from marloft.experiment.design import Experiment
 
@@ -38,12 +40,13 @@ class ServedGroup(Struct, frozen=True, kw_only=True):
     intended_version: str | None
     user_id: str | None
     example: str
+    response: str | None = None
 
 
 def served_groups(connection: duckdb.DuckDBPyConnection) -> list[ServedGroup]:
     """Return the distinct groups of `experiment_requests`, ordered by release and user."""
     rows = connection.execute(
-        "SELECT release, model, arm, version, intended_version, user_id, min(request_id) "
+        "SELECT release, model, arm, version, intended_version, user_id, min(request_id), response "
         "FROM experiment_requests GROUP BY ALL ORDER BY ALL"
     ).fetchall()
     return [
@@ -55,6 +58,7 @@ def served_groups(connection: duckdb.DuckDBPyConnection) -> list[ServedGroup]:
             intended_version=row[4],
             user_id=row[5],
             example=row[6],
+            response=row[7],
         )
         for row in rows
     ]
@@ -183,7 +187,7 @@ def check_srm(split: Allocation, users: Mapping[str, int]) -> tuple[Check, float
 
 
 def check_records(groups: list[ServedGroup], experiment: Experiment) -> Check:
-    """Check that control and the candidate have at least two users each."""
+    """Check that control and the candidate have two users each, and answers of one type."""
     seen = {(group.arm or "", group.user_id) for group in groups}
     users = Counter(arm for arm, _ in seen)
     for arm in experiment.arms[:2]:
@@ -194,17 +198,35 @@ def check_records(groups: list[ServedGroup], experiment: Experiment) -> Check:
                 f"the log holds {users[arm.name]} users of {experiment.name!r} in it; at "
                 "least 2 are needed: send traffic through the gateway, or check --var",
             )
+    types = {group.response: group.version for group in groups if group.response is not None}
+    if len(types) > 1:
+        (first, version), (other, another) = sorted(types.items())[:2]
+        return Check.failed(
+            "records",
+            f"version {another}",
+            f"it answers with a {other}, version {version} with a {first}: what is shown and "
+            "clicked is not counted alike, so that there is no difference in CTR; compare versions "
+            "that answer alike",
+        )
     return Check.passed("records", f"{sum(users.values()):,} users in {len(users)} arms")
 
 
-def check_outcomes(clicks: Mapping[str, int], experiment: Experiment) -> Check:
+def check_outcomes(
+    clicks: Mapping[str, int], experiment: Experiment, groups: list[ServedGroup]
+) -> Check:
     """Check that control and the candidate have clicks at all."""
+    metric = experiment.metrics.ctr
+    asked = f"the first {metric.top} items of any answer"
+    how = "outcomes are sent"
+    unranked = next((g.response for g in groups if not is_ranked(g.response)), None)
+    if unranked is not None:
+        asked = f"an entry of any {unranked}"
+        how = "the `item_id` of outcomes is the number of the row, from 0,"
     for arm in experiment.arms[:2]:
         if clicks.get(arm.name, 0) == 0:
             return Check.failed(
                 "outcomes",
                 f"arm {arm.name}",
-                f"no {experiment.metrics.ctr.event!r} on the first {experiment.metrics.ctr.top} "
-                "items of any answer; check that outcomes are sent and their log is complete",
+                f"no {metric.event!r} on {asked}; check that {how} and their log is complete",
             )
     return Check.passed("outcomes", f"{sum(clicks.values()):,} clicks joined to their answers")

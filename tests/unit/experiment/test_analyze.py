@@ -158,6 +158,38 @@ def test_lost_outcomes_are_refused(copy_of_small: Path) -> None:
     assert (report.decision, failed(report)) == ("refused", {"outcomes"})
 
 
+def declared(copy: Path, by_arm: dict[str, str | None], **more: Any) -> Report:
+    """Analyze the log as if the arms' archives declared these types."""
+
+    def declare(records: list[Record]) -> list[Record]:
+        kinds = [({"response": by_arm[r["arm"]]} if by_arm[r["arm"]] else {}) for r in records]
+        return [{**r, **kind, **more} for r, kind in zip(records, kinds, strict=True)]
+
+    edit(copy, declare)
+    return analyze(EXPERIMENT, copy)
+
+
+def test_ranking_that_is_declared_is_analyzed_as_before(copy_of_small: Path) -> None:
+    before = analyze(EXPERIMENT, copy_of_small)
+    assert declared(copy_of_small, {"control": None, "treatment": "ranking"}, entries=5) == before
+
+
+def test_arms_that_answer_with_different_types_are_refused(copy_of_small: Path) -> None:
+    types: dict[str, str | None] = {"control": "ranking", "treatment": "regression"}
+    report = declared(copy_of_small, types, entries=5)
+    assert failed(report) >= {"records"}
+    assert "version 2.0: it answers with a regression, version 1.0 with a ranking" in " ".join(
+        report.reasons
+    )
+
+
+def test_clicks_that_name_no_row_are_refused_with_how_to_name_one(copy_of_small: Path) -> None:
+    types: dict[str, str | None] = {"control": "regression", "treatment": "regression"}
+    report = declared(copy_of_small, types, entries=1, prediction=2.5)
+    assert failed(report) == {"outcomes"}
+    assert "an entry of any regression; check that the `item_id` of" in " ".join(report.reasons)
+
+
 def test_empty_log_is_refused_as_records(tmp_path: Path) -> None:
     report = analyze(EXPERIMENT, tmp_path)
     assert (report.decision, failed(report)) == ("refused", {"records"})

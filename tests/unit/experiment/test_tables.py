@@ -10,6 +10,7 @@ from harness.factories import REPOSITORY
 from marloft.experiment import tables
 from marloft.experiment.design import read_experiment
 from marloft.logs.read import open_log
+from tests.unit.logs import typed
 from tests.unit.logs.test_read import outcome, prediction
 from tests.unit.logs.world import write_segment
 
@@ -92,3 +93,27 @@ def test_ctr_over_time_is_that_of_each_arm(db: duckdb.DuckDBPyConnection) -> Non
         ("control", start, 4, 0.5),
         ("treatment", start, 2, 0.5),
     ]
+
+
+def test_entries_of_every_type_are_counted_as_declared(tmp_path: Path) -> None:
+    records = [
+        each | OURS | {"user_id": each["request_id"], "arm": "control"} for each in typed.records()
+    ]
+    clicks = [
+        *(outcome("ranking", 2), outcome("ranking", 0), outcome("grades", 3), outcome("grades", 4)),
+        *(outcome("one-number", None), outcome("one-number", 0), outcome("vector", 0)),
+        *(outcome("object", "a"), outcome("undeclared", 3), outcome("undeclared", 0)),
+    ]
+    write_segment(tmp_path, "predictions", records)
+    write_segment(tmp_path, "outcomes", clicks)
+    with open_log(tmp_path) as log:
+        tables.make_requests(log.connection, EXPERIMENT)
+        tables.make_phase(log.connection, [1])
+        query = "SELECT user_id, impressions, clicks FROM phase_users"
+        found = {user: (shown, hit) for user, shown, hit in log.connection.sql(query).fetchall()}
+    assert found["ranking"] == (3, 2)
+    assert found["grades"] == (4, 1)
+    assert found["one-number"] == (1, 1)
+    assert found["vector"] == (1, 1)
+    assert found["object"] == (1, 0)
+    assert found["undeclared"] == (2, 1)

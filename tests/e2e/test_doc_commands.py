@@ -22,6 +22,7 @@ from marloft.files import write_json
 from marloft.ranker import prepare, synthetic
 from tests.default_ports import default_ports
 from tests.doc_commands import ALONE, RUNNER, SERVED, Command, read, run_by
+from tests.labelled_log import write_labelled_log
 from tests.required_programs import program
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("default_ports")]
@@ -167,7 +168,8 @@ def experiment_project(folder: Path) -> None:
 
 
 def fairness_project(folder: Path) -> None:
-    """Synthetic ratings, and the tiny ranker's export as if it came from them."""
+    """Synthetic ratings, the tiny ranker's export as if it came from them, a log with labels."""
+    write_labelled_log(folder)
     shutil.copytree(REPOSITORY / "training", folder / "training")
     data, export = folder / "build" / "data", folder / "build" / "export"
     raw = synthetic.generate(synthetic.SyntheticSpec())

@@ -14,6 +14,8 @@ from marloft.contract.audit import FairnessReport, summarize
 from marloft.fairness.predictions import write_predictions
 from marloft.files import read_json, write_json
 from marloft.ranker import prepare, synthetic
+from tests.doc_commands import read
+from tests.labelled_log import write_labelled_log
 from tests.unit.fairness.worlds import world
 
 pytestmark = pytest.mark.e2e
@@ -50,6 +52,28 @@ def folder(tmp_path: Path) -> Path:
     write_predictions(tmp_path / "predictions.parquet", table, model_sha256="ab" * 32)
     (tmp_path / "audit.yaml").write_text(AUDIT)
     return tmp_path
+
+
+@pytest.mark.parametrize(("shift", "verdict"), [(0.0, "pass"), (0.3, "fail")])
+def test_log_with_labels_feeds_an_audit(tmp_path: Path, shift: float, verdict: str) -> None:
+    """The page's own lines: export, and predictions made of it."""
+    write_labelled_log(tmp_path, users=600, shift=shift)
+    commands = read("docs/fairness.md")
+    at = next(n for n, each in enumerate(commands) if "log export" in each.words)
+    export, block = commands[at : at + 2]
+    done = marloft(*export.words.split()[1:], cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    code = "\n".join(block.text.splitlines()[1:-1])
+    assert run("-c", code, cwd=tmp_path).returncode == 0
+    audit = AUDIT.replace("predictions.parquet", "build/predictions.parquet")
+    (tmp_path / "audit.yaml").write_text(audit + "threshold: 0.2\n")
+    done = marloft("fairness", "audit", "audit.yaml", "--out", "report", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = read_json(tmp_path / "report" / "fairness.json", FairnessReport)
+    found = summarize(report)["group"]
+    assert found["metric"] == "demographic_parity_difference"
+    assert found["verdict"] == verdict
+    assert report.model_sha256 == "ab" * 32
 
 
 def test_audit_writes_three_files_beside_the_predictions(folder: Path) -> None:

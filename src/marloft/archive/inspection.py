@@ -15,11 +15,23 @@ from marloft.archive.verify import verify
 from marloft.contract.allocation import ALLOCATION_JSON
 from marloft.contract.audit import FAIRNESS_JSON, FairnessReport
 from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON, Manifest, WorkerSettings
+from marloft.contract.response import Response
 from marloft.contract.schema import RowSchema, from_json_schema
+from marloft.contract.shown import RANKING
 from marloft.errors import ArchiveError
 from marloft.files import parse_json
 
-Category = Literal["weights", "code", "schema", "settings", "card", "metrics", "golden", "members"]
+Category = Literal[
+    "weights",
+    "code",
+    "schema",
+    "response",
+    "settings",
+    "card",
+    "metrics",
+    "golden",
+    "members",
+]
 
 
 class Member(Struct, frozen=True, kw_only=True):
@@ -32,9 +44,9 @@ class Member(Struct, frozen=True, kw_only=True):
 class Description(Struct, frozen=True, kw_only=True):
     """An archive that passed every static check, in its own words.
 
-    `metrics` are those of the card's metadata; `audit` is the worst verdict of the audit inside,
-    None without one; `signed` says that a signature lies next to the archive, not that it is good:
-    `marloft verify` tells that.
+    `response` is None where the archive declares none. `metrics` are those of the card's metadata;
+    `audit` is the worst verdict of the audit inside, None without one; `signed` says that a
+    signature lies next to the archive, not that it is good: `marloft verify` tells that.
     """
 
     file: str
@@ -47,6 +59,7 @@ class Description(Struct, frozen=True, kw_only=True):
     handler: str
     members: dict[str, Member]
     schema: RowSchema | None
+    response: Response | None
     settings: WorkerSettings
     accepts: list[str]
     golden_answers: int
@@ -109,6 +122,7 @@ def _describe(path: Path, sha256: str, manifest: Manifest, archive: zipfile.ZipF
             for name, digest in sorted(manifest.members.items())
         },
         schema=schema,
+        response=manifest.declared_response,
         settings=manifest.settings,
         accepts=manifest.accepts,
         golden_answers=len(golden),
@@ -144,6 +158,7 @@ def compare(before: Description, after: Description) -> list[Difference]:
         ("weights", _weights(before), _weights(after)),
         ("code", _members(before, "code"), _members(after, "code")),
         ("schema", _schema(before), _schema(after)),
+        ("response", _response(before), _response(after)),
         ("settings", _settings(before), _settings(after)),
         ("card", _members(before, "card"), _members(after, "card")),
         ("metrics", _metrics(before), _metrics(after)),
@@ -173,6 +188,14 @@ def _schema(archive: Description) -> dict[str, Any]:
         for name, field in archive.schema.parameters.items()
     }
     return {"max_rows": archive.schema.max_rows, **rows, **parameters}
+
+
+def _response(archive: Description) -> dict[str, Any]:
+    """Return what clients see of a change, `per` also where it is the default."""
+    if archive.response is None:
+        return {}
+    declared: dict[str, Any] = msgspec.to_builtins(archive.response)
+    return declared if declared["type"] == RANKING else {**declared, "per": archive.response.per}
 
 
 def _settings(archive: Description) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from marloft.archive.inspection import Description, Difference, compare
 from marloft.archive.inspection import inspect as describe_archive
 from marloft.archive.openapi import openapi_of
 from marloft.cli.options import STORE, VAR, ArchiveArgument, JsonOption, StoreOption, VarOption
+from marloft.contract.response import Response
 from marloft.deploy.release.names import find_archive
 from marloft.files import to_json
 
@@ -77,6 +78,7 @@ def _lines(archive: Description) -> Iterator[tuple[str, str]]:
         yield "rows", f"1 to {archive.schema.max_rows}"
         for name, field in archive.schema.parameters.items():
             yield "parameter", f"{name}: {_short(msgspec.to_builtins(field))}"
+    yield "answers", _answers(archive.response)
     yield "settings", _short(msgspec.to_builtins(archive.settings))
     yield "accepts", ", ".join(archive.accepts)
     yield "requires", _short(archive.requires)
@@ -86,6 +88,14 @@ def _lines(archive: Description) -> Iterator[tuple[str, str]]:
     yield "metrics", _short(archive.metrics) or "none: no model card with metrics"
     yield "audit", archive.audit or "none"
     yield "signature", "next to it; `marloft verify` checks it" if archive.signed else "none"
+
+
+def _answers(response: Response | None) -> str:
+    if response is None:
+        return "undeclared: see its handler"
+    declared = msgspec.to_builtins(response)
+    told = f"{declared.pop('type')}, one per {response.per}"
+    return f"{told}, {_short(declared)}" if declared else told
 
 
 def _short(values: dict[str, Any]) -> str:

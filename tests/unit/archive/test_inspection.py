@@ -4,10 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from harness import factories
 from marloft.archive.inspection import Difference, compare, inspect
 from marloft.archive.pack import write_archive
+from marloft.contract.response import ClassificationResponse, RankingResponse
 from marloft.errors import ArchiveError
 from marloft.files import sha256_file
 
@@ -89,6 +91,7 @@ _YAML = "archive_configs/ranker_v1.yaml"
         (_rewrite("handlers/ranker.py", "best first.", "first best."), ("code", "ranker.py")),
         (_rewrite(_YAML, "max_rows: 500", "max_rows: 90"), ("schema", "max_rows")),
         (_rewrite(_YAML, "minimum: 0", "minimum: 1"), ("schema", "item_id")),
+        (_rewrite(_YAML, "response: {type: ranking}\n", ""), ("response", "type")),
         (_rewrite(_YAML, "batch_size: 16", "batch_size: 8"), ("settings", "batch_size")),
         (_rewrite("build/card/model_card.md", "# Tiny", "# Small"), ("card", "model_card.md")),
         (
@@ -106,6 +109,22 @@ def test_difference_has_the_category_of_its_cause(
     (found,) = compare(before, inspect(_pack(project, tmp_path / "two")))
     assert (found.category, found.what.split(" ")[0]) == expected
     assert found.before != found.after
+
+
+def test_changed_response_is_a_difference_key_by_key(project: Path, tmp_path: Path) -> None:
+    ranker = inspect(_pack(project, tmp_path))
+    assert ranker.response == RankingResponse()
+    rows = replace(ranker, response=ClassificationResponse(labels=["a", "b"]))
+    whole = replace(ranker, response=ClassificationResponse(labels=["a", "c"], per="request"))
+    assert [(each.what, each.before, each.after) for each in compare(ranker, rows)] == [
+        ("labels", None, ["a", "b"]),
+        ("per", None, "row"),
+        ("type", "ranking", "classification"),
+    ]
+    assert [(each.what, each.before, each.after) for each in compare(rows, whole)] == [
+        ("labels", ["a", "b"], ["a", "c"]),
+        ("per", "row", "request"),
+    ]
 
 
 def test_quantized_archive_differs_in_what_it_should(project: Path, tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ def test_inspect_shows_what_the_archive_holds(archive: Path) -> None:
     assert code == 0
     assert "ranker 1.0" in output
     assert "golden" in output
+    assert "answers    ranking, one per request" in output
+    found = json.loads(invoke("inspect", archive, "--json")[1])
+    assert found["response"] == {"type": "ranking"}
 
 
 def test_inspect_of_two_shows_what_differs(store: Path, tmp_path: Path) -> None:

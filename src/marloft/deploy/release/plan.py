@@ -6,6 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from marloft.contract.release import read_release, releases_folder
+from marloft.deploy.release.answers import changed_answers
 from marloft.deploy.release.decisions import check_proposal, propose
 from marloft.deploy.release.differences import differences, warnings
 from marloft.deploy.release.resolve import resolve
@@ -47,7 +48,7 @@ def make_plan(
     found = Plan(
         newest=proposal.newest,
         changes=differences(current, draft),
-        warnings=warnings(current, draft),
+        warnings=warnings(current, draft) + changed_answers(store, current, draft),
     )
     try:
         check_proposal(proposal, reassign=reassign, force=force)

@@ -28,20 +28,31 @@ def main(
     prometheus: Annotated[str, typer.Option(help="Where Prometheus is.")] = "http://127.0.0.1:9090",
     minutes: Annotated[float, typer.Option(help="How far back.")] = 30.0,
     out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("build/serving.png"),
+    response: Annotated[
+        list[str] | None, typer.Option(help="A type that models answer; without, all panels.")
+    ] = None,
 ) -> None:
     """Draw every panel of the serving dashboard into one picture."""
     with reported("render"):
-        empty = render(prometheus, minutes * 60, out)
+        empty = render(prometheus, minutes * 60, out, response)
     typer.echo(f"{out} written" + (f"; no data for: {', '.join(empty)}" if empty else ""))
 
 
-def render(prometheus: str, span_s: float, out: Path) -> list[str]:
+def render(
+    prometheus: str, span_s: float, out: Path, responses: list[str] | None = None
+) -> list[str]:
     """Write the picture and return the titles of the panels that had no data.
+
+    Args:
+        prometheus: its address.
+        span_s: how far back.
+        out: the picture to write.
+        responses: see `panels.rows`.
 
     Raises:
         DataError: Prometheus cannot be reached or refuses a query.
     """
-    panels = [panel for row in rows() for panel in row.panels]
+    panels = [panel for row in rows(responses) for panel in row.panels]
     lines = -(-len(panels) // _COLUMNS)
     figure = Figure(figsize=(6 * _COLUMNS, 3.6 * lines), layout="constrained")
     end_s = time.time()

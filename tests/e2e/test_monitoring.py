@@ -314,6 +314,8 @@ def test_panels_are_drawn_from_prometheus(
     script = REPOSITORY / "monitoring" / "render.py"
     out = tmp_path / "serving.png"
     command = [sys.executable, script, "--prometheus", prometheus, "--minutes", "2", "--out", out]
+    # The deployment serves rankers alone.
+    command += ["--response", "ranking"]
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, check=False
     )

@@ -48,6 +48,18 @@ def tell(serving: Serving, body: dict[str, Any]) -> httpx2.Response:
     return serving.client.post("/outcomes", json=body)
 
 
+@pytest.mark.parametrize("value", ["benign", True, 3])
+def test_label_of_a_whole_answer_is_accepted_and_logged(
+    serving: Serving, project: Path, value: Any
+) -> None:
+    request_id = f"labelled-{value}"
+    response = tell(serving, {"request_id": request_id, "event": "label", "value": value})
+    assert (response.status_code, response.json()) == (202, {"status": "accepted"})
+    (record,) = [r for r in outcome_records(project) if r.request_id == request_id]
+    assert (record.item_id, record.event, record.value) == (None, "label", value)
+    assert type(record.value) is type(value)
+
+
 def test_outcome_of_an_answer_is_accepted_logged_and_joined(
     serving: Serving, project: Path
 ) -> None:

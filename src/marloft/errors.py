@@ -8,7 +8,8 @@
     ├── ServingError     TorchServe or the gateway is not usable      exit 2
     └── StepError        a pipeline step ended with an error          exit 1
 
-Each message is one line: what is wrong (with the value), what is allowed, what to do next.
+Each message is one line: what is wrong (with the value), what is allowed, what to do next. All
+mistakes of one file come together, each on a line of its own.
 """
 
 import difflib

@@ -1,5 +1,6 @@
 """Golden answers: parsed, and checked against the schema of the requests."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -8,6 +9,11 @@ from marloft.contract.manifest import GOLDEN_JSONL, GoldenAnswer, decode_golden
 from marloft.contract.predict_api import ParameterEnvelope, RequestEnvelope
 from marloft.contract.schema import RowSchema, parameters_type, rows_decoder
 from marloft.errors import ConfigError
+
+# What names, bounds and patterns that msgspec cannot hold raise; a foreign archive may have any.
+_UNCOMPILED = (
+    *(TypeError, ValueError, ArithmeticError, NotImplementedError, RecursionError, re.error),
+)
 
 
 def parse_golden(data: bytes, schema: RowSchema) -> list[GoldenAnswer]:
@@ -39,5 +45,5 @@ def compile_schema(schema: RowSchema) -> "msgspec.json.Decoder[list[Any]]":
     try:
         parameters_type(schema)
         return rows_decoder(schema)
-    except (TypeError, ValueError) as error:
+    except _UNCOMPILED as error:
         raise ConfigError(f"schema: {error}; correct the field's bounds.") from None

@@ -107,7 +107,7 @@ def parse_spec(config: Path) -> ArchiveSpec:
     """
     document = read_plain_yaml(config)
     structural = collect(document, ArchiveSpec)
-    faults = structural + schema_faults(document, structural, ("schema",))
+    faults = schema_faults(document, structural, ("schema",))
     if not structural:
         spec: ArchiveSpec = convert(document, ArchiveSpec)
         faults += _contradictions(spec, accepts=not faults)

@@ -15,13 +15,14 @@ class Fault(NamedTuple):
 
     `about` are the places whose faults explain this one away: a missing `items` is none if `items`
     is there and mistyped. `unknown` says that the key means nothing, so that all else is what it
-    is.
+    is; `whole` that the form is right and a type's own check refused the whole.
     """
 
     place: Place
     text: str
     about: tuple[Place, ...] = ()
     unknown: bool = False
+    whole: bool = False
 
 
 def dotted(place: Place) -> str:

@@ -48,7 +48,7 @@ def _refusal(value: Any, kind: Any, place: Place) -> Iterator[Fault]:
         convert(value, kind)
     except msgspec.ValidationError as error:
         text = re.sub(r" - at `.*`\Z", "", str(error))
-        yield Fault(place, f"{dotted(place)}: {' '.join(text.split()).rstrip('.')}.")
+        yield Fault(place, f"{dotted(place)}: {' '.join(text.split()).rstrip('.')}.", whole=True)
 
 
 def _faults(node: inspect.Type, value: Any, place: Place) -> Iterator[Fault]:

@@ -63,3 +63,21 @@ def test_golden_parameters_are_checked_as_requests_are() -> None:
             parse_golden(good + _lines(row | wrong), ASKED)
     with pytest.raises(ConfigError, match="unknown field `parameters`"):
         parse_golden(good, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        Property(type="string", pattern="("),
+        Property(type="string", pattern="a{99999999999}"),
+        Property(type="number", minimum=10**400),
+        Property(type="integer", enum=[2**70]),
+        Property(type="string", enum=[]),
+        Property(type="integer", minimum=1, exclusive_minimum=1),
+        Property(type="integer", maximum=2**64),
+        Property(type=[]),
+    ],
+)
+def test_schema_of_a_foreign_archive_that_nothing_can_compile_is_refused(field: Property) -> None:
+    with pytest.raises(ConfigError, match="schema: "):
+        compile_schema(RowSchema(row={"x": field}))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -10,7 +11,8 @@ from marloft.contract.manifest import ARCHIVE_JSON, Manifest, WorkerSettings
 from marloft.contract.schema import Property, RowSchema, to_json_schema
 from marloft.files import to_json, write_atomic, write_json
 from marloft.runtimes import Arrays
-from marloft.serving import Handler, LoadedArchive, Prediction, Request
+from marloft.serving import Handler, LoadedArchive, Prediction, Rejected, Request
+from marloft.serving.parameters import ParameterReader
 from tests.unit.serving.driver import Sent, Server
 
 JPEG = "image/jpeg"
@@ -293,3 +295,33 @@ def test_node_of_a_workflow_takes_them_from_body_and_headers(
 def test_default_of_one_request_is_not_shared_with_the_next(server: Server) -> None:
     first, second = server.ask(_json({"top_k": 1}), _json({"top_k": 1}))
     assert first.body["prediction"] == second.body["prediction"]
+
+
+PIXELS = Property(type="integer", minimum=1, alias="width-px")
+BOX = Property(
+    type="object",
+    properties={
+        "size": Property(type="object", properties={"width_px": PIXELS}),
+        "weights": Property(
+            type="object", additional_properties=Property(type="integer", minimum=1), default={}
+        ),
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("box", "pointer", "words"),
+    [
+        ({"size": {"width-px": 0}}, "/parameters/box/size/width-px", ">= 1"),
+        ({"size": {"width_px": 1}}, "/parameters/box/size/width_px", "Did you mean 'width-px'?"),
+        ({"size": {"width-px": 1}, "weights": {"a/b": 0}}, "/parameters/box/weights/a~1b", ">= 1"),
+    ],
+)
+def test_place_inside_of_a_parameter_is_given_in_full(
+    box: dict[str, Any], pointer: str, words: str
+) -> None:
+    reader = ParameterReader(RowSchema(row={}, parameters={"box": BOX}))
+    with pytest.raises(Rejected) as refused:
+        reader.read(msgspec.Raw(msgspec.json.encode({"box": box})), {}, {})
+    assert refused.value.pointer == pointer
+    assert words in refused.value.detail

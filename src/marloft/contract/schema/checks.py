@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from marloft.contract.parameters import check_length, check_names
 from marloft.contract.schema.bounds import bound_faults
 from marloft.contract.schema.compiled import annotation
 from marloft.contract.schema.names import name_faults
@@ -34,27 +35,49 @@ _GROUPS = ("row", "parameters")
 
 
 def schema_faults(document: Any, structural: Sequence[Fault], place: Place = ()) -> list[Fault]:
-    """Return every fault of a schema's meaning, as far as its structure is whole.
+    """Return every fault of a file that holds a schema: its structure's and the schema's meaning.
 
     Args:
         document: the whole file, as plain values.
-        structural: the faults of its structure; what they are about is passed over.
+        structural: the faults of its structure; what they are about is not looked into further.
         place: where the schema is in the file.
     """
-    schema = without(document, structural)
+    # What the type itself checks of a whole schema is found below again, part by part.
+    kept = [fault for fault in structural if not (fault.whole and fault.place == place)]
+    schema = without(document, kept)
     for step in place:
         schema = schema.get(step) if isinstance(schema, dict) else None
     found: list[Fault] = []
     for group in _GROUPS:
         fields = schema.get(group) if isinstance(schema, dict) else None
         if isinstance(fields, dict):
-            found += object_faults(_whole_fields(fields), (*place, group))
-    broken = [fault.place for fault in structural if not fault.unknown]
-    return [
+            at = (*place, group)
+            whole = _whole_fields(fields)
+            found += object_faults(whole, at) if group == "row" else parameter_faults(whole, at)
+    broken = [fault.place for fault in kept if not fault.unknown]
+    meant = [
         fault
         for fault in found
         if not any(each[: len(part)] == part for part in fault.about for each in broken)
     ]
+    return [*(kept if meant else structural), *meant]
+
+
+def parameter_faults(parameters: Mapping[str, Property], place: Place) -> Iterator[Fault]:
+    """Yield every fault of a request's parameters, which stand at `place`."""
+    for name, field in parameters.items():
+        at = (*place, name)
+        try:
+            check_names([name])
+        except ValueError as error:
+            yield Fault(at, f"{dotted(at)}: {error}.")
+        if field.alias is not None:
+            yield Fault(at, f"{dotted(at)} has an alias, which no header could say; leave it out.")
+        yield from _field_faults(field, at)
+    try:
+        check_length(parameters)
+    except ValueError as error:
+        yield Fault(place, f"{dotted(place)}: {error}.")
 
 
 def refusal(where: str, faults: Sequence[Fault], document: Any, schema: Place = ()) -> ConfigError:
@@ -76,7 +99,7 @@ def read_schema(path: Path) -> RowSchema:
     """Read a YAML file with `row` and `max_rows`; raises ConfigError with all its faults."""
     document = read_plain_yaml(path)
     structural = collect(document, RowSchema)
-    faults = structural + schema_faults(document, structural)
+    faults = schema_faults(document, structural)
     if faults:
         raise refusal(str(path), faults, document)
     schema: RowSchema = convert(document, RowSchema)

@@ -11,7 +11,7 @@ from marloft.errors import ConfigError
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # An annotation for the handler's side; validators pass over it.
 PYTHON_NAME = "x-python-name"
-_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+_FIRST_BOUNDS = ("minimum", "maximum")
 _EXACT = 2**53
 _PARAMETERS = "parameters"
 Json = dict[str, Any]
@@ -36,7 +36,7 @@ def property_document(field: Property) -> Json:
     """Return one property, its own properties keyed by the names that clients use."""
     words: Json = msgspec.to_builtins(field)
     words.pop("alias", None)
-    for bound in _BOUNDS:
+    for bound in _FIRST_BOUNDS:
         # 0 is written 0.0 as it always was, so that packing again gives the same bytes.
         if isinstance(words.get(bound), int) and abs(words[bound]) <= _EXACT:
             words[bound] = float(words[bound])

@@ -26,19 +26,10 @@ def test_eight_commands_lead_from_nothing_to_a_served_answer(tmp_path: Path) -> 
     check(commands, session)
     answer = json.loads(session.outputs[place(commands[-1])])
     assert answer["model_version"] == "v1.0"
-    assert len(answer["prediction"]) == len(answer["scores"]) == 2
+    assert set(answer["prediction"]) <= {"leaves", "stays"}
+    assert len(answer["prediction"]) == len(answer["confidence"]) == 2
     # Of the processors: the wall clock also has what else runs on the machine.
     spent = (after.children_user - before.children_user) + (
         after.children_system - before.children_system
     )
     assert 0 < spent < 60
-
-
-def test_torchscript_project_packs_and_passes_its_own_test(tmp_path: Path) -> None:
-    first, *_ = commands = read(f"docs/{PAGE.name}")[:5]
-    commands[0] = first._replace(text="marloft new churn --runtime torchscript")
-    last = commands[-1]
-    commands.append(last._replace(line=last.line + 1, text="python -m pytest -q tests"))
-    session = run(activate(tmp_path), commands, limit_s=180)
-    check(commands, session)
-    assert "1 passed" in session.outputs[place(commands[-1])]

@@ -40,32 +40,43 @@ def _refuse(event, arguments, outside={str(REPOSITORY)!r}, allowed={str(REPOSITO
 sys.addaudithook(_refuse)
 """
 # The model of a new project, written as a machine with another framework would have.
-EXPORT = """
+WEIGHTS = [[1.8, 0.0], [0.0, 6.0], [0.0, 1.0], [0.0, 0.0]]
+SOURCE = f"""
 from pathlib import Path
 
 import numpy as np
+from handlers.churn import COLUMNS, to_array
 
 import marloft
+from marloft.serving import Classification
 
-people = np.random.default_rng(0).uniform((0, 0), (90, 20), (64, 2)).astype(np.float32)
-scores = 1 / (1 + np.exp(0.02 * people[:, 0] - 0.3 * people[:, 1]))
-marloft.describe_export(
-    Path("build/model.onnx"),
-    runtime="onnx",
-    inputs={"people": people},
-    expected={"score": scores},
-)
+CLASSES = {{"churn": 1.0, "churn_v2": 1.5}}
+
+
+def shares(inputs, sharpness):
+    logits = sharpness * inputs @ np.array({WEIGHTS}, np.float32)
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+def answer(body, sharpness=1.0):
+    columns = [[row.get(name) for row in body["features"]] for name in COLUMNS]
+    return Classification(shares(to_array(*columns), sharpness))
+
+
+if __name__ == "__main__":
+    inputs = np.random.default_rng(0).uniform(0, 1, (64, 4)).astype(np.float32)
+    for name, sharpness in CLASSES.items():
+        marloft.describe_export(
+            Path("build", name, "model.onnx"),
+            runtime="onnx",
+            inputs={{"input": inputs}},
+            expected={{"score": shares(inputs, sharpness)}},
+        )
+    config, requests = Path("archive_configs/churn_v2.yaml"), Path("requests.jsonl")
+    marloft.record_golden(config, requests, lambda body: answer(body, CLASSES["churn_v2"]))
 """
-SOURCE = """
-import numpy as np
-
-
-def answer(body):
-    rows = np.array([[row["age"], row["visits"]] for row in body["features"]])
-    scores = (1 / (1 + np.exp(0.02 * rows[:, 0] - 0.3 * rows[:, 1]))).tolist()
-    return {"prediction": [score >= 0.5 for score in scores], "scores": scores}
-"""
-BODY = {"features": [{"age": 30, "visits": 9}, {"age": 62, "visits": 1}]}
+CONFIGS = ("archive_configs/churn.yaml", "archive_configs/churn_v2.yaml")
+BODY = {"features": [{"age": 30, "visits": 9, "plan": "pro"}, {"visits": 1, "plan": "free"}]}
 
 
 class Environment(NamedTuple):
@@ -138,12 +149,12 @@ def project(base: Environment, tmp_path_factory: pytest.TempPathFactory) -> Path
     """Return a new project with an ONNX model that was trained elsewhere, and golden answers."""
     folder = tmp_path_factory.mktemp("work")
     told = base.run("marloft", "new", "churn", cwd=folder)
-    assert "marloft pack archive_configs/churn.yaml" in told
+    assert f"marloft pack {' '.join(CONFIGS)} archive_configs/outcomes.yaml" in told
     made = folder / "churn"
-    write_onnx(made / "build" / "model.onnx")
-    (made / "export.py").write_text(EXPORT)
+    write_onnx(made / "build" / "churn" / "model.onnx", 1.0)
+    write_onnx(made / "build" / "churn_v2" / "model.onnx", 1.5)
     (made / "source.py").write_text(SOURCE)
-    base.run("python", "export.py", cwd=made)
+    base.run("python", "source.py", cwd=made)
     config, requests = "archive_configs/churn.yaml", "requests.jsonl"
     record = ["golden", "record", config, "--requests", requests, "--source", "source.py:answer"]
     assert "golden answers recorded" in base.run("marloft", *record, cwd=made)
@@ -152,25 +163,25 @@ def project(base: Environment, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def packed(base: Environment, project: Path) -> str:
-    """Return what `marloft pack` printed; the archive is in the project's store."""
-    return base.run("marloft", "pack", "archive_configs/churn.yaml", cwd=project)
+    """Return what `marloft pack` printed; the archives are in the project's store."""
+    return base.run("marloft", "pack", *CONFIGS, "archive_configs/outcomes.yaml", cwd=project)
 
 
-def write_onnx(path: Path) -> None:
-    """Write sigmoid(0.3 visits - 0.02 age) for `people`, float32[n, 2], as `score`, float32[n]."""
+def write_onnx(path: Path, sharpness: float) -> None:
+    """Write the softmax of `input`, float32[n, 4], times WEIGHTS as `score`, float32[n, 2]."""
     from onnx import TensorProto, helper
 
-    values = {"weights": ([2], [-0.02, 0.3])}
-    held = [helper.make_tensor(n, TensorProto.FLOAT, *each) for n, each in values.items()]
+    weights = [sharpness * weight for row in WEIGHTS for weight in row]
+    held = [helper.make_tensor("weights", TensorProto.FLOAT, [4, 2], weights)]
     nodes = [
-        helper.make_node("MatMul", ["people", "weights"], ["logit"]),
-        helper.make_node("Sigmoid", ["logit"], ["score"]),
+        helper.make_node("MatMul", ["input", "weights"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["score"], axis=1),
     ]
-    inputs = [helper.make_tensor_value_info("people", TensorProto.FLOAT, ["n", 2])]
-    outputs = [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n"])]
+    inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", 4])]
+    outputs = [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["n", 2])]
     graph = helper.make_graph(nodes, "churn", inputs, outputs, held)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    path.parent.mkdir()
+    path.parent.mkdir(parents=True)
     path.write_bytes(model.SerializeToString())
 
 
@@ -268,7 +279,7 @@ def test_torchscript_archive_names_the_extra_that_runs_it(base: Environment, pro
     text = (project / "archive_configs" / "churn.yaml").read_text()
     config.write_text(text.replace(".onnx", ".torchscript").replace(": onnx", ": torchscript"))
     # No TorchScript, which nothing notices: torch is missing before the bytes are read.
-    built = project / "build"
+    built = project / "build" / "churn"
     (built / "model.torchscript").write_bytes((built / "model.onnx").read_bytes())
     sidecar = (built / "model.onnx.json").read_text().replace('"onnx"', '"torchscript"')
     (built / "model.torchscript.json").write_text(sidecar)
@@ -330,7 +341,7 @@ def test_archive_of_the_base_install_is_served_by_the_wheel(
     served: Serving, serve_environment: Environment, project: Path
 ) -> None:
     answer = served.client.post("/predict", json=BODY).json()
-    assert answer["prediction"] == [True, False]
+    assert answer["prediction"] == ["stays", "leaves"]
     assert answer["model_version"] == "v1.0"
     where = "import marloft, ts; print(marloft.__file__)"
     home = serve_environment.run("python", "-c", where, cwd=project)

@@ -34,17 +34,18 @@ _CURE_OF_IMPORT = (
 
 
 def record_golden(
-    config: Path, requests: Path, source: str, out: Path | None = None
+    config: Path, requests: Path, source: str | AnswerFunction, out: Path | None = None
 ) -> list[GoldenAnswer]:
     """Let the source model answer each request, twice, and write `golden.jsonl`.
 
-    This imports and runs the source in this process.
+    This runs the source in this process, and imports it when it is named.
 
     Args:
         config: the archive's YAML file; its schema and tolerance are used, nothing is packed.
         requests: one request body a line, as clients send it.
-        source: `FILE.py:CALLABLE` or `MODULE:CALLABLE`; it takes one request body and returns the
-            value that `encode` would, or a dict with fields of the answer, such as `prediction`.
+        source: a function, or `FILE.py:CALLABLE` or `MODULE:CALLABLE`; it takes one request body
+            and returns the value that `encode` would, or a dict with fields of the answer, such as
+            `prediction`.
         out: the file to write, by default the one that `golden` in the YAML file names.
 
     Raises:
@@ -56,9 +57,9 @@ def record_golden(
     if spec.schema is None:
         raise ConfigError(f"{config}: schema is missing; golden requests need it.")
     bodies = _requests(requests, spec)
-    answer = _load_source(source, located(config, "handler", spec.handler))
+    answer, name = _load_source(source, located(config, "handler", spec.handler))
     answers = [
-        GoldenAnswer(request=body, expected=_ask(answer, body, (requests, number), spec, source))
+        GoldenAnswer(request=body, expected=_ask(answer, body, (requests, number), spec, name))
         for number, body in enumerate(bodies, start=1)
     ]
     write_atomic(out or _golden_file(config, spec), msgspec.json.Encoder().encode_lines(answers))
@@ -90,7 +91,10 @@ def _golden_file(config: Path, spec: ArchiveSpec) -> Path:
     return located(config, "golden", spec.golden)
 
 
-def _load_source(source: str, handler: Path) -> AnswerFunction:
+def _load_source(source: str | AnswerFunction, handler: Path) -> tuple[AnswerFunction, str]:
+    """Return the source and what to call it in errors."""
+    if not isinstance(source, str):
+        return source, f"source {getattr(source, '__name__', repr(source))}"
     place, _, name = source.rpartition(":")
     if not place or not name.isidentifier():
         raise ConfigError(f"source {source!r} is not FILE.py:CALLABLE or MODULE:CALLABLE.")
@@ -105,7 +109,7 @@ def _load_source(source: str, handler: Path) -> AnswerFunction:
         public = [each for each in vars(module) if not each.startswith("_")]
         raise ConfigError(f"{place} has no callable {name!r}.{nearest(name, public)}")
     answer: AnswerFunction = found
-    return answer
+    return answer, source
 
 
 def _from_file(path: Path) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from marloft.archive.project.adopt import adopt as adopt_archive
-from marloft.archive.project.scaffold import new_project
+from marloft.archive.project.scaffold import KINDS, new_project, next_commands
 
 
 def new(
@@ -14,24 +14,21 @@ def new(
     folder: Annotated[
         Path | None, typer.Argument(help="Where to write it; by default a folder of the name.")
     ] = None,
+    kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}.")] = "classification",
     runtime: Annotated[str, typer.Option(help="onnx or torchscript.")] = "onnx",
 ) -> None:
-    """Write a project around a tiny model: training, handler, archive, deployment, a test.
+    """Write a project around a tiny model: from training to a dashboard and an experiment.
 
-    Example: marloft new churn --runtime torchscript
+    Example: marloft new feed --kind ranking
 
     Read on: docs/new.md.
     """
     place = Path(name) if folder is None else folder
-    for path in new_project(name, place, runtime):
+    for path in new_project(name, place, runtime, kind):
         typer.echo(path)
-    config = f"archive_configs/{name}.yaml"
     typer.echo(f"\nNext, in {place}/:")
-    typer.echo("  python train.py")
-    typer.echo(
-        f"  marloft golden record {config} --requests requests.jsonl --source train.py:answer"
-    )
-    typer.echo(f"  marloft pack {config}")
+    for command in next_commands(name):
+        typer.echo(f"  {command}")
 
 
 def adopt(

@@ -20,6 +20,7 @@ from marloft.pages import with_paths
 VERBS = {
     "new": "scaffold:new",
     "adopt": "scaffold:adopt",
+    "demo": "demo:demo",
     "data": "data:app",
     "schema": "schema:app",
     "golden": "golden:app",

@@ -17,6 +17,7 @@ from marloft.deploy.ports import Ports
 from marloft.errors import MarloftError, StepError
 from marloft.files import write_json
 
+OUT = Path("build/demo")
 SUMMARY_KEYS = (
     *("data", "train", "optimize", "archives", "serving", "experiment", "planted", "fairness"),
 )
@@ -29,10 +30,16 @@ class Demo:
     is ended after the last step, or when one fails.
     """
 
-    def __init__(self, port_offset: int, console: Console) -> None:
-        self.out = Path("build/demo")
-        self.var = self.out / "var"
-        self.store = self.out / "model_store"
+    def __init__(
+        self,
+        port_offset: int,
+        console: Console,
+        *,
+        var: Path = OUT / "var",
+        store: Path = OUT / "model_store",
+    ) -> None:
+        """Prepare a run; its state and archives lie below `OUT` unless said otherwise."""
+        self.out, self.var, self.store = OUT, var, store
         self.serve_log = self.out / "serve.log"
         self.ports = Ports(offset=port_offset)
         self.gateway = f"http://127.0.0.1:{self.ports.gateway}"

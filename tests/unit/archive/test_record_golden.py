@@ -3,6 +3,7 @@
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -263,3 +264,17 @@ def test_source_that_cannot_be_imported_is_told_with_its_own_line(
     with pytest.raises(UserCodeError, match=message) as raised:
         record_golden(CONFIG, REQUESTS, source)
     assert str(raised.value).startswith(f"source {source.rpartition(':')[0]} cannot be imported: ")
+
+
+def test_source_may_be_a_function(classifier: Path, tmp_path: Path) -> None:
+    requests = tmp_path / "requests.jsonl"
+    (answer,) = record_golden(classifier, requests, lambda _: {"prediction": ["no", "yes"]})
+    assert answer.expected == {"prediction": ["no", "yes"]}
+
+
+def test_function_that_fails_is_named_with_its_request(classifier: Path, tmp_path: Path) -> None:
+    def broken(body: dict[str, Any]) -> None:
+        raise RuntimeError(f"{len(body['features'])} rows")
+
+    with pytest.raises(UserCodeError, match=r"requests.jsonl:1: source broken fails.*2 rows"):
+        record_golden(classifier, tmp_path / "requests.jsonl", broken)

@@ -17,6 +17,7 @@ VERBS = [
     "card",
     "data fetch",
     "data prepare",
+    "demo",
     "experiment analyze",
     "experiment assign",
     "experiment design",

@@ -22,9 +22,10 @@ def test_new_project_is_listed_with_the_next_commands(folder: Path, marloft: Mar
     assert lines[blank + 1 :] == [
         "Next, in churn/:",
         "  python train.py",
-        "  marloft golden record archive_configs/churn.yaml --requests requests.jsonl"
-        " --source train.py:answer",
-        "  marloft pack archive_configs/churn.yaml",
+        "  marloft pack archive_configs/churn.yaml archive_configs/churn_v2.yaml "
+        "archive_configs/outcomes.yaml",
+        "  marloft apply",
+        "  marloft serve",
     ]
 
 

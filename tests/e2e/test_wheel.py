@@ -55,7 +55,8 @@ CLASSES = {{"churn": 1.0, "churn_v2": 1.5}}
 
 def shares(inputs, sharpness):
     logits = sharpness * inputs @ np.array({WEIGHTS}, np.float32)
-    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
 
 
 def answer(body, sharpness=1.0):
@@ -232,7 +233,8 @@ def test_documented_commands_run(base: Environment, project: Path) -> None:
     assert "apply deployment.yaml" in marloft("history")
     marloft("gc")
     marloft("rollback", code=2)
-    marloft("promote", code=2)
+    assert "promote churn 2.0" in marloft("promote")
+    assert "rollback" in marloft("rollback")
     stock = marloft("adopt", "model_store/churn-1.0.mar", "adopted", code=2)
     assert "an archive of marloft's already" in stock
 

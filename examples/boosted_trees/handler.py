@@ -3,21 +3,18 @@
 import numpy as np
 
 from marloft.runtimes import Arrays
-from marloft.serving import Handler, Prediction, Request
+from marloft.serving import Classification, Handler, Request
 
 FIELDS = ("radius", "texture", "perimeter", "area", "smoothness")
 
 
 class TumourJudge(Handler):
-    """Answers with a word for each row, and scores: the probabilities that it is malignant."""
+    """Answers with the likelier word for each row; archive.yaml has the labels."""
 
     def decode(self, request: Request) -> Arrays:
         """Put the measurements in the order of the training data."""
         return {"X": np.array([request.column(name) for name in FIELDS], np.float32).T}
 
-    def encode(self, request: Request, outputs: Arrays) -> Prediction:
+    def encode(self, request: Request, outputs: Arrays) -> Classification:
         """Say what is likelier for each row."""
-        malignant = outputs["probabilities"][:, 0]
-        words = ["malignant" if chance > 0.5 else "benign" for chance in malignant]
-        sure = float(max(malignant[0], 1 - malignant[0]))
-        return Prediction(prediction=words, confidence=sure, scores=malignant.tolist())
+        return Classification(outputs["probabilities"])

@@ -25,7 +25,7 @@ expected = {"probabilities": chances}
 describe_export(BUILD / "model.onnx", runtime="onnx", inputs={"X": rows}, expected=expected)
 features = [dict(zip(FIELDS, row.tolist(), strict=True)) for row in rows]
 golden = [
-    ({"features": features[i : i + 3]}, {"scores": chances[i : i + 3, 0].tolist()})
+    ({"features": features[i : i + 3]}, {"confidence": chances[i : i + 3].max(axis=1).tolist()})
     for i in range(400, 410)
 ]
 write_golden(BUILD / "golden.jsonl", golden)

@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image
 
 from marloft.runtimes import Arrays
-from marloft.serving import Handler, Prediction, Rejected, Request
+from marloft.serving import Classification, Handler, Rejected, Request
 
 
 class DigitReader(Handler):
-    """Answers with the digit and its probability, for each image of the request."""
+    """Answers with the digit and its probability, for each image; archive.yaml has the labels."""
 
     def decode(self, request: Request) -> Arrays:
         """Shrink each image to the 8 by 8 grey values that the model was trained on."""
@@ -21,7 +21,6 @@ class DigitReader(Handler):
             raise Rejected(f"This is no image that can be read: {error}.", "/features") from None
         return {"input": np.stack(small).astype(np.float32) / 255}
 
-    def encode(self, request: Request, outputs: Arrays) -> Prediction:
+    def encode(self, request: Request, outputs: Arrays) -> Classification:
         """Name the likeliest digit of each image."""
-        digits = outputs["score"].argmax(axis=1).tolist()
-        return Prediction(prediction=digits, confidence=float(outputs["score"][0].max()))
+        return Classification(outputs["score"])

@@ -35,7 +35,7 @@ for _ in range(200):
 scores = export_torchscript(model, {"input": pixels}, BUILD / "model.torchscript")["score"]
 best, sure = scores.argmax(axis=1).tolist(), scores.max(axis=1).tolist()
 golden = [
-    ({"features": [{"image": png(images[i])}]}, {"prediction": [best[i]], "confidence": sure[i]})
+    ({"features": [{"image": png(images[i])}]}, {"prediction": [best[i]], "confidence": [sure[i]]})
     for i in range(1500, 1510)
 ]
 Image.fromarray(images[1500]).save(BUILD / "digit.png")

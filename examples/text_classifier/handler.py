@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marloft.runtimes import Arrays
-from marloft.serving import Handler, LoadedArchive, Prediction, Request
+from marloft.serving import Classification, Handler, LoadedArchive, Request
 
-TOPICS = ("delivery", "payment", "account")
+TOPICS = ("delivery", "payment", "account")  # as in archive.yaml
 
 
 def token_ids(text: str, vocabulary: Mapping[str, int]) -> NDArray[np.int64]:
@@ -32,7 +32,6 @@ class TopicSorter(Handler):
         ids = [token_ids(text, self.vocabulary) for text in request.column("text")]
         return {"input": np.stack(ids)}
 
-    def encode(self, request: Request, outputs: Arrays) -> Prediction:
+    def encode(self, request: Request, outputs: Arrays) -> Classification:
         """Name the likeliest topic of each message."""
-        topics = [TOPICS[best] for best in outputs["score"].argmax(axis=1)]
-        return Prediction(prediction=topics, confidence=float(outputs["score"][0].max()))
+        return Classification(outputs["score"])

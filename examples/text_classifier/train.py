@@ -36,6 +36,6 @@ scores = export_torchscript(model, {"input": tokens}, BUILD / "model.torchscript
 write_atomic(BUILD / "tokenizer.json", json.dumps(vocabulary))
 best, sure = scores.argmax(axis=1), scores.max(axis=1).tolist()
 requests = [{"features": [{"text": text}]} for text in texts]
-answers = [{"prediction": [TOPICS[i]], "confidence": p} for i, p in zip(best, sure, strict=True)]
+answers = [{"prediction": [TOPICS[i]], "confidence": [p]} for i, p in zip(best, sure, strict=True)]
 write_golden(BUILD / "golden.jsonl", zip(requests[500:510], answers[500:510], strict=True))
 print(f"accuracy on 100 messages that were held out: {np.mean(best[500:] == labels[500:]):.3f}")

@@ -113,7 +113,7 @@ def test_gateway_answers_each_model(answers: list[dict[str, Any]]) -> None:
     assert digit["prediction"] == [1]
     assert digit["model_version"] == "v1.0"
     assert tumour["prediction"] == ["malignant"]
-    assert tumour["scores"][0] == tumour["confidence"] > 0.5
+    assert tumour["probabilities"][0]["malignant"] == tumour["confidence"][0] > 0.5
     assert topics["prediction"] == ["delivery", "payment"]
 
 
@@ -132,7 +132,7 @@ def test_gate_asks_images_as_they_are_and_finds_another_answer(serving: Serving)
     packed = serving.project / "model_store" / "digits-1.0.mar"
     other = packed.with_name("other.mar")
     members = read_members(packed)
-    wrong = members["golden.jsonl"].replace(b'"confidence":0.', b'"confidence":1.')
+    wrong = members["golden.jsonl"].replace(b'"confidence":[0.', b'"confidence":[1.')
     write_members(other, members | {"golden.jsonl": wrong})
     assert {each.headers["content-type"] for _, each in questions(packed)} == {
         "image/png",

@@ -1,16 +1,22 @@
 """The ranker's handler: unknown ids take the out-of-vocabulary row and are counted."""
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness import factories
+from marloft.contract.predict_api import ROUTE_HEADER
+from marloft.contract.response import RankingResponse
 from marloft.contract.schema import to_json_schema
 from marloft.files import to_json, write_atomic
 from marloft.serving import Handler
-from tests.unit.serving.driver import SCHEMA, Server
+from marloft.serving.handler import runner_of
+from tests.unit.serving.driver import SCHEMA, Sent, Server
+
+ROUTE = "release=7;experiment=feed_ab;arm=treatment;version=1.0;propensity=0.5"
 
 
 def handler_of(name: str) -> Handler:
@@ -61,3 +67,16 @@ def test_unknown_ids_are_answered_and_counted(
     assert answer.body["scores"] == pytest.approx(factories.score(known, items), abs=1e-5)
     extra = {"unknown_items": unknown_items, "unknown_user": unknown_user}
     assert server.records()[0]["extra"] == extra
+
+
+@pytest.mark.parametrize("declared", [None, RankingResponse()])
+def test_answers_are_byte_for_byte_those_of_before_responses_were_declared(
+    server: Server, declared: RankingResponse | None
+) -> None:
+    runner_of(server.handler)._archive.response = declared
+    written = (factories.EARLIER / "answers.jsonl").read_bytes().splitlines()
+    for number, (golden, before) in enumerate(zip(factories.golden(), written, strict=True)):
+        body = {**golden.request, "request_id": f"r-{number}"}
+        headers = {ROUTE_HEADER: ROUTE} if number % 2 else None
+        (answer,) = server.ask(Sent(body=body, headers=headers))
+        assert re.sub(rb'"latency_ms":[0-9.]+', b'"latency_ms":0', answer.raw) == before

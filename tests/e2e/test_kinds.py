@@ -93,14 +93,3 @@ def test_visitors_are_answered_and_their_outcomes_decide(
     with open_log(made / "var") as log:
         query = "SELECT DISTINCT response FROM predictions WHERE model = ? AND status = 200"
         assert log.connection.execute(query, [name]).fetchall() == [(KINDS[kind].response,)]
-
-
-def test_demo_ends_with_a_decision(tmp_path: Path) -> None:
-    offset = free_ports().offset
-    words = ["demo", "shown", "--users", str(USERS), "--port-offset", str(offset)]
-    told = run(MARLOFT, *words, cwd=tmp_path)
-    assert "decision on v2.0" in told
-    assert "first answer served after" in told
-    summary = json.loads((tmp_path / "shown" / "build" / "demo" / "summary.json").read_text())
-    assert set(summary["seconds"]) == {"train", "pack", "serve", "experiment"}
-    assert (tmp_path / "shown" / "var" / "releases" / "000001.json").exists()

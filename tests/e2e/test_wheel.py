@@ -351,3 +351,20 @@ def test_archive_of_the_base_install_is_served_by_the_wheel(
     ports = ["--port-offset", str(served.ports.offset)]
     assert "live: what runs" in serve_environment.run("marloft", "status", *ports, cwd=project)
     assert "200  churn 1.0" in serve_environment.run("marloft", "log", "tail", cwd=project)
+
+
+def test_demo_runs_in_an_empty_folder(serve_environment: Environment, tmp_path: Path) -> None:
+    offset = str(free_ports().offset)
+    words = ["demo", "shown", "--users", "40", "--port-offset", offset]
+    told = serve_environment.run("marloft", *words, cwd=tmp_path)
+    assert "decision on v2.0" in told
+    summary = json.loads((tmp_path / "shown" / "build" / "demo" / "summary.json").read_text())
+    assert set(summary["seconds"]) == {"train", "pack", "serve", "experiment"}
+    assert (tmp_path / "shown" / "var" / "releases" / "000001.json").is_file()
+
+
+def test_demo_names_the_extras_that_it_needs(base: Environment, tmp_path: Path) -> None:
+    told = base.run("marloft", "demo", cwd=tmp_path, code=2)
+    assert "the demo needs torch, ts, duckdb, scipy, tea_tasting" in told
+    assert "pip install 'marloft[serve,experiment]'" in told
+    assert list(tmp_path.iterdir()) == []

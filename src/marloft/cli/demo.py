@@ -1,7 +1,7 @@
 """`marloft demo`: a new project, served and measured, without a download."""
 
 import contextlib
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +9,10 @@ import typer
 from rich.console import Console
 
 from marloft.archive.project.scaffold import KINDS
+from marloft.errors import ConfigError
+
+# The steps are programs of their own, the last of which would say what it lacks after a minute.
+_NEEDS = ("torch", "ts", "duckdb", "scipy", "tea_tasting")
 
 
 def demo(
@@ -25,9 +29,7 @@ def demo(
 
     Nothing is downloaded. Needs marloft[serve,experiment]. Read on: docs/new.md.
     """
-    # Named before the first minute is over: the steps are programs of their own.
-    for module in ("torch", "ts", "duckdb", "scipy"):
-        import_module(module)
+    _check_installed()
     from marloft.demo.project import results_table, run_project_demo  # noqa: PLC0415
     from marloft.demo.run import Demo  # noqa: PLC0415
 
@@ -37,3 +39,12 @@ def demo(
         run_project_demo(shown, kind, users)
     shown.console.print(results_table(shown.summary))
     shown.say(f"{folder} is yours to go on with: its README.md says how.")
+
+
+def _check_installed() -> None:
+    missing = [module for module in _NEEDS if find_spec(module) is None]
+    if missing:
+        raise ConfigError(
+            f"the demo needs {', '.join(missing)}, not installed here; "
+            "pip install 'marloft[serve,experiment]'"
+        )

@@ -1,4 +1,4 @@
-"""`marloft demo`: what it refuses before anything is made. tests/e2e/test_kinds.py runs it."""
+"""`marloft demo`: what it refuses before anything is made. tests/e2e/test_wheel.py runs it."""
 
 from pathlib import Path
 

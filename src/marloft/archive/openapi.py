@@ -13,7 +13,7 @@ from marloft.archive.manifest import read_manifest
 from marloft.contract.manifest import GOLDEN_JSONL, SCHEMA_JSON, Manifest
 from marloft.contract.parameters import header_of
 from marloft.contract.predict_api import PROBLEM_JSON, PredictResponse, Problem, RequestEnvelope
-from marloft.contract.response import FIELDS, Response, properties
+from marloft.contract.response import FIELDS, ObjectResponse, Response, properties
 from marloft.contract.schema import DIALECT, RowSchema, parameters_schema, to_json_schema
 from marloft.errors import ArchiveError
 
@@ -21,6 +21,7 @@ Json = dict[str, Any]
 JSON_TYPE = "application/json"
 _BY_TYPE = {field for fields in FIELDS.values() for field in fields}
 _REF = "#/components/schemas/{name}"
+_ENTRY = _REF.format(name="Entry")
 
 
 def openapi_of(path: Path) -> Json:
@@ -134,6 +135,10 @@ def _schemas(features: Json | None, response: Response | None) -> Json:
             members["parameters"] = {k: v for k, v in declared.items() if k != "required"}
         if response is not None:
             schemas["PredictResponse"] = _declared(schemas["PredictResponse"], response)
+        if isinstance(response, ObjectResponse):
+            schemas["Entry"] = _in_document(
+                {key: part for key, part in response.schema.items() if key != "$id"}
+            )
     found: Json = ecma_patterns(schemas)
     return found
 
@@ -141,12 +146,32 @@ def _schemas(features: Json | None, response: Response | None) -> Json:
 def _declared(answer: Json, response: Response) -> Json:
     """Return the answer's schema with the parts that the declared type has, and no others."""
     own = properties(response)
+    if isinstance(response, ObjectResponse):
+        entry = {"$ref": _ENTRY}
+        own["prediction"] = {"type": "array", "items": entry} if response.per == "row" else entry
     kept = {k: v for k, v in answer["properties"].items() if k not in _BY_TYPE or k in own}
     return {
         **answer,
         "properties": {**kept, **own},
         "required": [*own, *(each for each in answer["required"] if each not in own)],
     }
+
+
+def _in_document(value: Any) -> Any:
+    """Let the references of a user's schema lead to where it stands in the document.
+
+    An `$id` of its own would do by JSON Schema, but readers of OpenAPI resolve every `#/…` from the
+    document's root. A part that has an `$id` resolves its own.
+    """
+    if isinstance(value, dict) and "$id" not in value:
+        return {
+            # A field may be called "$ref" too; its schema is no text.
+            key: _ENTRY + part[1:]
+            if key == "$ref" and isinstance(part, str) and (part == "#" or part[:2] == "#/")
+            else _in_document(part)
+            for key, part in value.items()
+        }
+    return [_in_document(part) for part in value] if isinstance(value, list) else value
 
 
 def ecma_patterns(value: Any) -> Any:

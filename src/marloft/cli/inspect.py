@@ -94,6 +94,7 @@ def _answers(response: Response | None) -> str:
     if response is None:
         return "undeclared: see its handler"
     declared = msgspec.to_builtins(response)
+    declared.pop("per", None)
     told = f"{declared.pop('type')}, one per {response.per}"
     return f"{told}, {_short(declared)}" if declared else told
 

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 from openapi_spec_validator import validate
 from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
+from referencing.exceptions import Unresolvable
 
 from harness import factories
 from marloft.archive.openapi import openapi_of
@@ -121,3 +122,49 @@ def test_document_without_parameters_lists_none(store: Path) -> None:
     assert "parameters" not in document["paths"]["/models/ranker/predict"]["post"]
     body = document["components"]["schemas"]["RequestEnvelope"]["properties"]
     assert "parameters" not in body
+
+
+TREE = """\
+name: tree
+version: "1.0"
+handler: tree.py
+response:
+  type: object
+  PER
+  schema:
+    $id: https://example.com/tree
+    $ref: "#/$defs/node"
+    $defs:
+      node:
+        type: object
+        required: [name]
+        additionalProperties: false
+        properties:
+          name: {type: string, pattern: ^a}
+          $ref: {type: string}
+          children: {type: array, items: {$ref: "#/$defs/node"}}
+schema: {row: {n: {type: integer}}}
+"""
+
+
+@pytest.mark.parametrize("per", ["row", "request"])
+def test_references_of_an_answers_schema_are_resolved_by_readers_of_openapi(
+    tmp_path: Path, per: str
+) -> None:
+    (tmp_path / "tree.yaml").write_text(TREE.replace("PER", f"per: {per}"))
+    (tmp_path / "tree.py").write_text(
+        "from marloft.serving import Handler\n\n\nclass Tree(Handler):\n    pass\n"
+    )
+    write_archive(tmp_path / "tree.yaml", tmp_path)
+    document = openapi_of(tmp_path / "tree-1.0.mar")
+    validate(document)
+    answer = document["components"]["schemas"]["PredictResponse"]
+    checker = jsonschema.Draft202012Validator({**answer, "components": document["components"]})
+    rest = {"latency_ms": 1.0, "model_version": "v1.0", "request_id": "r"}
+    for children, good in (([{"name": "ab"}], True), ([{"name": "b"}], False)):
+        entry = {"name": "a", "$ref": "x", "children": children}
+        prediction = [entry] if per == "row" else entry
+        assert checker.is_valid({"prediction": prediction, **rest}) == good
+    unresolved = json.loads(json.dumps(document).replace("/Entry/$defs/node", "/Entry/$defs/nod"))
+    with pytest.raises(Unresolvable):
+        validate(unresolved)

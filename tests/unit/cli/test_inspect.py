@@ -39,3 +39,18 @@ def test_inspect_prints_the_openapi_document(archive: Path) -> None:
     assert (code, json.loads(output)) == (0, json.loads(to_json(openapi_of(archive))))
     assert "/models/ranker/predict" in json.loads(output)["paths"]
     assert invoke("inspect", archive, archive, "--openapi")[0] == 2
+
+
+def test_inspect_says_once_what_one_answer_is_for(tmp_path: Path) -> None:
+    (tmp_path / "sure.py").write_text(
+        "from marloft.serving import Handler\n\n\nclass Sure(Handler):\n    pass\n"
+    )
+    (tmp_path / "sure.yaml").write_text(
+        'name: sure\nversion: "1.0"\nhandler: sure.py\nschema: {row: {n: {type: integer}}}\n'
+        "response: {type: regression, per: request}\n"
+    )
+    write_archive(tmp_path / "sure.yaml", tmp_path)
+    lines = invoke("inspect", tmp_path / "sure-1.0.mar")[1].splitlines()
+    assert [" ".join(line.split()) for line in lines if line.startswith("answers")] == [
+        "answers regression, one per request"
+    ]

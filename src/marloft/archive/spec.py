@@ -1,7 +1,7 @@
 """`archive_configs/*.yaml`: what goes into one model archive, and the files that it names."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from marloft.contract.response import faults as response_faults
 from marloft.contract.schema import RowSchema, refusal, schema_faults
 from marloft.errors import ArchiveError, ConfigError
 from marloft.files import read_json, read_plain_yaml, sha256_file, sidecar_path
-from marloft.structure_errors import Fault, collect, convert, listed
+from marloft.structure_errors import Fault, collect, convert, listed, without
 
 _PATHS = ("handler", "artifact", "golden", "requirements", "card", "audit")
 _WILD = frozenset("*?[")
@@ -111,6 +111,9 @@ def parse_spec(config: Path) -> ArchiveSpec:
     if not structural:
         spec: ArchiveSpec = convert(document, ArchiveSpec)
         faults += _contradictions(spec, accepts=not faults)
+    elif isinstance(document, dict):
+        response = _readable_response(document, structural)
+        faults += _response_faults(response, described="schema" in document)
     if faults:
         raise refusal(str(config), faults, document, ("schema",))
     return spec
@@ -129,15 +132,24 @@ def _contradictions(spec: ArchiveSpec, *, accepts: bool) -> Iterator[Fault]:
         except ConfigError as error:
             # A worker would only say it by not starting.
             yield Fault(("accepts",), f"accepts {', '.join(spec.accepts)}: {error}")
-    yield from _response_faults(spec)
+    yield from _response_faults(spec.response, described=spec.schema is not None)
 
 
-def _response_faults(spec: ArchiveSpec) -> Iterator[Fault]:
-    if spec.response is None:
+def _readable_response(document: dict[str, Any], structural: Sequence[Fault]) -> Response | None:
+    """Return the response without what is faulty in its structure, None if nothing is left."""
+    try:
+        response: Response | None = convert(without(document, structural).get("response"), Response)
+    except msgspec.ValidationError:
+        return None
+    return response
+
+
+def _response_faults(response: Response | None, *, described: bool) -> Iterator[Fault]:
+    if response is None:
         return
-    for fault in response_faults(spec.response):
+    for fault in response_faults(response):
         yield Fault(("response",), f"response.{fault}")
-    if spec.schema is None:
+    if not described:
         text = "a handler that reads its bodies by itself answers by itself; leave it out."
         yield Fault(("response",), f"response: {text}")
 

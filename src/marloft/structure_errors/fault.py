@@ -50,7 +50,8 @@ def in_file_order(faults: Iterable[Fault], value: Any) -> list[Fault]:
         ranks, node = [], value
         for step in fault.place:
             keys = list[Any](node) if isinstance(node, dict) else list[Any](range(_length(node)))
-            ranks.append(keys.index(step) if step in keys else len(keys))
+            # What a mapping lacks comes before what it holds.
+            ranks.append(keys.index(step) if step in keys else -1)
             node = node[step] if step in keys else None
         return ranks
 

@@ -51,12 +51,13 @@ def _refusal(value: Any, kind: Any, place: Place) -> Iterator[Fault]:
         yield Fault(place, f"{dotted(place)}: {' '.join(text.split()).rstrip('.')}.", whole=True)
 
 
-def _faults(node: inspect.Type, value: Any, place: Place) -> Iterator[Fault]:
+def _faults(node: inspect.Type, value: Any, place: Place, hint: str = "") -> Iterator[Fault]:
+    """Yield a value's faults; `hint` says what to write instead of it, where its key knows."""
     match node, value:
         case inspect.Metadata(), _:
-            yield from _faults(node.type, value, place)
+            yield from _faults(node.type, value, place, hint)
         case inspect.UnionType(), _:
-            yield from _union(node, value, place)
+            yield from _union(node, value, place, hint)
         case inspect.StructType(), dict():
             yield from _struct(node, value, place)
         case inspect.DictType(), dict():
@@ -64,14 +65,12 @@ def _faults(node: inspect.Type, value: Any, place: Place) -> Iterator[Fault]:
         case inspect.CollectionType(), list():
             yield from _list(node, value, place)
         case _ if not _fits(node, value):
-            yield _mistyped(node, value, place)
+            yield _mistyped(node, value, place, hint)
 
 
-def _mistyped(node: inspect.Type, value: Any, place: Place) -> Fault:
-    return Fault(
-        place,
-        f"{dotted(place)} is {shown(value)}, must be {expected(node)}{_cure(node, value, place)}",
-    )
+def _mistyped(node: inspect.Type, value: Any, place: Place, hint: str = "") -> Fault:
+    cure = hint or _cure(node, value, place)
+    return Fault(place, f"{dotted(place)} is {shown(value)}, must be {expected(node)}{cure}")
 
 
 def _cure(node: inspect.Type, value: Any, place: Place) -> str:
@@ -134,7 +133,8 @@ def _struct(node: inspect.StructType, value: dict[Any, Any], place: Place) -> It
     misspelt = "".join(hints.values())
     for name, field in fields.items():
         if name in value:
-            found += _faults(field.type, value[name], (*place, name))
+            hint = _value_hint(node, name, value[name])
+            found += _faults(field.type, value[name], (*place, name), hint)
         elif field.required and f"Did you mean {name!r}?" not in misspelt:
             found.append(_missing(name, field.type, place))
     yield from found or _refusal(value, node.cls, place)
@@ -146,9 +146,16 @@ def _unknown_hint(node: inspect.StructType, key: Any, fields: Iterable[str]) -> 
     return f" {known[key]}" if key in known else nearest(str(key), fields)
 
 
+def _value_hint(node: inspect.StructType, name: str, value: Any) -> str:
+    """Return what to write for a value that a type knows from elsewhere, "" for any other."""
+    known: dict[str, str] = getattr(node.cls, "UNKNOWN_VALUES", {}).get(name, {})
+    return f"; {known[value]}" if isinstance(value, str) and value in known else ""
+
+
 def _missing(name: str, node: inspect.Type, place: Place) -> Fault:
     where = dotted(place) if place else "the file"
-    return Fault(place, f"{where} lacks {name!r}; add `{name}: …`, {expected(node)}.")
+    # Its place is the key that is not there, so that the rest of the mapping is still looked into.
+    return Fault((*place, name), f"{where} lacks {name!r}; add `{name}: …`, {expected(node)}.")
 
 
 def _mapping(node: inspect.DictType, value: dict[Any, Any], place: Place) -> Iterator[Fault]:
@@ -168,7 +175,7 @@ def _list(node: inspect.CollectionType, value: list[Any], place: Place) -> Itera
         yield from _faults(node.item_type, each, (*place, index))
 
 
-def _union(node: inspect.UnionType, value: Any, place: Place) -> Iterator[Fault]:
+def _union(node: inspect.UnionType, value: Any, place: Place, hint: str) -> Iterator[Fault]:
     """Follow the part that the value was meant as: the one of its form with the fewest faults."""
     parts = [_plain(each) for each in node.types]
     alike = [each for each in parts if _alike(each, value)]
@@ -176,9 +183,9 @@ def _union(node: inspect.UnionType, value: Any, place: Place) -> Iterator[Fault]
     if tagged:
         yield from _tagged(tagged, value, place)
     elif alike:
-        yield from min(([*_faults(each, value, place)] for each in alike), key=len)
+        yield from min(([*_faults(each, value, place, hint)] for each in alike), key=len)
     else:
-        yield _mistyped(node, value, place)
+        yield _mistyped(node, value, place, hint)
 
 
 def _tagged(parts: list[inspect.StructType], value: Any, place: Place) -> Iterator[Fault]:

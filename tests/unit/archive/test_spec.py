@@ -52,6 +52,18 @@ def test_missing_file_is_named_with_its_key(config: Path) -> None:
         read_spec(config)
 
 
+@pytest.mark.parametrize("per", ["row", "rows"])
+def test_what_a_response_cannot_mean_is_told_with_its_typos(config: Path, per: str) -> None:
+    declared = f"response: {{type: classification, labels: [a, b], top: 5, per: {per}}}"
+    config.write_text(
+        f"{config.read_text()}\n{declared}\n".replace("response: {type: ranking}", "")
+    )
+    with pytest.raises(ConfigError) as caught:
+        read_spec(config)
+    assert "response.top: 5 is more than the 2 labels" in str(caught.value)
+    assert ("Did you mean 'row'?" in str(caught.value)) == (per == "rows")
+
+
 def test_artifact_without_runtime_is_refused(config: Path) -> None:
     _edit(config, "runtime: onnx\n", "")
     with pytest.raises(ConfigError, match="artifact and runtime go together"):

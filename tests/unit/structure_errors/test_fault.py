@@ -29,7 +29,7 @@ def test_faults_are_told_as_the_file_has_them() -> None:
     places: list[Place] = [("a", "m"), ("a",), ("z", 1, "p"), ("z", 0, "q"), ("z", 0, "gone")]
     ordered = in_file_order([Fault(place, "") for place in places], value)
     assert [fault.place for fault in ordered] == [
-        ("z", 0, "q"), ("z", 0, "gone"), ("z", 1, "p"), ("a",), ("a", "m"),
+        ("z", 0, "gone"), ("z", 0, "q"), ("z", 1, "p"), ("a",), ("a", "m"),
     ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from marloft.structure_errors import collect, convert, in_file_order
 
 class Step(Struct, forbid_unknown_fields=True):
     UNKNOWN_KEYS: ClassVar[dict[str, str]] = {"sleep": "Write `wait_s: …`."}
+    UNKNOWN_VALUES: ClassVar[dict[str, dict[str, str]]] = {"kind": {"pause": "write `kind: hold`."}}
 
     wait_s: Annotated[int, Meta(ge=1)]
     name: Annotated[str, Meta(pattern=r"^[a-z0-9.]+\Z")] = "x"
@@ -56,6 +57,10 @@ def texts(yaml: str) -> list[str]:
         ("steps: [{wait_s: 5.0}]", "steps[0].wait_s is 5.0, must be an integer >= 1; write "
          "`wait_s: 5`."),
         ("steps: [{wait_s: true}]", "steps[0].wait_s is true, must be an integer >= 1."),
+        ("steps: [{wait_s: 5, kind: pause}]", "steps[0].kind is 'pause', must be one of hold, "
+         "ramp; write `kind: hold`."),
+        ("steps: [{wait_s: 5, kind: holt}]", "steps[0].kind is 'holt', must be one of hold, ramp. "
+         "Did you mean 'hold'?"),
         ("steps: [{}]", "steps[0] lacks 'wait_s'; add `wait_s: …`, an integer >= 1."),
         ("steps: [{wait: 1}]", "unknown key 'wait' at steps[0]. Did you mean 'wait_s'?"),
         ("steps: [{wait_s: 1, sleep: 1}]", "unknown key 'sleep' at steps[0]. Write `wait_s: …`."),

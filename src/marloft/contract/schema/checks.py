@@ -14,7 +14,7 @@ import msgspec
 from marloft.contract.parameters import check_length, check_names
 from marloft.contract.schema.bounds import bound_faults
 from marloft.contract.schema.compiled import annotation
-from marloft.contract.schema.names import name_faults
+from marloft.contract.schema.names import Unread, name_faults
 from marloft.contract.schema.property import Property, RowSchema
 from marloft.errors import ConfigError
 from marloft.files import read_plain_yaml
@@ -52,8 +52,8 @@ def schema_faults(document: Any, structural: Sequence[Fault], place: Place = ())
         fields = schema.get(group) if isinstance(schema, dict) else None
         if isinstance(fields, dict):
             at = (*place, group)
-            whole = _whole_fields(fields)
-            found += object_faults(whole, at) if group == "row" else parameter_faults(whole, at)
+            read = _readable_fields(fields)
+            found += object_faults(read, at) if group == "row" else parameter_faults(read, at)
     broken = [fault.place for fault in kept if not fault.unknown]
     meant = [
         fault
@@ -113,15 +113,27 @@ def object_faults(properties: Mapping[str, Property], place: Place) -> Iterator[
         yield from _field_faults(field, (*place, key))
 
 
-def _whole_fields(fields: dict[str, Any]) -> dict[str, Property]:
-    whole = {}
-    for key, words in fields.items():
-        try:
-            whole[key] = convert(words, Property)
-        except msgspec.ValidationError:
-            # Its structure is told already: it lacks its type.
-            continue
-    return whole
+def _readable_fields(fields: Mapping[str, Any]) -> dict[str, Property]:
+    """Return fields that are looked into: one whose structure is told already as far as it can."""
+    return {key: _readable(words) for key, words in fields.items()}
+
+
+def _readable(words: Any) -> Property:
+    try:
+        field: Property = convert(words, Property)
+        return field
+    except msgspec.ValidationError:
+        known = words if isinstance(words, dict) else {}
+    alias = known.get("alias") if isinstance(known.get("alias"), str) else None
+    if isinstance(known.get("properties"), dict):
+        fields = _readable_fields(known["properties"])
+        return Unread(type="object", alias=alias, properties=fields)
+    if isinstance(known.get("items"), dict):
+        return Unread(type="array", alias=alias, items=_readable(known["items"]))
+    if isinstance(known.get("additionalProperties"), dict):
+        values = _readable(known["additionalProperties"])
+        return Unread(type="object", alias=alias, additional_properties=values)
+    return Unread(alias=alias)
 
 
 def _field_faults(field: Property, place: Place, *, is_part: bool = False) -> Iterator[Fault]:

@@ -3,6 +3,7 @@
 import keyword
 import re
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import msgspec
 
@@ -11,6 +12,12 @@ from marloft.structure_errors import Fault, Place, dotted
 
 # msgspec writes names into JSON and into error paths as they are.
 _UNUSABLE = re.compile(r'["\\\x00-\x1f]')
+
+
+class Unread(Property, frozen=True, kw_only=True):
+    """A field whose own words are faulty: its name, and the parts that can be read."""
+
+    type: Literal["string", "array", "object"] = "string"
 
 
 def is_python_name(key: str) -> bool:
@@ -28,6 +35,8 @@ def python_name(name: str) -> str:
 
 
 def _words(field: Property) -> str:
+    if isinstance(field, Unread):
+        return "…"
     words = list(msgspec.to_builtins(field).keys() - {"type", "alias"})
     kind = f"[{field.kind}, null]" if field.nullable else field.kind
     return f"type: {kind}" + ", …" * bool(words)

@@ -61,6 +61,21 @@ class Property(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
         "values": "Did you mean 'enum'?",
     }
 
+    # Types of other languages that no word of ours resembles.
+    UNKNOWN_VALUES: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "type": {
+            **dict.fromkeys(("float", "double"), "write `type: number`."),
+            "text": "write `type: string`.",
+            "enum": "write `type: string, enum: […]`.",
+            "list": "write `type: array, items: {type: …}`.",
+            **dict.fromkeys(("dict", "map"), "write `type: object, properties: {…}`."),
+            "bytes": "write `type: string, contentEncoding: base64`.",
+            **dict.fromkeys(
+                ("date", "datetime"), "JSON has none: write `type: string`, with a `pattern: …`."
+            ),
+        }
+    }
+
     def __post_init__(self) -> None:
         """Write the type in one way: YAML's bare null is "null", which stands last."""
         if isinstance(self.type, list):

@@ -103,6 +103,10 @@ def said(words: str) -> list[str]:
          "or one and null: write `type: [number, null]`."),
         ("{type: nubmer}", "row.x.type is 'nubmer', must be one of array, boolean, integer, "
          "\"null\", number, object, string. Did you mean 'number'?"),
+        ("{type: float}", "row.x.type is 'float', must be one of array, boolean, integer, "
+         "\"null\", number, object, string; write `type: number`."),
+        ("{type: enum}", "row.x.type is 'enum', must be one of array, boolean, integer, "
+         "\"null\", number, object, string; write `type: string, enum: […]`."),
         ("{type: number, nullable: true}", "unknown key 'nullable' at row.x. Write null into the "
          "type: `type: [number, null]`."),
         ("{type: array, items: {type: string, alias: y}}", "row.x.items.alias: alias is for fields "
@@ -213,3 +217,29 @@ def test_names_of_parameters_that_are_too_long_together_are_told() -> None:
     document = {"row": {}, "parameters": {f"p{'x' * 60}{i}": {"type": "integer"} for i in range(9)}}
     (fault,) = schema_faults(document, collect(document, RowSchema))
     assert fault.text.startswith("parameters: the names of the 9 parameters have 558 characters")
+
+
+def test_faulty_field_hides_neither_its_name_nor_what_is_beside_or_inside_it() -> None:
+    document = msgspec.yaml.decode(b"""
+row:
+  x: {type: str}
+  class: {type: str}
+  y: {type: string, alias: x}
+  a.b: {type: object, properties: {n: {type: float}, if: {type: string, minimum: 3}}}
+  list: {type: lst, items: {type: array}}
+  map: {minimum: x, additionalProperties: {type: integer, minLength: 1}}
+""")
+    faults = schema_faults(document, collect(document, RowSchema))
+    beside = [fault.text.split(";")[0] for fault in faults if "must be" not in fault.text]
+    assert beside == [
+        "row.map lacks 'type'",
+        "row.class: 'class' is no Python name, and a handler reads the field by it",
+        "row.y is 'x' in JSON, as row.x is",
+        "row.\"a.b\": 'a.b' is no Python name, and a handler reads the field by it",
+        "row.\"a.b\".properties.if: 'if' is no Python name, and a handler reads the field by it",
+        'row."a.b".properties.if.minimum: minimum is for integers and numbers, and this is a '
+        "string",
+        "row.list.items is an array and lacks 'items'",
+        "row.map.additionalProperties.minLength: minLength is for strings, and this is an integer",
+    ]
+    assert any("write `class_: {…, alias: class}`" in fault.text for fault in faults)

@@ -19,7 +19,7 @@ from marloft.archive.golden_comparison import UNDECLARED, difference, expected_f
 from marloft.archive.spec import ArchiveSpec, located, parse_spec
 from marloft.archive.user_code import user_code
 from marloft.contract.answers import AnyAnswer
-from marloft.contract.encode_answer import encode_answer
+from marloft.contract.encode_answer import encode_answer, value_class
 from marloft.contract.manifest import GoldenAnswer
 from marloft.contract.response import FIELDS, Response, type_of
 from marloft.errors import ConfigError, nearest
@@ -193,7 +193,10 @@ def _to_plain(answer: Any, where: str, response: Response | None, rows: int) -> 
         raise ConfigError(f"{where}: the source answered with NaN or infinity.")
     fault = expected_fault(plain, response)
     if fault is not None:
-        raise ConfigError(f"{where}: the source answered otherwise than is declared: {fault}")
+        value = "" if response is None else f"; or return a {value_class(response).__name__}."
+        raise ConfigError(
+            f"{where}: the source answered otherwise than is declared: {fault}{value}"
+        )
     return dict(plain)
 
 

@@ -85,7 +85,7 @@ def encode_answer(returned: object, response: Response | None, rows: int) -> Ans
     """
     if response is None:
         return _undeclared(returned)
-    expected = _TYPES[type_of(response)]
+    expected = value_class(response)
     if not isinstance(returned, expected):
         raise TypeError(
             f"encode returned {type(returned).__name__}, but the archive answers with "
@@ -95,6 +95,11 @@ def encode_answer(returned: object, response: Response | None, rows: int) -> Ans
     if answer.extra is not None:
         _ENCODER.encode(answer.extra)
     return answer
+
+
+def value_class(response: Response) -> type[Struct]:
+    """Return the class of what a handler returns for the declared type."""
+    return _TYPES[type_of(response)]
 
 
 def _undeclared(returned: object) -> Answer:

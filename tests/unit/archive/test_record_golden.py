@@ -131,6 +131,10 @@ def too_few(body):
 
 def other(body):
     return Regression([1.0])
+
+
+def columns(body):
+    return {"probabilities": [[0.25, 0.75]]}
 """
 
 
@@ -159,6 +163,7 @@ def test_source_may_return_what_the_handler_returns(classifier: Path, tmp_path: 
     [
         ("too_few", "jsonl:1: 0 prediction for 2 rows; give one a row"),
         ("other", "jsonl:1: the source returned Regression, but .* return a Classification"),
+        ("columns", "jsonl:1: .* /probabilities/0: .* or return a Classification"),
     ],
 )
 def test_source_that_answers_another_type_is_refused(

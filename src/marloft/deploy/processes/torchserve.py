@@ -163,7 +163,10 @@ def read_properties(path: Path) -> dict[str, str]:
         ConfigError: the file is missing or a line has no `=`.
     """
     if not path.is_file():
-        raise ConfigError(f"{path} does not exist; run in a project folder or name --config.")
+        raise ConfigError(
+            f"{path} does not exist; run in a project folder or name --config; `marloft new` "
+            "writes one."
+        )
     properties: dict[str, str] = {}
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         text = line.strip()

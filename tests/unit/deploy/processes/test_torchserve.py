@@ -78,7 +78,9 @@ def test_line_that_is_no_property_is_refused_with_its_place(tmp_path: Path) -> N
 
 
 def test_missing_properties_say_where_to_run(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"does not exist; run in a project folder or name --con"):
+    with pytest.raises(
+        ConfigError, match="project folder or name --config; `marloft new` writes one"
+    ):
         read_properties(tmp_path / "config.properties")
 
 

@@ -86,18 +86,19 @@ def compare_export(
         wanted.append(
             (_run(path, loaded, first, "the first row alone"), alone or first_row(kept, ()))
         )
-    distances = [
-        _distance(path, name, found, array)
+    compared = [
+        (_distance(path, name, found, array), name, array)
         for found, source in wanted
         for name, array in source.items()
     ]
-    # Python's max would pass over a NaN.
-    distance = float(np.max(distances))
+    # NumPy takes a NaN for the largest, which Python's max would pass over.
+    distance, name, array = compared[int(np.argmax([each[0] for each in compared]))]
     # Written so that a NaN is refused too.
     if not distance <= allowed:
         raise DataError(
-            f"{path} differs from its source model by {distance:.3g}, more than {allowed:g}; "
-            "check the export."
+            f"{path} differs from its source model by {distance:.3g}, more than {allowed:g}, in "
+            f"{name!r}, whose largest number is {_largest(array):.3g}; check the export, or write "
+            "`allowed=…` where that is near enough."
         )
     return ComparedExport(
         path=path,
@@ -191,6 +192,10 @@ def _largest_difference(found: NDArray[Any], wanted: NDArray[Any]) -> float:
     with np.errstate(invalid="ignore"):
         difference = np.where(one == other, 0.0, np.abs(one - other))
     return float(np.max(difference, initial=0.0))
+
+
+def _largest(array: NDArray[Any]) -> float:
+    return float(np.max(np.abs(array), initial=0.0))
 
 
 def _comparable(array: NDArray[Any]) -> NDArray[Any]:

@@ -104,6 +104,16 @@ def test_infinities_that_agree_are_no_difference(path: Path) -> None:
         compare(path, {"sum": np.array([0.0, 32.0], np.float32)}, inputs=inputs)
 
 
+def test_output_that_is_further_away_is_named_with_its_size(path: Path) -> None:
+    expected = {**ANSWERS, "sum": ANSWERS["sum"] + np.float32(0.5)}
+    words = (
+        rf"by 0\.5, more than 0\.0001, in 'sum', whose largest number is {expected['sum'].max():g};"
+    )
+    with pytest.raises(DataError, match=words):
+        compare(path, expected)
+    assert compare(path, expected, allowed=0.5).max_abs_diff == 0.5
+
+
 def test_first_row_alone_is_compared_with_its_own_answer(path: Path) -> None:
     alone = {"total": np.float32(3.0), "sum": ANSWERS["sum"][:1]}
     assert compare(path, ANSWERS, alone=alone).max_abs_diff < 1e-6

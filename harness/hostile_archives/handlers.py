@@ -60,7 +60,7 @@ def _predict(code: str) -> Callable[[Members], Members]:
 # A worker warms up with the six golden requests, alone and in one batch.
 _LATER = """self.calls = getattr(self, "calls", 0) + 1
         assert self.calls <= 12, "planted"
-        ranked = rank("""
+        return Ranking("""
 _WRITES_ANSWERS = "import os, sys; os.{}('/etc/passwd', sys.argv[3]); os._exit(0)"
 HOSTILE_HANDLERS = (
     HostileHandler(
@@ -86,7 +86,7 @@ HOSTILE_HANDLERS = (
     HostileHandler(
         "fails once it has warmed up",
         WRONG_ANSWERS,
-        _replaced("ranked = rank(", _LATER),
+        _replaced("return Ranking(", _LATER),
         "status 500",
     ),
     HostileHandler(

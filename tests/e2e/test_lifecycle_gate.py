@@ -31,7 +31,7 @@ import time
 from pathlib import Path
 
 from marloft.runtimes import Arrays
-from marloft.serving import Handler, LoadedArchive, Prediction, Request, rank
+from marloft.serving import Handler, LoadedArchive, Ranking, Request
 
 
 def planted(fault: str) -> bool:
@@ -58,8 +58,8 @@ class FaultyHandler(Handler):
         outputs = super().predict(inputs)
         return {"score": outputs["score"] * 0.9} if planted("wrong") else outputs
 
-    def encode(self, request: Request, outputs: Arrays) -> Prediction:
-        return rank(request.column("item_id"), outputs["score"])
+    def encode(self, request: Request, outputs: Arrays) -> Ranking:
+        return Ranking(request.column("item_id"), outputs["score"])
 '''
 
 

@@ -110,7 +110,7 @@ HOSTILE_HANDLERS = (
         "ends by a signal",
         NOT_LOADED,
         _at_load("import os; os.kill(os.getpid(), 11)"),
-        "status -11",
+        "Segmentation fault",
     ),
     HostileHandler("sleeps", RUNAWAY, _at_load("import time; time.sleep(60)"), "in time", SHORT),
     HostileHandler(

@@ -1,8 +1,6 @@
 """docs/examples.md works as it stands: trained, packed, replayed, served with and without us."""
 
-import ast
 import concurrent.futures
-import io
 import json
 import os
 import shutil
@@ -10,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from harness.hostile_archives.building import write as write_members
 from marloft.deploy.control.golden_gate import GoldenGate, questions
 from marloft.deploy.ports import Ports
 from marloft.deploy.processes.torchserve import serving_properties
+from tests.code_lines import code_lines
 from tests.doc_commands import read
 from tests.e2e.running import Serving, records
 from tests.free_ports import free_ports
@@ -227,34 +225,12 @@ def test_unmodified_torchserve_answers_each_model(printed: dict[str, str], stock
     assert [each["prediction"] for each in found] == [[1], ["benign"], ["account"]]
 
 
-def _code_lines(path: Path) -> int:
-    """Count lines that hold code: no blank ones, comments, docstrings or imports."""
-    source = path.read_text()
-    dropped: set[int] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            dropped |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-            node
-        ):
-            text = node.body[0]
-            dropped |= set(range(text.lineno, (text.end_lineno or text.lineno) + 1))
-    layout = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
-    held = {
-        line
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type not in (*layout, tokenize.ENDMARKER)
-        for line in range(token.start[0], token.end[0] + 1)
-    }
-    return len(held - dropped)
-
-
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_example_is_at_most_40_lines_of_code(example: str) -> None:
     folder = REPOSITORY / "examples" / example
-    assert sum(_code_lines(folder / name) for name in ("handler.py", "train.py")) <= 40
+    assert sum(code_lines(folder / name) for name in ("handler.py", "train.py")) <= 40
 
 
 def test_lines_of_code_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text('"""Doc."""\n\nimport os\n\n\n# why\nx = (\n    1\n)\n')
-    assert _code_lines(tmp_path / "a.py") == 3
+    assert code_lines(tmp_path / "a.py") == 3

@@ -14,7 +14,12 @@ from marloft.errors import ConfigError, nearest
 from marloft.structure_errors import collect, convert, in_file_order, listed
 
 T = TypeVar("T")
+# What msgspec raises for bytes that are not JSON, not UTF-8, or nested too deep to follow.
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _BLOCK = 1 << 20
+_INT = "tag:yaml.org,2002:int"
+# Far more than any file has that people write, and less than Python's recursion and digits allow.
+_DEEPEST, _MOST_NODES, _LONGEST_INT = 100, 1_000_000, 100
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`(?: - at `(?P<at>.*)`)?")
 
 
@@ -86,7 +91,7 @@ def parse_json(data: bytes, kind: type[T], where: str) -> T:
     """Decode JSON bytes into `kind`; `where` names the source in the ConfigError it raises."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         raise ConfigError(f"{where}: {_explain(error, kind)}") from None
 
 
@@ -111,41 +116,58 @@ def read_plain_yaml(path: Path) -> Any:
     """Read a YAML file as plain values, as YAML 1.2 has it: `no` and `on` are text.
 
     Raises:
-        ConfigError: it is missing, not YAML, or has a key twice, of which YAML's readers drop the
-            first; with the line.
+        ConfigError: it is missing, not YAML, has a key twice, of which YAML's readers drop the
+            first, or is nested so deep or so large that no reader could follow it; with the line.
     """
     try:
         loader = _Loader(_read(path))
         node = loader.get_single_node()
-        _refuse_repeated_keys(node)
+        _check_nodes(node)
         return None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         text = " ".join(str(error).split()).replace('in "<byte string>", ', "")
         raise ConfigError(f"{path}: {text}") from None
+    except (AttributeError, LookupError, TypeError, ArithmeticError):
+        # What PyYAML's own constructors raise for `!!bool x` and `!!timestamp x`.
+        text = "a value is not of the type that its tag (!!) says; leave the tag out."
+        raise ConfigError(f"{path}: {text}") from None
 
 
-def _refuse_repeated_keys(root: yaml.Node | None) -> None:
-    """Raise ValueError for the first mapping that has a key twice."""
-    nodes, visited = [root], set[int]()
+def _check_nodes(root: yaml.Node | None) -> None:
+    """Raise ValueError for what constructs but cannot be followed: cycles, endless numbers."""
+    nodes, count = [] if root is None else [(root, 1)], 0
     while nodes:
-        node = nodes.pop()
-        # An anchor may lead back to where it is used.
-        if id(node) in visited or not isinstance(node, yaml.CollectionNode):
-            continue
-        visited.add(id(node))
+        node, depth = nodes.pop()
+        count += 1
+        line = node.start_mark.line + 1
+        if depth > _DEEPEST or count > _MOST_NODES:
+            raise ValueError(
+                f"line {line} is more than {_DEEPEST} levels deep, or one of over {_MOST_NODES:,} "
+                "values, anchors (&) counted wherever they are used; write it out flat."
+            )
         if isinstance(node, yaml.SequenceNode):
-            nodes += node.value
-            continue
-        lines: dict[tuple[str, str], int] = {}
-        for key, value in node.value:
-            name, line = (key.tag, str(key.value)), key.start_mark.line + 1
-            if name in lines:
-                raise ValueError(
-                    f"key {name[1]!r} stands in line {lines[name]} and again in line {line}; leave "
-                    "one of them out."
-                )
-            lines[name] = line
-            nodes.append(value)
+            nodes += [(each, depth + 1) for each in node.value]
+        elif isinstance(node, yaml.MappingNode):
+            _check_keys(node)
+            nodes += [(value, depth + 1) for _, value in node.value]
+        elif node.tag == _INT and len(node.value) > _LONGEST_INT:
+            raise ValueError(f"line {line} holds an integer of {len(node.value)} digits.")
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    """Raise ValueError for the first key that is not a scalar or stands there twice."""
+    lines: dict[tuple[str, str], int] = {}
+    for key, _ in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise ValueError(f"line {line} has a list or a mapping for a key; keys are text.")
+        name = (key.tag, str(key.value))
+        if name in lines:
+            raise ValueError(
+                f"key {name[1]!r} stands in line {lines[name]} and again in line {line}; leave "
+                "one of them out."
+            )
+        lines[name] = line
 
 
 class _Loader(yaml.CSafeLoader):  # type: ignore[misc]
@@ -174,7 +196,7 @@ def _read(path: Path) -> bytes:
         raise ConfigError(f"{path} is a folder; name a file.") from None
 
 
-def _explain(error: msgspec.DecodeError, kind: type[Any]) -> str:
+def _explain(error: Exception, kind: type[Any]) -> str:
     text = " ".join(str(error).split()).replace('in "<byte string>", ', "")
     unknown = _UNKNOWN.match(text)
     if unknown is None:

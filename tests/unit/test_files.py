@@ -6,7 +6,14 @@ import pytest
 from msgspec import Struct
 
 from marloft.errors import ConfigError
-from marloft.files import read_plain_yaml, read_yaml, sha256_file, write_atomic, write_new
+from marloft.files import (
+    parse_json,
+    read_plain_yaml,
+    read_yaml,
+    sha256_file,
+    write_atomic,
+    write_new,
+)
 
 
 class Inner(Struct, forbid_unknown_fields=True):
@@ -94,5 +101,47 @@ def test_anchors_are_no_repeated_keys(tmp_path: Path) -> None:
 def test_anchor_that_leads_back_to_itself_ends(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("training: &t {learning_rate: 1, self: *t}\n")
-    with pytest.raises(ConfigError, match="unknown key 'self'"):
+    with pytest.raises(ConfigError, match="line 1 is more than 100 levels deep"):
         read_yaml(path, Outer)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: !!bool x", "not of the type that its tag (!!) says; leave the tag out"),
+        ("a: !!timestamp x", "leave the tag out"),
+        ("a: !!python/name:os.system", "could not determine a constructor for the tag"),
+        ("a:\n  [b]: c", "line 2 has a list or a mapping for a key; keys are text."),
+        (f"a: 0x{'f' * 200}", "line 1 holds an integer of 202 digits."),
+        (f"a: {'{a: ' * 200}1{'}' * 200}", "line 1 is more than 100 levels deep"),
+        ("[" * 100_000, "exceeded maximum nesting depth"),
+        ("a: &a {b: *a, c: *a}", "is more than 100 levels deep"),
+        ("a: \x80\xff".encode("latin-1"), "invalid"),
+        (b"\xff\xfea", "UTF-16"),
+    ],
+)
+def test_yaml_that_cannot_be_followed_is_refused(
+    tmp_path: Path, text: str | bytes, said: str
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError) as caught:
+        read_plain_yaml(path)
+    assert said in str(caught.value)
+
+
+def test_anchors_that_multiply_are_counted(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    path = tmp_path / "config.yaml"
+    path.write_text("\n".join(lines[:4]))
+    assert len(read_plain_yaml(path)) == 4
+    path.write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match="one of over 1,000,000 values"):
+        read_plain_yaml(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b'{"a": "\xff"}', b"[" * 100_000, b'"\\ud800"'])
+def test_bytes_that_are_no_json_are_refused(data: bytes) -> None:
+    with pytest.raises(ConfigError, match=r"^archive\.json: "):
+        parse_json(data, object, "archive.json")

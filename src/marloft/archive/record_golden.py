@@ -23,7 +23,7 @@ from marloft.contract.encode_answer import encode_answer, value_class
 from marloft.contract.manifest import GoldenAnswer
 from marloft.contract.response import FIELDS, Response, type_of
 from marloft.errors import ConfigError, nearest
-from marloft.files import write_atomic
+from marloft.files import NOT_JSON, write_atomic
 from marloft.tracebacks import Frame
 
 AnswerFunction = Callable[[dict[str, Any]], Any]
@@ -74,7 +74,7 @@ def _requests(path: Path, spec: ArchiveSpec) -> list[dict[str, Any]]:
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             bodies.append(msgspec.json.decode(line, type=dict[str, Any]))
-        except msgspec.DecodeError as error:
+        except NOT_JSON as error:
             raise ConfigError(f"{path}:{number}: no JSON object: {error}") from None
     unanswered = [GoldenAnswer(request=body, expected={}) for body in bodies]
     if spec.schema is not None:

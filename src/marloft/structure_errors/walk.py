@@ -194,7 +194,7 @@ def _tagged(parts: list[inspect.StructType], value: Any, place: Place) -> Iterat
     choice = inspect.LiteralType(values=tuple(tags))
     if field not in value:
         yield _missing(field, choice, place)
-    elif value[field] not in tags:
+    elif not isinstance(value[field], str) or value[field] not in tags:
         yield _mistyped(choice, value[field], (*place, field))
     else:
         yield from _struct(tags[value[field]], value, place)

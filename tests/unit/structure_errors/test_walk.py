@@ -102,6 +102,14 @@ def test_mistake_is_told_with_what_is_allowed(yaml: str, text: str) -> None:
     assert text in texts(yaml)
 
 
+@pytest.mark.parametrize("tag", [{"a": 1}, ["hold"], {"hold"}, None, 5])
+def test_tag_of_another_form_is_told_with_those_that_there_are(tag: Any) -> None:
+    value = {"steps": [{"wait_s": 1}], "shape": {"type": tag, "hours": 1}}
+    (fault,) = collect(value, Plan)
+    assert fault.place == ("shape", "type")
+    assert "must be one of hold, ramp" in fault.text
+
+
 def test_all_mistakes_are_told_in_the_order_of_the_file() -> None:
     yaml = "words: [1, 2.5]\nsteps: [{wait_s: 0, nam: x}, {kind: x}]\nbeside: 1\n"
     assert [text.split()[0] for text in texts(yaml)] == [

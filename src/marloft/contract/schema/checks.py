@@ -218,11 +218,11 @@ def _default_faults(field: Property, place: Place) -> Iterator[Fault]:
         yield Fault(at, text, about)
         return
     try:
-        kind = annotation(str(place[-1]), field)
-    except (ConfigError, TypeError, ValueError, NotImplementedError, re.error):
+        found = collect(field.default, annotation(str(place[-1]), field), at)
+    except (ConfigError, TypeError, ValueError, ArithmeticError, NotImplementedError, re.error):
         # What it should be is not known, as another fault says.
         return
-    for fault in collect(field.default, kind, at):
+    for fault in found:
         hint = ""
         if field.default is None and not field.nullable:
             hint = f" To allow null, write `type: [{field.kind}, null]`."

@@ -243,3 +243,9 @@ row:
         "row.map.additionalProperties.minLength: minLength is for strings, and this is an integer",
     ]
     assert any("write `class_: {…, alias: class}`" in fault.text for fault in faults)
+
+
+@pytest.mark.parametrize("bound", [".inf", "9" * 29])
+def test_default_beside_a_bound_that_is_no_number_is_not_looked_into(bound: str) -> None:
+    (text,) = said(f"{{type: integer, minimum: {bound}, default: 5}}")
+    assert text.startswith("row.x.minimum is ")

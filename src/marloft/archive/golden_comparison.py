@@ -17,6 +17,7 @@ from marloft.contract.response import (
     type_of,
 )
 from marloft.errors import ConfigError, nearest
+from marloft.files import NOT_JSON
 
 Json = dict[str, Any]
 # Of an archive that declares no response.
@@ -48,7 +49,12 @@ def expected_fault(expected: Mapping[str, Any], response: Response | None) -> st
     if not expected:
         return f"the expected answer is empty; give {', '.join(allowed)}, or some of them."
     form = {"properties": properties(response), "additionalProperties": False}
-    return json_schema.fault_of(dict(expected), form)
+    fault = json_schema.fault_of(dict(expected), form)
+    if fault is None and isinstance(response, RankingResponse) and len(expected) > 1:
+        lengths = [len(expected.get(field, [])) for field in ("scores", "prediction")]
+        if 0 < lengths[0] != lengths[1] > 0:
+            return f"{lengths[0]} scores for a prediction of {lengths[1]}."
+    return fault
 
 
 def response_difference(
@@ -59,7 +65,7 @@ def response_difference(
         return f"status {status}: {body}"
     try:
         answer = msgspec.json.decode(body, type=Json)
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return f"the answer is no JSON object: {body[:80]!r}"
     return difference(expected, answer, tolerance, response)
 
@@ -92,7 +98,7 @@ def _field_difference(
             return _misranked(wanted, got, expected["scores"], 2 * tolerance)
         return _numeric_difference(wanted, got, tolerance, exact_integers=True)
     if field == "prediction":
-        if isinstance(response, RankingResponse) and "scores" in expected:
+        if isinstance(response, RankingResponse) and _is_scored(wanted, expected.get("scores")):
             return _misranked(wanted, got, expected["scores"], 2 * tolerance)
         if isinstance(response, RankingResponse | ClassificationResponse):
             return None if _same(wanted, got) else f"{got!r}, golden {wanted!r}"
@@ -126,8 +132,7 @@ def _value_difference(
     wanted: Any, got: Any, tolerance: float, *, exact_integers: bool
 ) -> str | None:
     if _is_number(wanted) and _is_number(got) and not (exact_integers and isinstance(wanted, int)):
-        # Written so that a NaN on either side is a difference.
-        same = abs(wanted - got) <= tolerance
+        same = _within(wanted, got, tolerance)
         return None if same else f"{got!r}, golden {wanted!r} (tolerance {tolerance:g})"
     return None if _same(wanted, got) else f"{got!r}, golden {wanted!r}"
 
@@ -135,10 +140,11 @@ def _value_difference(
 def _likeliest_difference(wanted: Any, got: Any, tolerance: float) -> str | None:
     """Compare probabilities of which only the likeliest are told: at the limit, labels may swap."""
     own, others = ([wanted], [got]) if isinstance(wanted, dict) else (wanted, got)
-    if not isinstance(others, list) or list(map(_size, own)) != list(map(_size, others)):
-        return f"{got!r}, golden {wanted!r}"
+    sizes = [list(map(_size, each)) if isinstance(each, list) else None for each in (own, others)]
+    if sizes[0] != sizes[1] or sizes[0] is None or None in sizes[0]:
+        return None if _same(wanted, got) else f"{got!r}, golden {wanted!r}"
     for golden, other in zip(own, others, strict=True):
-        limit = min(golden.values())
+        limit = min(golden.values(), default=0.0)
         for name in sorted(golden.keys() | other.keys()):
             slack = tolerance if name in golden and name in other else 2 * tolerance
             found = _value_difference(
@@ -150,16 +156,22 @@ def _likeliest_difference(wanted: Any, got: Any, tolerance: float) -> str | None
 
 
 def _size(entry: Any) -> int | None:
-    return len(entry) if isinstance(entry, dict) else None
+    """Return how many probabilities an entry tells, None when it is something else."""
+    are_numbers = isinstance(entry, dict) and all(map(_is_number, entry.values()))
+    return len(entry) if are_numbers else None
 
 
 def _looks_ranked(prediction: Any, scores: Any) -> bool:
     """Whether a prediction orders one entry per score; labels of rows repeat or are too few."""
+    return _is_scored(prediction, scores) and len(prediction) == len(set(map(repr, prediction)))
+
+
+def _is_scored(prediction: Any, scores: Any) -> bool:
     return (
         isinstance(prediction, list)
         and isinstance(scores, list)
         and all(map(_is_number, scores))
-        and len(prediction) == len(scores) == len(set(map(repr, prediction)))
+        and len(prediction) == len(scores)
     )
 
 
@@ -171,13 +183,22 @@ def _misranked(wanted: list[Any], got: Any, scores: Sequence[float], slack: floa
     for entry, score in zip(wanted, descending, strict=True):
         scores_of[_text(entry)].append(score)
     for place, (entry, score) in enumerate(zip(got, descending, strict=True)):
-        if min(abs(own - score) for own in scores_of[_text(entry)]) > slack:
+        if not any(_within(own, score, slack) for own in scores_of[_text(entry)]):
             return f"{entry!r} at place {place}, golden {wanted[place]!r}"
     return None
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _within(wanted: float, got: float, tolerance: float) -> bool:
+    try:
+        # Written so that a NaN on either side is a difference.
+        return abs(wanted - got) <= tolerance
+    except OverflowError:
+        # An integer beyond the largest float, next to a float.
+        return False
 
 
 def _same(wanted: Any, got: Any) -> bool:

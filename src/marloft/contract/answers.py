@@ -94,6 +94,8 @@ def rank(item_ids: Sequence[Any], scores: NDArray[np.floating[Any]]) -> Predicti
 
 def ranked(scores: NDArray[Any]) -> tuple[NDArray[np.intp], list[float]]:
     """Return the places by descending score, ties in order, and the scores to six decimals."""
-    order = np.argsort(-scores, kind="stable")
-    rounded: list[float] = np.round(scores.astype(np.float64), _DECIMALS).tolist()
+    # As floats: of small integers, the negative of 0 or -128 would come first.
+    wide = scores.astype(np.float64)
+    order = np.argsort(-wide, kind="stable")
+    rounded: list[float] = np.round(wide, _DECIMALS).tolist()
     return order, rounded

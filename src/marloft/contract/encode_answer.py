@@ -3,15 +3,14 @@
 Log and answer share the bytes.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from marloft.contract import response as declared
 from marloft.contract.answers import (
@@ -24,13 +23,19 @@ from marloft.contract.answers import (
     Regression,
     ranked,
 )
+from marloft.contract.encode_values import (
+    ENCODER,
+    array_of,
+    check_extra,
+    json_of,
+    listed,
+    numbers_of,
+    plain_numbers,
+)
 from marloft.contract.json_schema import fault_of
 from marloft.contract.response import Label, Response, label_texts, type_of
 
-_ENCODER = msgspec.json.Encoder()
 _DECIMALS = 6
-# As many digits as tell any two float32 apart.
-_DIGITS = 9
 _SLACK = 1e-4
 _TYPES: dict[str, type[Struct]] = {
     "ranking": Ranking,
@@ -92,8 +97,7 @@ def encode_answer(returned: object, response: Response | None, rows: int) -> Ans
             f"`response: {{type: {type_of(response)}}}`: return a {expected.__name__}."
         )
     answer = _encode(returned, response, rows)
-    if answer.extra is not None:
-        _ENCODER.encode(answer.extra)
+    check_extra(answer.extra)
     return answer
 
 
@@ -104,6 +108,7 @@ def value_class(response: Response) -> type[Struct]:
 
 def _undeclared(returned: object) -> Answer:
     if isinstance(returned, Ranking):
+        check_extra(returned.extra)
         return _ranking(returned)
     if not isinstance(returned, Prediction):
         raise TypeError(
@@ -111,11 +116,11 @@ def _undeclared(returned: object) -> Answer:
             "with another class says so in its YAML file: `response: {type: …}`."
         )
     if returned.extra is not None:
-        _ENCODER.encode(returned.extra)
+        ENCODER.encode(returned.extra)
     return Answer(
-        prediction=_json("a prediction", returned.prediction),
-        confidence=_numbers("confidence", returned.confidence),
-        scores=None if returned.scores is None else _numbers("scores", returned.scores),
+        prediction=json_of("a prediction", returned.prediction),
+        confidence=numbers_of("confidence", returned.confidence),
+        scores=None if returned.scores is None else numbers_of("scores", returned.scores),
         extra=returned.extra,
     )
 
@@ -130,18 +135,22 @@ def _encode(returned: Any, response: Response, rows: int) -> Answer:
         return _embedding(returned, response, entries)
     if isinstance(response, declared.ObjectResponse):
         return _objects(returned, response, entries)
+    strange = [each for each in listed("ids", returned.ids) if type(each) not in (int, str)]
+    if strange:
+        raise TypeError(f"encode returned the id {strange[0]!r}; allowed: integers and strings.")
     return replace(_ranking(returned), entries=len(returned.ids))
 
 
 def _ranking(ranking: Ranking) -> Answer:
-    scores = _array("scores", ranking.scores, (len(ranking.ids),))
+    ids = listed("ids", ranking.ids)
+    scores = array_of("scores", ranking.scores, (len(ids),))
     if not len(scores):
         raise ValueError("encode returned a Ranking without ids; it needs at least one.")
     order, rounded = ranked(scores)
     return Answer(
-        prediction=_json("ids", [ranking.ids[i] for i in order]),
-        confidence=_numbers("confidence", rounded[order[0]]),
-        scores=_numbers("scores", rounded),
+        prediction=json_of("ids", [ids[i] for i in order]),
+        confidence=numbers_of("confidence", rounded[order[0]]),
+        scores=numbers_of("scores", rounded),
         extra=ranking.extra,
     )
 
@@ -150,7 +159,7 @@ def _classification(
     returned: Classification, response: declared.ClassificationResponse, entries: int
 ) -> Answer:
     count = len(response.labels)
-    shares = _array("probabilities", returned.probabilities, (entries, count)).astype(np.float64)
+    shares = array_of("probabilities", returned.probabilities, (entries, count)).astype(np.float64)
     if shares.min() < -_SLACK or shares.max() > 1 + _SLACK:
         raise ValueError(
             f"encode returned probabilities from {shares.min():g} to {shares.max():g}; allowed: 0 "
@@ -179,11 +188,13 @@ def _chosen(
     if labels is None:
         best: list[int] = shares.argmax(axis=1).tolist()
         return best
+    labels = listed("labels", labels)
     if len(labels) != len(shares):
         raise ValueError(f"encode returned {len(labels)} labels for {len(shares)} entries.")
     # By type too: True would be found as 1.
     places = {(type(label), label): place for place, label in enumerate(known)}
-    unknown = [label for label in labels if (type(label), label) not in places]
+    unknown = [each for each in labels if not isinstance(each, bool | int | str)]
+    unknown += [each for each in labels if not unknown and (type(each), each) not in places]
     if unknown:
         raise ValueError(f"encode returned the label {unknown[0]!r}; declared: {list(known)}.")
     return [places[type(label), label] for label in labels]
@@ -198,7 +209,7 @@ def _by_label(texts: Sequence[str], row: NDArray[np.float64], top: int | None) -
 def _regression(
     returned: Regression, response: declared.RegressionResponse, entries: int
 ) -> Answer:
-    values = _array("values", returned.values, (entries,))
+    values = array_of("values", returned.values, (entries,))
     interval = None
     if (returned.intervals is None) != (response.interval is None):
         raise ValueError(
@@ -208,29 +219,30 @@ def _regression(
             else "encode returned no intervals, but the archive declares `interval`."
         )
     if returned.intervals is not None:
-        bounds = _array("intervals", returned.intervals, (entries, 2))
+        bounds = array_of("intervals", returned.intervals, (entries, 2))
         if (bounds[:, 0] > bounds[:, 1]).any():
             raise ValueError("encode returned an interval whose low end is above its high end.")
-        interval = _each(_plain(bounds), response)
+        interval = _each(plain_numbers(bounds), response)
     return Answer(
         entries=entries,
-        prediction=_each(_plain(values), response),
+        prediction=_each(plain_numbers(values), response),
         interval=interval,
         extra=returned.extra,
     )
 
 
 def _embedding(returned: Embedding, response: declared.EmbeddingResponse, entries: int) -> Answer:
-    vectors = _array("vectors", returned.vectors, (entries, response.dimension))
-    prediction = _each(_plain(vectors), response)
+    vectors = array_of("vectors", returned.vectors, (entries, response.dimension))
+    prediction = _each(plain_numbers(vectors), response)
     return Answer(entries=entries, prediction=prediction, extra=returned.extra)
 
 
 def _objects(returned: Objects, response: declared.ObjectResponse, entries: int) -> Answer:
-    if len(returned.values) != entries:
-        raise ValueError(f"encode returned {len(returned.values)} values; needed: {entries}.")
-    values = list(returned.values)
-    _json("values", values)
+    given = listed("values", returned.values)
+    if len(given) != entries:
+        raise ValueError(f"encode returned {len(given)} values; needed: {entries}.")
+    # As a client reads them: a tuple is an array, a date is text.
+    values = msgspec.json.decode(json_of("values", given))
     for number, value in enumerate(values):
         fault = fault_of(value, response.schema)
         if fault is not None:
@@ -240,56 +252,4 @@ def _objects(returned: Objects, response: declared.ObjectResponse, entries: int)
 
 def _each(entries: list[Any], response: Response) -> msgspec.Raw:
     """Encode entries that have been checked: a list of them, or the one of `per: request`."""
-    return msgspec.Raw(_ENCODER.encode(entries if response.per == "row" else entries[0]))
-
-
-def _array(field: str, values: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return finite numbers of the expected shape."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"encode returned {field} of {array.dtype}; allowed: numbers.")
-    if array.shape != shape:
-        raise ValueError(
-            f"encode returned {field} of shape {list(array.shape)}; needed: {list(shape)}."
-        )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"encode returned {field} with NaN or infinity; allowed: numbers.")
-    return array
-
-
-def _plain(array: NDArray[Any]) -> list[Any]:
-    """Return Python numbers; those of float32 with the digits that they have."""
-    if array.dtype not in (np.float32, np.float16):
-        plain: list[Any] = array.tolist()
-        return plain
-    wide = array.astype(np.float64)
-    size = np.floor(np.log10(np.abs(np.where(wide == 0, 1, wide))))
-    # A power of ten of more digits than a float64 has would overflow for the smallest numbers.
-    scale = 10.0 ** np.minimum(_DIGITS - 1 - size, 300)
-    digits: list[Any] = (np.round(wide * scale) / scale).tolist()
-    return digits
-
-
-def _json(what: str, value: object) -> msgspec.Raw:
-    encoded = _ENCODER.encode(value)
-    if b"null" in encoded and _holds_not_finite(value):
-        raise ValueError(f"encode returned {what} with NaN or infinity in it; allowed: JSON.")
-    return msgspec.Raw(encoded)
-
-
-def _numbers(field: str, values: float | list[float]) -> msgspec.Raw:
-    encoded = _ENCODER.encode(values)
-    # msgspec writes NaN and infinity as null, which is quicker to find than each number.
-    if b"n" in encoded:
-        raise ValueError(f"encode returned {field} with NaN, infinity or None; allowed: numbers.")
-    return msgspec.Raw(encoded)
-
-
-def _holds_not_finite(value: object) -> bool:
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    if isinstance(value, Mapping):
-        return any(_holds_not_finite(each) for each in value.values())
-    if isinstance(value, list | tuple | set | frozenset):
-        return any(_holds_not_finite(each) for each in value)
-    return False
+    return msgspec.Raw(ENCODER.encode(entries if response.per == "row" else entries[0]))

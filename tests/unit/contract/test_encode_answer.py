@@ -1,6 +1,7 @@
 """What encode returns: refused when it would not be JSON, before it reaches log or answer."""
 
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -181,3 +182,38 @@ def test_value_that_the_declaration_does_not_allow_is_refused(
 ) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         encode_answer(answer, response, 2)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.float32])
+def test_ranking_of_small_integers_is_by_their_value(dtype: Any) -> None:
+    scores = np.array([0, 127, 3], dtype=dtype)
+    answer = encode_answer(Ranking([1, 2, 3], scores), RankingResponse(), 3)
+    assert bytes(answer.prediction) == b"[2,3,1]"
+    assert bytes(answer.confidence) == b"127.0"
+
+
+def test_ranking_of_the_least_integer_puts_it_last() -> None:
+    scores = np.array([-128, 127], dtype=np.int8)
+    assert bytes(encode_answer(Ranking([1, 2], scores), None, 2).prediction) == b"[2,1]"
+
+
+@pytest.mark.parametrize("id_", [None, 1.5, True, {"a": 1}, b"a"])
+def test_ids_of_a_declared_ranking_are_as_its_schema_says(id_: Any) -> None:
+    with pytest.raises(TypeError, match="allowed: integers and strings"):
+        encode_answer(Ranking([id_], [0.5]), RankingResponse(), 1)
+
+
+def test_one_object_for_a_request_is_in_a_list() -> None:
+    declared = ObjectResponse(schema={}, per="request")
+    assert bytes(encode_answer(Objects([{"a": 1}]), declared, 2).prediction) == b'{"a":1}'
+    with pytest.raises(TypeError, match="values as dict; allowed: a list"):
+        encode_answer(Objects({"a": 1}), declared, 2)  # type: ignore[arg-type]
+
+
+def test_objects_are_checked_as_a_client_reads_them() -> None:
+    declared = ObjectResponse(schema={"type": "array", "items": {"type": "string"}})
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    answer = encode_answer(Objects([("a", moment)]), declared, 1)
+    assert bytes(answer.prediction) == b'[["a","2026-01-02T00:00:00Z"]]'
+    with pytest.raises(ValueError, match="is not of type 'array'"):
+        encode_answer(Objects(["a"]), declared, 1)

@@ -105,9 +105,9 @@ def test_long_message_is_cut() -> None:
 
 def test_syntax_error_has_the_file_that_holds_it() -> None:
     def act() -> None:
-        compile("def f(:\n  pass\n", "/work/steps.py", "exec")
+        compile("def f(:\n  pass\n", "/project/steps.py", "exec")
 
-    assert failing(act) == "SyntaxError: invalid syntax (/work/steps.py:1)"
+    assert failing(act) == "SyntaxError: invalid syntax (/project/steps.py:1)"
 
 
 def test_error_in_a_library_is_told_with_the_users_line() -> None:
@@ -237,16 +237,16 @@ def test_tracebacks_that_do_not_follow_from_each_other_are_apart() -> None:
 
 
 def test_traceback_that_was_cut_off_is_left_out_and_what_led_to_it_kept() -> None:
-    whole = raised("ValueError: mine", ("/work/handler.py", "load"))
+    whole = raised("ValueError: mine", ("/project/handler.py", "load"))
     cut = ANSWER.rpartition("\n")[0]
     assert read_failures(cut.split("\n")) == []
-    assert str(explained(whole + WHILE + cut)) == "ValueError: mine (/work/handler.py:7 in load)"
+    assert str(explained(whole + WHILE + cut)) == "ValueError: mine (/project/handler.py:7 in load)"
 
 
 def test_source_that_looks_like_a_groups_margin_is_source() -> None:
-    text = '  File "/work/a.py", line 7, in f\n    | b'
+    text = '  File "/project/a.py", line 7, in f\n    | b'
     failure = explained(f"Traceback (most recent call last):\n{text}\nTypeError: no |")
-    assert failure.raised == (Raised("TypeError: no |", (Frame("/work/a.py", 7, "f"),), "", 0),)
+    assert failure.raised == (Raised("TypeError: no |", (Frame("/project/a.py", 7, "f"),), "", 0),)
 
 
 def test_next_words_of_torchserve_are_no_message() -> None:

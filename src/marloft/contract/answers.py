@@ -92,10 +92,10 @@ def rank(item_ids: Sequence[Any], scores: NDArray[np.floating[Any]]) -> Predicti
     )
 
 
-def ranked(scores: NDArray[Any]) -> tuple[NDArray[np.intp], list[float]]:
+def ranked(scores: NDArray[Any]) -> tuple[list[int], list[float]]:
     """Return the places by descending score, ties in order, and the scores to six decimals."""
     # As floats: of small integers, the negative of 0 or -128 would come first.
     wide = scores.astype(np.float64)
-    order = np.argsort(-wide, kind="stable")
+    order: list[int] = np.argsort(-wide, kind="stable").tolist()
     rounded: list[float] = np.round(wide, _DECIMALS).tolist()
     return order, rounded

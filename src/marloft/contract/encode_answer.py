@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from marloft.contract import response as declared
@@ -36,6 +35,7 @@ from marloft.contract.json_schema import fault_of
 from marloft.contract.response import Label, Response, label_texts, type_of
 
 _DECIMALS = 6
+_ID_TYPES = frozenset((int, str))
 _SLACK = 1e-4
 _TYPES: dict[str, type[Struct]] = {
     "ranking": Ranking,
@@ -109,7 +109,7 @@ def value_class(response: Response) -> type[Struct]:
 def _undeclared(returned: object) -> Answer:
     if isinstance(returned, Ranking):
         check_extra(returned.extra)
-        return _ranking(returned)
+        return _ranking(returned, None)
     if not isinstance(returned, Prediction):
         raise TypeError(
             f"encode returned {type(returned).__name__}, not a Prediction; an archive that answers "
@@ -135,19 +135,21 @@ def _encode(returned: Any, response: Response, rows: int) -> Answer:
         return _embedding(returned, response, entries)
     if isinstance(response, declared.ObjectResponse):
         return _objects(returned, response, entries)
-    strange = [each for each in listed("ids", returned.ids) if type(each) not in (int, str)]
-    if strange:
-        raise TypeError(f"encode returned the id {strange[0]!r}; allowed: integers and strings.")
-    return replace(_ranking(returned), entries=len(returned.ids))
+    answer = _ranking(returned, response)
+    if not _ID_TYPES.issuperset(map(type, returned.ids)):
+        strange = next(each for each in returned.ids if type(each) not in _ID_TYPES)
+        raise TypeError(f"encode returned the id {strange!r}; allowed: integers and strings.")
+    return answer
 
 
-def _ranking(ranking: Ranking) -> Answer:
+def _ranking(ranking: Ranking, response: Response | None) -> Answer:
     ids = listed("ids", ranking.ids)
     scores = array_of("scores", ranking.scores, (len(ids),))
     if not len(scores):
         raise ValueError("encode returned a Ranking without ids; it needs at least one.")
     order, rounded = ranked(scores)
     return Answer(
+        entries=None if response is None else len(ids),
         prediction=json_of("ids", [ids[i] for i in order]),
         confidence=numbers_of("confidence", rounded[order[0]]),
         scores=numbers_of("scores", rounded),

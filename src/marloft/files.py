@@ -19,7 +19,7 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _BLOCK = 1 << 20
 _INT = "tag:yaml.org,2002:int"
 # Far more than any file has that people write, and less than Python's recursion and digits allow.
-_DEEPEST, _MOST_NODES, _LONGEST_INT = 100, 1_000_000, 100
+_DEEPEST, _MOST_NODES, _LONGEST_INT = 200, 1_000_000, 100
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`(?: - at `(?P<at>.*)`)?")
 
 

@@ -7,15 +7,14 @@ from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
 
+from marloft.archive.checks.bounded import bounded_check
 from marloft.archive.checks.contents import (
     UNUSABLE,
     Content,
-    check_golden,
     check_hashes,
     check_members,
     check_pickles,
     check_requires,
-    check_schema,
     check_secrets,
     check_shadowing,
     check_stock_manifest,
@@ -134,9 +133,9 @@ def _stages(
         lambda: [check_hashes(content, manifest), check_members(content, manifest)],
         lambda: check_policy(path, policy),
         lambda: [check_requires(manifest)],
-        lambda: [check_schema(content, manifest)],
+        lambda: [bounded_check("MRL008", content, manifest, path)],
         lambda: [
-            check_golden(content, manifest),
+            bounded_check("MRL009", content, manifest, path),
             check_stock_manifest(content, manifest),
             check_shadowing(content),
             _check_sidecar(path, sha256),

@@ -142,7 +142,9 @@ class Intake:
 
     def _of_bytes(self, row: Mapping[str, Any], kind: str) -> tuple[RequestEnvelope, list[Any]]:
         """Return the one row that the body is; the log gets its hash, since it may be large."""
-        body = bytes(row.get("body", row.get("data", b"")))
+        body = row.get("body", row.get("data", b""))
+        # Text is `?data=…` beside no body: a parameter of the query, as far as TorchServe says.
+        body = bytes(body) if isinstance(body, bytes | bytearray) else b""
         if not body:
             raise Rejected(f"The body is empty; send the bytes of {self._sent_as}.")
         sha256 = hashlib.sha256(body).hexdigest()

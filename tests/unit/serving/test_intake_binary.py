@@ -16,6 +16,7 @@ from marloft.files import to_json, write_atomic, write_json
 from marloft.runtimes import Arrays
 from marloft.serving import Handler, LoadedArchive, Prediction, Request
 from marloft.serving.intake import Intake
+from marloft.serving.refusals import Rejected
 from tests.unit.serving.driver import Sent, Server
 
 PNG = b"\x89PNG\r\n\x1a\nnot really"
@@ -152,3 +153,12 @@ def test_body_is_logged_under_the_name_that_clients_use() -> None:
     request = intake.read({"body": PNG}, {"content-type": "image/png"}, NO_ROUTE, "r")
     assert request.column("image") == [PNG]
     assert bytes(request.features).startswith(b'[{"my.image":')
+
+
+@pytest.mark.parametrize("row", [{"data": "text"}, {"data": b""}, {}])
+def test_query_called_data_is_no_body(row: dict[str, Any]) -> None:
+    intake = Intake(ROWS, "1.0", accepts=["image/png"])
+    with pytest.raises(Rejected, match="The body is empty"):
+        intake.read(row, {"content-type": "image/png"}, NO_ROUTE, "id")
+    read = intake.read({"data": b"form"}, {"content-type": "image/png"}, NO_ROUTE, "id")
+    assert read.column("image") == [b"form"]

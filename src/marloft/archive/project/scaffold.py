@@ -1,6 +1,7 @@
 """Writes a new project around a tiny model that works at once: what `marloft new` does."""
 
 import json
+import keyword
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -116,6 +117,11 @@ def _check(name: str, runtime: str, kind: str) -> None:
         raise ConfigError(
             f"{name!r} is no model name; use lower case letters, digits and _, a letter first."
         ) from None
+    if keyword.iskeyword(name) or "__" in name:
+        raise ConfigError(
+            f"{name!r} is a word of Python's, or has the __ with which TorchServe names the parts "
+            "of a workflow; choose another name."
+        )
     if shadowed(f"{name}.py") is not None or name in _OWN_MODULES:
         raise ConfigError(
             f"{name!r} is the name of a Python module, which the handler would hide; choose "

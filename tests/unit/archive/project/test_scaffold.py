@@ -45,10 +45,11 @@ def test_code_of_a_project_is_short(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["json", "torch", "train", "visitors", "outcomes", "Churn", "7up", "a-b", ""]
+    "name",
+    ["json", "torch", "train", "visitors", "outcomes", "Churn", "7up", "a-b", "", "class", "a__b"],
 )
 def test_name_that_would_not_work_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=r"is no model name|is the name of a Python module"):
+    with pytest.raises(ConfigError, match=r"is no model name|of a Python module|of Python's"):
         new_project(name, tmp_path / "project")
     assert not (tmp_path / "project").exists()
 

@@ -18,25 +18,26 @@ def answer_in_words(record: Mapping[str, Any]) -> str | None:
     response, entries = record.get("response"), record.get("entries")
     if response is None or entries is None or record.get("prediction") is None:
         return None
-    if response == "ranking":
-        first, score = record["prediction"][0], record.get("confidence")
+    predicted = record["prediction"]
+    if response == "ranking" and isinstance(predicted, list) and predicted:
+        first, score = predicted[0], record.get("confidence")
         return f"ranking of {entries}, first {_text(first)} ({_text(score)})"
     if response not in ("classification", "regression"):
         return f"{response} of {entries}" if entries != 1 else f"{response}"
     # Of an entry there is one label or number: a list of them has an entry per row.
-    predicted = record["prediction"]
     many = isinstance(predicted, list)
     beside = record.get("confidence" if response == "classification" else "interval")
     words = _entries(predicted if many else [predicted], beside if many else [beside])
     return f"{response} of {entries}: {words}" if entries != 1 else f"{response}: {words}"
 
 
-def _entries(predicted: Sequence[Any], beside: Sequence[Any] | None) -> str:
+def _entries(predicted: Sequence[Any], beside: Any) -> str:
+    # A log may hold lines that no worker of ours wrote: one has not to hide the others.
+    fits = isinstance(beside, list) and len(beside) == len(predicted)
+    pairs = zip(predicted, beside if fits else [None] * len(predicted), strict=True)
     told = [
         _text(each) + ("" if more is None else f" ({_text(more)})")
-        for each, more in islice(
-            zip(predicted, beside or [None] * len(predicted), strict=True), _SHOWN
-        )
+        for each, more in islice(pairs, _SHOWN)
     ]
     return ", ".join(told + (["…"] if len(predicted) > _SHOWN else []))
 

@@ -1,5 +1,7 @@
 """What people are told of an answer is what its declared type has."""
 
+from typing import Any
+
 import pytest
 
 from marloft.logs.words import answer_in_words
@@ -37,3 +39,19 @@ def test_refused_request_has_no_answer() -> None:
     record = typed.record("numbers", prediction=None, status=422)
     del record["entries"]
     assert answer_in_words(record) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("grades", {"confidence": [0.9]}, "classification of 4: good, bad, good, …"),
+        ("numbers", {"interval": "none"}, "regression of 2: 2, 5"),
+        ("numbers", {"prediction": []}, "regression of 2: "),
+        ("ranking", {"prediction": []}, "ranking of 3"),
+        ("ranking", {"prediction": 5}, "ranking of 3"),
+    ],
+)
+def test_record_that_contradicts_itself_is_told_as_far_as_it_goes(
+    name: str, changes: dict[str, Any], words: str
+) -> None:
+    assert answer_in_words(typed.record(name, **changes)) == words

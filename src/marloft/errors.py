@@ -54,12 +54,12 @@ class StepError(MarloftError):
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return `" Did you mean 'x'?"` for the closest allowed name, else the list of all."""
+    """Return `" Did you mean 'x'?"` for the closest allowed name, else all that are allowed."""
     names = sorted(allowed)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f" Did you mean {close[0]!r}?"
-    return f" Allowed: {', '.join(names)}."
+    return f" Allowed: {', '.join(names)}." if names else " Leave it out."
 
 
 @contextmanager

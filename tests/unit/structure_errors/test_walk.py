@@ -110,6 +110,14 @@ def test_tag_of_another_form_is_told_with_those_that_there_are(tag: Any) -> None
     assert "must be one of hold, ramp" in fault.text
 
 
+def test_unknown_key_of_a_type_without_keys_is_left_out() -> None:
+    class Bare(Struct, forbid_unknown_fields=True):
+        pass
+
+    (fault,) = collect({"per": "row"}, Bare)
+    assert fault.text == "unknown key 'per' at $. Leave it out."
+
+
 def test_all_mistakes_are_told_in_the_order_of_the_file() -> None:
     yaml = "words: [1, 2.5]\nsteps: [{wait_s: 0, nam: x}, {kind: x}]\nbeside: 1\n"
     assert [text.split()[0] for text in texts(yaml)] == [

@@ -9,7 +9,14 @@ import msgspec
 from msgspec import Meta, Struct
 
 from marloft.archive.golden_requests import raw_type
-from marloft.contract.manifest import Artifact, Name, Runtime, Version, WorkerSettings
+from marloft.contract.manifest import (
+    Artifact,
+    Name,
+    Runtime,
+    Version,
+    WorkerSettings,
+    workflow_node,
+)
 from marloft.contract.response import Response
 from marloft.contract.response import faults as response_faults
 from marloft.contract.schema import RowSchema, refusal, schema_faults
@@ -121,6 +128,11 @@ def parse_spec(config: Path) -> ArchiveSpec:
 
 def _contradictions(spec: ArchiveSpec, *, accepts: bool) -> Iterator[Fault]:
     """Yield what keys say against each other; `accepts` only of a schema that is good."""
+    if workflow_node(spec.name) is not None:
+        text = (
+            f"name is {spec.name!r}, which is how TorchServe calls a workflow's node; write one _."
+        )
+        yield Fault(("name",), text)
     if (spec.artifact is None) != (spec.runtime is None):
         yield Fault((), "artifact and runtime go together; give both or neither.")
     if spec.schema is None and (spec.artifact is not None or spec.golden is not None):

@@ -64,6 +64,12 @@ def test_what_a_response_cannot_mean_is_told_with_its_typos(config: Path, per: s
     assert ("Did you mean 'row'?" in str(caught.value)) == (per == "rows")
 
 
+def test_name_of_a_workflows_node_is_refused(config: Path) -> None:
+    config.write_text(config.read_text().replace("name: ranker", "name: feed__ranker"))
+    with pytest.raises(ConfigError, match="name is 'feed__ranker', which is how TorchServe calls"):
+        read_spec(config)
+
+
 def test_artifact_without_runtime_is_refused(config: Path) -> None:
     _edit(config, "runtime: onnx\n", "")
     with pytest.raises(ConfigError, match="artifact and runtime go together"):

@@ -1,8 +1,10 @@
 """What is imported is declared, in the extra that is for it, and what is declared is imported."""
 
+import re
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -174,3 +176,26 @@ def test_unused_declaration_is_noticed() -> None:
     assert unused("", more, USES) == {"torchdata"}
     # Imported, but by no part that this extra is for.
     assert unused("sign", DECLARED | {"sign": {"polars"}}, USES) == {"polars"}
+
+
+def test_texts_name_extras_that_exist() -> None:
+    found = named_extras(REPOSITORY)
+    assert {"serve", "train", "experiment"} <= found.keys()
+    assert {name: places for name, places in found.items() if name not in DECLARED} == {}
+
+
+def test_text_that_names_no_extra_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("pip install 'marloft[serve,serv]'")
+    assert named_extras(tmp_path).keys() == {"serve", "serv"}
+
+
+def named_extras(folder: Path) -> dict[str, list[str]]:
+    """Return the files that name each extra, as in `pip install 'marloft[serve,train]'`."""
+    found: dict[str, list[str]] = {}
+    places = [*folder.glob("*.md"), *(folder / "docs").glob("**/*.md")]
+    places += (folder / "src").glob("**/*.py")
+    for path in places:
+        for names in re.findall(r"marloft\[([a-z,]+)\]", path.read_text()):
+            for name in names.split(","):
+                found.setdefault(name, []).append(str(path.relative_to(folder)))
+    return found

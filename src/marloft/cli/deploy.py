@@ -1,8 +1,6 @@
 """`marloft plan`, `apply`, `promote`, `rollback`, `serve`: decide what is live, keep it so."""
 
-import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +15,7 @@ from marloft.deploy.release import write as releases
 from marloft.deploy.release.plan import Plan, make_plan, warnings_of
 from marloft.deploy.wait_until_live import next_steps, wait_until_live
 from marloft.files import to_json
+from marloft.stop_signal import StopSignal
 
 DeploymentArgument = Annotated[Path, typer.Argument(help="What should be live.")]
 ReassignOption = Annotated[
@@ -180,9 +179,8 @@ def serve(
     # Java and TorchServe are in the extra `serve`.
     from marloft.deploy.supervisor import serve as run_until_stopped  # noqa: PLC0415
 
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = StopSignal()
+    stop.install()
     started = time.monotonic()
     project = Project(config=config, store=store, var=var)
     run_until_stopped(

@@ -1,7 +1,5 @@
 """`marloft metrics`: the numbers of the running system, for Prometheus."""
 
-import signal
-import threading
 from typing import Annotated
 
 import typer
@@ -10,6 +8,7 @@ from marloft.cli.options import VAR, VarOption
 from marloft.deploy.ports import Ports
 from marloft.monitoring.exporter import exporting
 from marloft.monitoring.live import LiveSettings
+from marloft.stop_signal import StopSignal
 
 _DEFAULTS = LiveSettings()
 
@@ -37,9 +36,8 @@ def metrics(
 
     `marloft serve` runs one by itself. Read on: docs/monitoring.md.
     """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = StopSignal()
+    stop.install()
     settings = LiveSettings(
         window_s=window, settle_s=settle, top=top, click=click, conversion=conversion
     )

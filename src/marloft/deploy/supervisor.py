@@ -1,7 +1,6 @@
 """`marloft serve`: keeps TorchServe and the gateway running until told to stop."""
 
 import functools
-import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -20,6 +19,7 @@ from marloft.deploy.processes.torchserve import TorchServe, check_temporary_fold
 from marloft.deploy.project import Project, Report
 from marloft.deploy.release.write import move
 from marloft.deploy.running import exclusive
+from marloft.stop_signal import Stop
 
 __all__ = ["Project", "serve"]
 
@@ -32,7 +32,7 @@ _HELD = {
 def serve(
     project: Project,
     ports: Ports,
-    stop: threading.Event,
+    stop: Stop,
     report: Report,
     *,
     exposure: Exposure,
@@ -86,7 +86,7 @@ def _run(
     project: Project,
     controller: Controller,
     processes: tuple[TorchServe, Envoy, Exporter],
-    stop: threading.Event,
+    stop: Stop,
     report: Report,
 ) -> None:
     """Look after the processes and the release until `stop` is set."""

@@ -1,6 +1,5 @@
 """Brings what is real to the newest release: observe, reconcile, act, check, judge, tell."""
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -26,6 +25,7 @@ from marloft.deploy.torchserve.management import ManagementApi
 from marloft.deploy.torchserve.workflows import WorkflowApi
 from marloft.errors import MarloftError, ServingError
 from marloft.files import write_json
+from marloft.stop_signal import Stop
 
 _LOOK_EVERY_S = 2.0
 _WATCH_EVERY_S = 1.0
@@ -149,7 +149,7 @@ class Controller:
             self._report(f"not yet: {complaint}")
         self._complaint = complaint
 
-    def wait(self, stop: threading.Event, hurry: Callable[[], bool]) -> None:
+    def wait(self, stop: Stop, hurry: Callable[[], bool]) -> None:
         """Sleep until the next look: at once for a release or a `hurry`, soon in a change."""
         until = time.monotonic() + self._pause_s
         folder = releases_folder(self._project.var)

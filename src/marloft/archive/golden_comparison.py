@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from marloft.contract import json_schema
-from marloft.contract.manifest import GOLDEN_JSONL, GoldenAnswer
+from marloft.contract.manifest import GOLDEN_JSONL, GoldenAnswer, Manifest
 from marloft.contract.response import (
     FIELDS,
     ClassificationResponse,
@@ -55,6 +55,15 @@ def expected_fault(expected: Mapping[str, Any], response: Response | None) -> st
         if 0 < lengths[0] != lengths[1] > 0:
             return f"{lengths[0]} scores for a prediction of {lengths[1]}."
     return fault
+
+
+def golden_difference(
+    manifest: Manifest, golden: GoldenAnswer, status: int, body: str
+) -> str | None:
+    """Return in words how an archive's HTTP response differs from its golden answer, else None."""
+    return response_difference(
+        golden.expected, status, body, manifest.golden_tolerance, manifest.declared_response
+    )
 
 
 def response_difference(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from marloft.archive.golden_comparison import response_difference
+from marloft.archive.golden_comparison import golden_difference
 from marloft.archive.sandbox.confinement import ConfinedRun, Limits
 from marloft.archive.sandbox.handler_run import (
     LIMITS,
@@ -86,15 +86,8 @@ def _check_run(
 
 
 def _compare(code: str, how: str, archive: UnpackedArchive, answers: list[HandlerAnswer]) -> Check:
-    manifest = archive.manifest
     for number, (wanted, answer) in enumerate(zip(archive.golden, answers, strict=True), start=1):
-        found = response_difference(
-            wanted.expected,
-            answer.status,
-            answer.body,
-            manifest.golden_tolerance,
-            manifest.declared_response,
-        )
+        found = golden_difference(archive.manifest, wanted, answer.status, answer.body)
         if found is not None:
             return Check.failed(code, f"{GOLDEN_JSONL}:{number}", f"asked {how}: {found}")
     return Check.passed(code, f"{len(archive.golden)} golden answers repeated {how}")

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from marloft.contract.response import Label
 
 Extra = dict[str, Any]
-_DECIMALS = 6
+DECIMALS = 6
 
 
 class Prediction(Struct, frozen=True, kw_only=True):
@@ -97,5 +97,5 @@ def ranked(scores: NDArray[Any]) -> tuple[list[int], list[float]]:
     # As floats: of small integers, the negative of 0 or -128 would come first.
     wide = scores.astype(np.float64)
     order: list[int] = np.argsort(-wide, kind="stable").tolist()
-    rounded: list[float] = np.round(wide, _DECIMALS).tolist()
+    rounded: list[float] = np.round(wide, DECIMALS).tolist()
     return order, rounded

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from marloft.contract import response as declared
 from marloft.contract.answers import (
+    DECIMALS,
     Classification,
     Embedding,
     Extra,
@@ -34,7 +35,6 @@ from marloft.contract.encode_values import (
 from marloft.contract.json_schema import fault_of
 from marloft.contract.response import Label, Response, label_texts, type_of
 
-_DECIMALS = 6
 _ID_TYPES = frozenset((int, str))
 _SLACK = 1e-4
 _TYPES: dict[str, type[Struct]] = {
@@ -167,7 +167,7 @@ def _classification(
             f"encode returned probabilities from {shares.min():g} to {shares.max():g}; allowed: 0 "
             "to 1. Apply softmax or sigmoid to a model's logits."
         )
-    rounded = np.round(np.clip(shares, 0, 1), _DECIMALS)
+    rounded = np.round(np.clip(shares, 0, 1), DECIMALS)
     chosen = _chosen(returned.labels, response.labels, shares)
     confidence = [rounded[entry, place].item() for entry, place in enumerate(chosen)]
     probabilities = None

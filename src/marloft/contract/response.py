@@ -40,15 +40,20 @@ class RankingResponse(
         return "request"
 
 
-class ClassificationResponse(
+class _EntriesResponse(
     Struct,
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
     omit_defaults=True,
     tag_field="type",
-    tag="classification",
 ):
+    """What the types with an entry per row, or one per request, have in common."""
+
+    per: Per = "row"
+
+
+class ClassificationResponse(_EntriesResponse, frozen=True, kw_only=True, tag="classification"):
     """A label, its probability as `confidence`, and `probabilities` by label.
 
     `labels` are in the order of the model's columns. With `top`, `probabilities` holds that many of
@@ -57,52 +62,24 @@ class ClassificationResponse(
 
     labels: Labels
     top: Annotated[int, Meta(ge=0)] | None = None
-    per: Per = "row"
 
 
-class RegressionResponse(
-    Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-    tag_field="type",
-    tag="regression",
-):
+class RegressionResponse(_EntriesResponse, frozen=True, kw_only=True, tag="regression"):
     """A number; with `interval`, the share of cases it covers, also its `interval` [low, high]."""
 
     interval: Annotated[float, Meta(gt=0, lt=1)] | None = None
-    per: Per = "row"
 
 
-class EmbeddingResponse(
-    Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-    tag_field="type",
-    tag="embedding",
-):
+class EmbeddingResponse(_EntriesResponse, frozen=True, kw_only=True, tag="embedding"):
     """A vector of `dimension` numbers."""
 
     dimension: Annotated[int, Meta(ge=1)]
-    per: Per = "row"
 
 
-class ObjectResponse(
-    Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-    tag_field="type",
-    tag="object",
-):
+class ObjectResponse(_EntriesResponse, frozen=True, kw_only=True, tag="object"):
     """Any JSON value that `schema`, a JSON Schema 2020-12 of one entry, allows."""
 
     schema: Json
-    per: Per = "row"
 
 
 Response = (

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from marloft.archive.checks.lint import lint
-from marloft.archive.golden_comparison import response_difference
+from marloft.archive.golden_comparison import golden_difference
 from marloft.archive.golden_requests import json_request
 from marloft.archive.manifest import read_manifest
 from marloft.archive.sandbox.confinement import ConfinedRun
@@ -127,14 +127,8 @@ def _refuse_wrong(
     for place, wanted in enumerate(archive.golden):
         if place not in answers:
             continue
-        answer, manifest = answers[place], archive.manifest
-        found = response_difference(
-            wanted.expected,
-            answer.status,
-            answer.body,
-            manifest.golden_tolerance,
-            manifest.declared_response,
-        )
+        answer = answers[place]
+        found = golden_difference(archive.manifest, wanted, answer.status, answer.body)
         failure = failure_of(log) if answer.status == _FAILED else None
         if failure is not None:
             # The body of a failure says nothing of its cause; the log does.

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx2
 import msgspec
 
-from marloft.archive.golden_comparison import response_difference
+from marloft.archive.golden_comparison import golden_difference
 from marloft.archive.golden_requests import HttpRequest, http_requests
 from marloft.archive.manifest import read_manifest
 from marloft.contract.manifest import (
@@ -73,13 +73,7 @@ class GoldenGate:
         if response.status_code in _NOT_NOW:
             raise UnansweredError(f"{path} answered {response.status_code} to a golden request")
         body = response.text[:200] if response.is_error else response.text
-        return response_difference(
-            golden.expected,
-            response.status_code,
-            body,
-            manifest.golden_tolerance,
-            manifest.declared_response,
-        )
+        return golden_difference(manifest, golden, response.status_code, body)
 
 
 def questions(archive: Path) -> list[tuple[GoldenAnswer, HttpRequest]]:

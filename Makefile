@@ -41,7 +41,8 @@ presentation: install  ## Render the talk and its speaker notes.
 	@$(BIN)/python -m tools.deliverables talk
 
 test: install  ## All tests but the image's, against real TorchServe, Envoy and torchrun.
-	@$(BIN)/pytest -n 2 --dist loadfile --ignore tests/container --ignore tests/soak
+	@# In order: the long files of tests/e2e first, so that no worker is left alone with one at the end.
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/container --ignore tests/soak
 
 test-container: install  ## Build the image with buildah and run it hardened; needs root, see docs.
 	@$(BIN)/pytest tests/container
@@ -53,6 +54,7 @@ bench: install  ## Short forms of the benchmarks, after a demo; 1 when one break
 	@$(BIN)/python -m benchmarks.lifecycle --quick
 	@$(BIN)/python -m benchmarks.archive --quick
 	@$(BIN)/python -m benchmarks.guardrails --quick
+	@$(BIN)/python -m benchmarks.hostile --quick
 	@$(BIN)/python benchmarks/log.py --quick
 	@$(BIN)/python -m benchmarks.compare benchmarks/results/log.json build/benchmark/log.json \
 	  --by policy batch --figure p50_us --factor 5

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Self
 
@@ -11,7 +12,8 @@ import psutil
 
 from harness.serving import Serving, free_ports, run_marloft
 from marloft.archive.pack import write_archive
-from marloft.contract.release import newest_number, releases_folder
+from marloft.contract.release import newest_number, read_release, releases_folder
+from marloft.deploy.release.write import move
 from marloft.errors import ConfigError, StepError
 
 MODEL = "ranker"
@@ -21,6 +23,11 @@ _NEEDED = ("build/export/model.onnx", "build/export/model.int8.onnx")
 _COPIED = ("archive_configs", "handlers", "build/export", "build/card", "build/fairness")
 _OFFSETS = range(400, 2400, 100)
 _HEALTHY_S = 90.0
+# A step that lasts as long as any benchmark's load, with limits that a good version keeps.
+_WATCHED: dict[str, object] = {
+    "rollout": {"steps": [50], "hold_s": 600, "min_requests": 50},
+    "guardrails": {"error_ratio": 0.01, "p99_ms": 100, "worker_restarts": 3},
+}
 
 
 def prepare(folder: Path, handler: str = "") -> Path:
@@ -58,7 +65,7 @@ class RankerServing(Serving):
 
     def __enter__(self) -> Self:
         """Apply the first release, start, and wait until it is live."""
-        self._write((90, 10), ("1.0", "2.0"), "1.0")
+        self.write((90, 10), ("1.0", "2.0"), "1.0")
         self.verb("apply", "--force", "--reassign")
         return super().__enter__()
 
@@ -77,15 +84,35 @@ class RankerServing(Serving):
         split: tuple[int, int] | None = None,
         versions: tuple[str, ...] = ("1.0", "2.0"),
         default: str = "1.0",
+        *,
+        workers: int = 1,
     ) -> None:
-        """Write deployment.yaml and apply it."""
-        self._write(split, versions, default)
-        self.verb("apply", "--force")
+        """Write deployment.yaml and apply it; each version gets so many workers."""
+        self.write(split, versions, default, {"workers": workers})
+        self.verb("apply", "--force", "--reassign")
 
-    def kill_worker(self) -> None:
-        """Kill -9 every worker process of TorchServe once, one after the other."""
-        for worker in self._processes("model_service_worker.py"):
-            worker.kill()
+    def begin_rollout(self, version: str) -> None:
+        """Roll `version` out and take it to its full step, where it is watched for minutes."""
+        self.write(None, ("1.0", version), version, more=_WATCHED)
+        self.verb("apply", "--force", "--reassign")
+        first = read_release(releases_folder(self.var))
+        move(self.var, first, MODEL, "advance", "the benchmark's first step is over")
+        newest = self.live()
+        self.wait_for(f"release {newest} is live")
+
+    def signal_supervisor(self, number: signal.Signals) -> None:
+        """Send a signal to `marloft serve` itself."""
+        self.process.send_signal(number)
+
+    def kill_worker(self, version: str) -> None:
+        """Kill -9 one worker of a version."""
+        self.workers(version)[0].kill()
+
+    def workers(self, version: str) -> list[psutil.Process]:
+        """Return the worker processes of a version, by TorchServe's own word."""
+        url = f"http://127.0.0.1:{self.ports.management}/models/{MODEL}/{version}"
+        found = httpx2.get(url, timeout=5).json()[0]["workers"]
+        return [psutil.Process(each["pid"]) for each in found if each["pid"] > 0]
 
     def break_routes(self) -> None:
         """Put a route file in place that is not JSON, as a full disk or an editor could."""
@@ -96,27 +123,31 @@ class RankerServing(Serving):
     def kill_gateway(self) -> None:
         """Kill -9 Envoy and wait until it answers again."""
         self._kill("envoy")
-        self._wait_until_healthy()
+        self.wait_until_healthy()
 
     def kill_torchserve(self) -> None:
         """Kill -9 TorchServe's Java process and all workers and wait until one answers again."""
         self._kill("java", "model_service_worker.py")
-        self._wait_until_healthy()
+        self.wait_until_healthy()
 
     def kill_supervisor(self) -> None:
         """Kill -9 `marloft serve` and start another."""
-        self._end_at_once()
+        self.end_at_once()
         self._start_again()
 
     def kill_all(self) -> None:
         """Kill -9 everything and start again."""
-        self._end_at_once()
-        self._kill("envoy", "java", "model_service_worker.py", "torchserve", "metrics")
+        self.kill_everything()
         self._start_again()
+
+    def kill_everything(self) -> None:
+        """Kill -9 everything."""
+        self.end_at_once()
+        self._kill("envoy", "java", "model_service_worker.py", "torchserve", "metrics")
 
     def resident_mb(self) -> float:
         """Return the resident memory of every process of this serving, in MiB."""
-        members = [psutil.Process(self.process.pid), *self._processes("")]
+        members = [psutil.Process(self.process.pid), *self.processes("")]
         total = 0
         for member in members:
             try:
@@ -127,10 +158,10 @@ class RankerServing(Serving):
 
     def _kill(self, *words: str) -> None:
         for word in words:
-            for member in self._processes(word):
+            for member in self.processes(word):
                 member.kill()
 
-    def _processes(self, word: str) -> list[psutil.Process]:
+    def processes(self, word: str) -> list[psutil.Process]:
         """Return the processes that serve this folder, by a word of their command line.
 
         A killed supervisor's children are nobody's children any more, so they are found by what
@@ -147,27 +178,37 @@ class RankerServing(Serving):
                 found.append(member)
         return found
 
-    def _end_at_once(self) -> None:
+    def end_at_once(self) -> None:
+        """Kill -9 `marloft serve` itself."""
         self.process.kill()
         self.process.wait()
 
     def _start_again(self) -> None:
         self.start()
-        self._wait_until_healthy()
+        self.wait_until_healthy()
 
-    def _wait_until_healthy(self) -> None:
-        self.wait_until(self._is_healthy, "good /health", _HEALTHY_S)
+    def wait_until_healthy(self) -> None:
+        """Wait until `/health` says 200."""
+        self.wait_until(self.is_healthy, "good /health", _HEALTHY_S)
 
-    def _is_healthy(self) -> bool:
+    def is_healthy(self) -> bool:
+        """Whether `/health` says 200 within 2 s."""
         try:
             return self.client.get("/health", timeout=2).is_success
         except httpx2.HTTPError:
             return False
 
-    def _write(
-        self, split: tuple[int, int] | None, versions: tuple[str, ...], default: str
+    def write(
+        self,
+        split: tuple[int, int] | None,
+        versions: tuple[str, ...],
+        default: str,
+        settings: dict[str, object] | None = None,
+        more: dict[str, object] | None = None,
     ) -> None:
-        plan: dict[str, object] = {"versions": {v: {} for v in versions}, "default": default}
+        """Write deployment.yaml; `settings` are those of each version, `more` of the model."""
+        every = {v: settings or {} for v in versions}
+        plan: dict[str, object] = {"versions": every, "default": default, **(more or {})}
         if split is not None:
             plan["experiment"] = "experiment.yaml"
             (self.project / "experiment.yaml").write_text(_EXPERIMENT.format(*split))

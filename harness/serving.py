@@ -1,5 +1,6 @@
 """`marloft serve` as a child process on a project's folder, and the ports it may take."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -49,6 +50,7 @@ class Serving:
         self.gateway = f"http://127.0.0.1:{ports.gateway}"
         self.client = httpx2.Client(base_url=self.gateway, timeout=30)
         self.console = project / "serve.log"
+        self.environment = dict(os.environ)
 
     def __enter__(self) -> Self:
         """Start, and wait until the newest release is live."""
@@ -70,7 +72,11 @@ class Serving:
         command = [MARLOFT, "serve", "--port-offset", str(self.ports.offset), *self.options]
         with self.console.open("wb") as log:
             self.process = subprocess.Popen(
-                command, cwd=self.project, stdout=log, stderr=subprocess.STDOUT
+                command,
+                cwd=self.project,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from marloft.extras import missing_extra
 from marloft.pages import with_paths
 
+_LONGEST_SHOWN = 200
+
 
 class MarloftError(Exception):
     """Root of all errors that marloft raises on purpose; `exit_code` is the CLI's exit status."""
@@ -53,6 +55,14 @@ class StepError(MarloftError):
     exit_code = 1
 
 
+def shortened(text: str) -> str:
+    """Return text of a client's or a file's own with 200 characters at most, for a message.
+
+    Whoever looks for the nearest name of half a megabyte is busy for a fifth of a second.
+    """
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the closest allowed name, else all that are allowed."""
     names = sorted(allowed)
@@ -71,14 +81,23 @@ def reported(program: str, command: str = "") -> Iterator[None]:
         command: what of it runs, such as `experiment analyze`.
 
     Raises:
-        SystemExit: in the place of a MarloftError, and of the import of a library that an extra
-            brings and that is not installed; any other error passes as it is.
+        SystemExit: in the place of a MarloftError, of a file that may not be opened, and of the
+            import of a library that an extra brings and that is not installed; any other error
+            passes as it is.
     """
     try:
         yield
     except MarloftError as error:
         sys.stderr.write(with_paths(f"{program}: {error}\n"))
         raise SystemExit(error.exit_code) from None
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        sys.stderr.write(
+            f"{program}: {error.filename}: {error.strerror}; run this as the user that it belongs "
+            "to. Records and state are for the one that runs `marloft serve` alone.\n"
+        )
+        raise SystemExit(2) from None
     except ModuleNotFoundError as error:
         told = missing_extra(error, f"{program} {command}".rstrip())
         if told is None:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,9 @@ from marloft.structure_errors import collect, convert, in_file_order, listed
 T = TypeVar("T")
 # What msgspec raises for bytes that are not JSON, not UTF-8, or nested too deep to follow.
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# Modes of files: state, records and logs are for whoever serves; what users ask for is for all.
+PRIVATE, PUBLIC = 0o600, 0o644
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _BLOCK = 1 << 20
 _INT = "tag:yaml.org,2002:int"
 # Far more than any file has that people write, and less than Python's recursion and digits allow.
@@ -23,13 +27,40 @@ _DEEPEST, _MOST_NODES, _LONGEST_INT = 200, 1_000_000, 100
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`(?: - at `(?P<at>.*)`)?")
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
+def private_folder(path: Path) -> None:
+    """Make a folder and its missing parents, 0700 whatever the umask; what exists is left alone.
+
+    That is what XDG asks of state folders:
+    https://specifications.freedesktop.org/basedir-spec/latest/
+    """
+    if not path.is_dir():
+        private_folder(path.parent)
+        path.mkdir(mode=stat.S_IRWXU, exist_ok=True)
+
+
+def tighten(folder: Path) -> None:
+    """Take from everybody else what an earlier version let them read: the folder and all in it.
+
+    Files of other owners and links are left as they are, and so is what goes meanwhile.
+    """
+    for path in (folder, *folder.rglob("*")):
+        try:
+            found = path.lstat()
+            ours = found.st_uid == os.geteuid() and not stat.S_ISLNK(found.st_mode)
+            if ours and found.st_mode & _OTHERS:
+                path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+        except FileNotFoundError:
+            continue
+
+
+def write_atomic(path: Path, content: bytes | str, mode: int = PUBLIC) -> None:
     """Write `content` to `path` so that a reader sees the old file or the new one, never a part.
 
-    The bytes are on disk (fsync) before the rename; missing parent folders are made.
+    The bytes are on disk (fsync) before the rename; missing parent folders are made, for PRIVATE
+    files closed to others too.
     """
     data = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path, mode)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
@@ -37,25 +68,39 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_new(path: Path, content: bytes) -> None:
+def write_if_other(path: Path, content: bytes | str, mode: int = PUBLIC) -> None:
+    """Write `content` atomically unless the file holds it already, which needs no disk space."""
+    data = content.encode() if isinstance(content, str) else content
+    if not path.is_file() or path.read_bytes() != data:
+        write_atomic(path, data, mode)
+
+
+def write_new(path: Path, content: bytes, mode: int = PUBLIC) -> None:
     """Write a file that must not exist yet; it appears whole or not at all.
 
     Raises:
         FileExistsError: `path` exists; it is left as it is.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path, mode)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-        Path(stream.name).chmod(0o644)
+        Path(stream.name).chmod(mode)
         os.link(stream.name, path)
+
+
+def _make_parent(path: Path, mode: int) -> None:
+    if mode == PRIVATE:
+        private_folder(path.parent)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def sha256_file(path: Path) -> str:
@@ -77,9 +122,9 @@ def to_json(value: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2) + b"\n"
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, mode: int = PUBLIC) -> None:
     """Write `value` (builtins or a msgspec Struct) atomically, as `to_json` encodes it."""
-    write_atomic(path, to_json(value))
+    write_atomic(path, to_json(value), mode)
 
 
 def read_json(path: Path, kind: type[T]) -> T:

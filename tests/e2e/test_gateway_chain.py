@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import json
-import os
 import socket
 import subprocess
 import tempfile
@@ -11,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,15 +22,21 @@ import xxhash
 from marloft.contract.parameters import MAX_NAMES_CHARACTERS
 from marloft.contract.predict_api import RouteFacts, parse_route_header
 from marloft.contract.release import Release
+from marloft.deploy.gateway.acceptance import Acceptance, last_refusal
 from marloft.deploy.gateway.bootstrap import envoy_command, render_bootstrap
-from marloft.deploy.gateway.route_file import write_routes
+from marloft.deploy.gateway.clusters import render_clusters
+from marloft.deploy.gateway.counts import GatewayCounts, Series, Traffic
+from marloft.deploy.gateway.discovery_files import CLUSTERS_FILE, discovery_response, write_file
 from marloft.deploy.gateway.routes import render_routes
-from marloft.deploy.ports import Ports, check_free
-from marloft.errors import ServingError
+from marloft.deploy.ports import Ports
+from tests.e2e.clients import send_slowly
+from tests.free_ports import free_ports
 
 pytestmark = pytest.mark.e2e
 
 JSON = {"content-type": "application/json"}
+# Slow, so that it has room for 32 requests: one batch that runs and one that waits.
+ANSWER_S = {("outcomes", "1.0"): 2.0}
 SPLITS = {"ranker": (50, 50), "ninety": (90, 10), "canary": (1, 99)}
 
 
@@ -80,6 +86,12 @@ class EchoHandler(BaseHTTPRequestHandler):
         elif act == "handler failed":
             problem = {"title": "Internal Server Error", "status": 500, "detail": "handler"}
             self._send(500, problem, "application/problem+json", {"x-envoy-ratelimited": "1"})
+        elif act == "log full":
+            problem = {"title": "Log unavailable", "status": 503, "detail": "disk"}
+            marks = {"x-envoy-ratelimited": "1", "x-marloft-cause": "log"}
+            self._send(503, problem, "application/problem+json", marks)
+        elif act == "queue full":
+            self._send(503, {"type": "ServiceUnavailableException"}, "application/json")
         elif act == "no model":
             self._send(404, {"type": "ModelVersionNotFoundException"}, "application/json")
         else:
@@ -197,17 +209,12 @@ def release(number: int = 7, weights: tuple[int, int] | None = (50, 50)) -> Rele
     models |= {"ranker": model(weights), "outcomes": model(None)}
     models["rolling"] = model((50, 50), "rollout-2.0")
     models["lens"] = lens()
+    models["metered"] = model((50, 50)) | {"limits": {"per_client_per_s": 5}}
+    models["single"] = model(None)
+    models["single"]["versions"] = {"1.0": models["single"]["versions"]["1.0"]}
+    models["capped"] = model(None) | {"limits": {"requests_per_s": 5}}
     facts = {"release": number, "time": "", "actor": "", "reason": "", "default_model": "ranker"}
     return msgspec.convert(facts | {"models": models}, Release)
-
-
-def free_ports() -> Ports:
-    first = 12000 + os.getpid() % 400 * 20
-    for offset in range(first, 22000, 20):
-        with contextlib.suppress(ServingError):
-            check_free(Ports(offset=offset))
-            return Ports(offset=offset)
-    raise AssertionError("no free ports")
 
 
 @contextlib.contextmanager
@@ -218,7 +225,9 @@ def running_gateway(
     ports = free_ports()
     upstream = Upstream(ports.inference)
     gateway = Gateway(ports, folder, upstream)
-    write_routes(gateway.routes_file, render_routes(release()))
+    clusters = render_clusters(release().models, ANSWER_S, ports.inference)
+    write_file(gateway.routes_file.with_name(CLUSTERS_FILE), clusters)
+    write_file(gateway.routes_file, render_routes(release()))
     config = folder / "envoy.json"
     bootstrap = json.loads(
         render_bootstrap(ports, gateway.routes_file, max_body_bytes=200_000),
@@ -290,7 +299,7 @@ def test_split_equals_xxhash_for_2000_users(gateway: Gateway, name: str) -> None
 def test_version_check_sees_a_path_without_its_version(own_gateway: Gateway) -> None:
     spoiled = json.loads(render_routes(release(8)))
     spoiled["resources"][0]["request_headers_to_remove"].append("x-marloft-v")
-    write_routes(own_gateway.routes_file, json.dumps(spoiled).encode())
+    write_file(own_gateway.routes_file, json.dumps(spoiled).encode())
     wait_for(lambda: own_gateway.post({}).told.release == 8)
     answer = own_gateway.post({"user_id": 7})
     assert (answer.version, answer.told.version) == ("", "2.0")
@@ -358,7 +367,8 @@ def test_unknown_model_is_404_with_those_that_exist(gateway: Gateway) -> None:
     answer = gateway.post({}, "/models/ranked/predict")
     assert refusal(answer) == (
         404,
-        "This model is not deployed; there are: canary, lens, ninety, outcomes, ranker, rolling.",
+        "This model is not deployed; there are: canary, capped, lens, metered, ninety, "
+        "outcomes, ranker, rolling, single.",
     )
 
 
@@ -377,6 +387,23 @@ def test_other_method_is_405_with_allow(
     answer = gateway.ask(method, path, "{}")
     assert refusal(answer)[0] == 405
     assert answer.headers["allow"] == allowed
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/nowhere", 404),
+        ("POST", "/models/ranked/predict", 404),
+        ("PUT", "/predict", 405),
+        ("POST", "/health", 405),
+        ("POST", "/predict", 422),
+    ],
+)
+def test_body_of_what_nobody_answers_is_not_read(
+    gateway: Gateway, method: str, path: str, status: int
+) -> None:
+    # Where the body is read, an id of another form decides.
+    assert refusal(gateway.ask(method, path, {"user_id": "a b"}, JSON))[0] == status
 
 
 @pytest.mark.parametrize("kind", [{}, {"content-type": "text/plain"}])
@@ -614,6 +641,51 @@ def test_failure_marked_by_the_handler_is_passed_on_without_retry(gateway: Gatew
     assert "x-envoy-ratelimited" not in answer.headers
 
 
+def test_time_in_the_route_header_is_that_of_the_last_byte(gateway: Gateway) -> None:
+    link = gateway.connect()
+    link.putrequest("POST", "/predict")
+    for name, value in (JSON | {"content-length": "2"}).items():
+        link.putheader(name, value)
+    link.endheaders()
+    time.sleep(0.3)
+    sent_s = time.time()
+    link.send(b"{}")
+    told = parse_route_header(json.loads(link.getresponse().read())["headers"]["x-marloft"])
+    link.close()
+    assert told.arrived_s is not None
+    assert told.arrived_s >= sent_s - 0.001
+
+
+def test_counts_tell_whose_doing_the_end_of_a_request_was(gateway: Gateway) -> None:
+    # Histograms show at a flush, once a second: those of earlier requests have to be there.
+    time.sleep(1.5)
+    counts = GatewayCounts(gateway.ports.envoy_admin)
+    counts.read_new()
+    gone = gateway.connect()
+    gone.request("POST", "/predict", b"{}", JSON | {"x-act": "hang"})
+    time.sleep(0.2)
+    gone.close()
+    acts = ("log full", "queue full", "fail", "hang up")
+    answers = [gateway.post({}, x_act=act) for act in acts]
+    assert [send_slowly(gateway.ports.gateway, 1.0) for _ in range(2)] == [200, 200]
+    found = Traffic()
+
+    def is_counted() -> bool:
+        nonlocal found
+        found = sum((counts.read_new() or {}).values(), found)
+        return found.timed >= 3
+
+    wait_for(is_counted)
+    counts.close()
+    assert [answer.headers.get("x-marloft-cause") for answer in answers] == [
+        *("log", "queue", None, None),
+    ]
+    assert (found.answered, found.errors, found.refused, found.excluded) == (3, 1, 1, 3)
+    # Neither what was sent slowly is slow, nor are there times of what nobody answered.
+    assert (found.timed, found.slower(1000)) == (3, 0)
+    assert "non-number" not in (gateway.routes_file.parents[1] / "envoy.log").read_text()
+
+
 def test_torchserves_own_404_is_hidden(gateway: Gateway) -> None:
     assert refusal(gateway.post({}, x_act="no model"))[0] == 503
 
@@ -662,7 +734,7 @@ def test_new_route_file_takes_effect_under_load_without_a_failure(own_gateway: G
         thread.start()
     for number in range(8, 14):
         weights = (number, 100 - number)
-        write_routes(own_gateway.routes_file, render_routes(release(number, weights)))
+        write_file(own_gateway.routes_file, render_routes(release(number, weights)))
         wait_for(lambda number=number: releases[-1:] == [(200, number)])
     done.set()
     for thread in threads:
@@ -671,23 +743,120 @@ def test_new_route_file_takes_effect_under_load_without_a_failure(own_gateway: G
     assert {number for _, number in releases} == set(range(7, 14))
 
 
-def test_broken_route_file_keeps_the_old_split(own_gateway: Gateway) -> None:
+def test_broken_route_file_keeps_the_old_split_and_is_not_in_force(own_gateway: Gateway) -> None:
     before = own_gateway.post({"user_id": 7})
-    write_routes(own_gateway.routes_file, b'{"version_info": "8", "resources": [{"broken": ')
+    with contextlib.closing(Acceptance(own_gateway.ports.envoy_admin)) as acceptance:
+        assert acceptance.look({"routes": own_gateway.routes_file.read_bytes()})["routes"].taken
+        spoiled = json.loads(render_routes(release(8)))["resources"]
+        spoiled[0]["virtual_hosts"][0]["routes"].append({"match": {}})
+        broken = discovery_response("8", spoiled)
+        write_file(own_gateway.routes_file, broken)
+        log = own_gateway.routes_file.parents[1] / "envoy.log"
+        wait_for(lambda: "update rejected" in last_refusal(log))
+        assert not acceptance.look({"routes": broken})["routes"].taken
+    write_file(own_gateway.routes_file, b'{"version_info": "8", "resources": [{"broken": ')
     wait_for(lambda: own_gateway.counter("gateway.rds.marloft.update_failure") == 1)
+    wait_for(lambda: "Unable to parse JSON" in last_refusal(log))
     after = own_gateway.post({"user_id": 7})
     assert (after.status, after.version, after.told.release) == (200, before.version, 7)
-    write_routes(own_gateway.routes_file, render_routes(release(9)))
+    write_file(own_gateway.routes_file, render_routes(release(9)))
     wait_for(lambda: own_gateway.post({}).told.release == 9)
 
 
 def test_version_that_is_not_ready_answers_503(own_gateway: Gateway) -> None:
-    write_routes(own_gateway.routes_file, render_routes(release(8), [("ranker", "2.0")]))
+    write_file(own_gateway.routes_file, render_routes(release(8), [("ranker", "2.0")]))
     wait_for(lambda: own_gateway.post({}).told.release == 8)
     answer = own_gateway.post({"model_version": "2.0"})
     assert refusal(answer) == (503, "ranker v2.0 is not ready; try again.")
     assert answer.headers["retry-after"] == "1"
     assert {own_gateway.post({"user_id": user}).told.arm for user in range(20)} == {None}
+
+
+def test_more_than_a_version_can_answer_is_refused_at_once_and_not_tried(
+    gateway: Gateway,
+) -> None:
+    before = gateway.upstream.seen.copy()
+    counts = GatewayCounts(gateway.ports.envoy_admin)
+    counts.read_new()
+    with ThreadPoolExecutor(80) as pool:
+        asked = [
+            pool.submit(gateway.ask, "POST", "/outcomes", {}, JSON | {"x-act": "hang"})
+            for _ in range(80)
+        ]
+        time.sleep(0.7)
+        # Others, probes among them, do not wait behind them.
+        began = time.monotonic()
+        assert gateway.post({}).status == 200
+        assert gateway.ask("GET", "/health").status == 200
+        late = gateway.ask("POST", "/outcomes", {}, JSON | {"x-act": "hang"})
+        quick_s = time.monotonic() - began
+        answers = [each.result() for each in asked]
+    assert quick_s < 0.7, "they were answered while the slow ones were under way"
+    said = "More requests than outcomes can answer in time; this one was refused at once, "
+    assert refusal(late) == (503, said + "try again later.")
+    assert late.headers["retry-after"] == "1"
+    statuses = Counter(each.status for each in answers)
+    assert statuses == {200: 32, 503: 48}
+    counted = counts.read_new() or {}
+    counts.close()
+    found = counted[Series(model="outcomes", version="1.0")]
+    assert (found.answered, found.errors, found.refused) == (32, 0, 0)
+    assert counted[Series(model="outcomes", version="")].refused == 49, "of the model: a flood"
+    tried = gateway.upstream.seen - before
+    ids = [each.headers["x-request-id"] for each in answers if each.status == 503]
+    assert not set(ids) & set(tried)
+    assert gateway.post({}, "/outcomes").status == 200, "back to normal"
+
+
+def test_more_than_all_versions_can_answer_is_refused_before_its_body_is_parsed(
+    gateway: Gateway,
+) -> None:
+    def ask(_: int) -> Answer:
+        return gateway.ask("POST", "/models/single/predict", {}, JSON | {"x-act": "hang"})
+
+    blocked = "adaptive_concurrency.gradient_controller.rq_blocked"
+    before = gateway.counter(blocked)
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(ask, range(50)))
+    assert Counter(each.status for each in answers) == {200: 32, 503: 18}
+    refused = next(each for each in answers if each.status == 503)
+    said = "More requests than single can answer in time; this one was refused at once, "
+    assert refusal(refused) == (503, said + "try again later.")
+    assert refused.headers["retry-after"] == "1"
+    assert gateway.counter(blocked) - before == 18
+
+
+@pytest.mark.parametrize("name", ["metered", "capped"])
+def test_more_than_a_models_limit_is_429_and_counts_for_all_its_routes(
+    gateway: Gateway, name: str
+) -> None:
+    link, path = gateway.connect(), f"/models/{name}/predict"
+    requests = [({"user_id": 7}, JSON), ({"model_version": "2.0"}, JSON)]
+    requests.append(({}, JSON | {"x-model-version": "v1.0", "x-forwarded-for": "10.0.0.1"}))
+    answers = [gateway.ask("POST", path, body, headers, link) for body, headers in requests * 6]
+    link.close()
+    statuses = Counter(each.status for each in answers)
+    assert set(statuses) == {200, 429}
+    assert 5 <= statuses[200] < 15, "some tokens come back meanwhile"
+    refused = next(each for each in answers if each.status == 429)
+    said = f"More requests in a second than {name} takes from one client or from all of them; "
+    assert refusal(refused) == (429, said + "send them more slowly.")
+    assert refused.headers["retry-after"] == "1"
+    assert {gateway.ask("GET", "/health").status for _ in range(8)} == {200}
+    assert {gateway.post({}).status for _ in range(8)} == {200}, "other models have other limits"
+
+
+def test_limit_is_each_clients_own(gateway: Gateway) -> None:
+    def ask(address: str) -> int:
+        link = http.client.HTTPConnection(
+            "127.0.0.1", gateway.ports.gateway, timeout=20, source_address=(address, 0)
+        )
+        answer = gateway.ask("POST", "/models/metered/predict", {}, JSON, link)
+        link.close()
+        return answer.status
+
+    assert 429 in [ask("127.0.0.2") for _ in range(20)]
+    assert ask("127.0.0.3") == 200
 
 
 def test_upstream_that_is_gone_is_a_503_problem(own_gateway: Gateway) -> None:

@@ -16,8 +16,9 @@ from harness import factories
 from marloft.assignment import arm_of
 from marloft.contract.records import PredictionRecord
 from marloft.contract.release import read_release
+from marloft.deploy.control.actual import observe_actual
 from marloft.deploy.gateway.observed_routes import ModelRoutes
-from marloft.deploy.status import observe_status, read_status
+from marloft.deploy.status import read_status
 from tests.e2e.running import Driver, Serving, configure, marloft, records
 
 pytestmark = pytest.mark.e2e
@@ -115,7 +116,7 @@ def test_arms_in_answers_and_log_are_the_assigned_ones(serving: Serving, name: s
 def test_status_reads_back_what_torchserve_and_the_gateway_run(serving: Serving) -> None:
     write_split(serving.project, "read_back", (90, 10))
     release = go_live(serving, "apply")
-    found = observe_status(serving.project / "var", serving.ports)
+    found = observe_actual(serving.project / "var", serving.ports)
     assert found.routed is not None
     ranker = ModelRoutes(
         release=release, default="1.0", arms={"1.0": 90, "1.1": 10}, pinned=["1.0", "1.1"]

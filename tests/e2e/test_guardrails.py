@@ -75,7 +75,14 @@ def logged(project: Path, experiment: str) -> dict[str, tuple[int, int]]:
 
 
 def counted(counts: GatewayCounts, experiment: str) -> dict[str, Traffic]:
-    return {key.arm: new for key, new in counts.read_new().items() if key.experiment == experiment}
+    return {key.arm: new for key, new in added(counts).items() if key.experiment == experiment}
+
+
+def added(counts: GatewayCounts) -> dict[Series, Traffic]:
+    """Return what was counted since the last call, which was not the first."""
+    found = counts.read_new()
+    assert found is not None
+    return found
 
 
 def test_counts_of_the_gateway_are_those_of_the_log(serving: Serving) -> None:
@@ -111,7 +118,7 @@ def test_pinned_requests_are_counted_outside_the_split(serving: Serving) -> None
     counts.read_new()
     for _ in range(3):
         serving.predict(user_id=1, features=[{"item_id": 50}], model_version="1.3")
-    new = {key: each.answered for key, each in counts.read_new().items() if each.answered}
+    new = {key: each.answered for key, each in added(counts).items() if each.answered}
     counts.close()
     assert new == {Series(model="ranker", version="1.3"): 3}
 

@@ -13,7 +13,7 @@ import pytest
 
 from harness import factories
 from marloft.contract.live import Live, live_path
-from marloft.deploy.processes.process import ProcessRecord
+from marloft.deploy.processes.record import ProcessRecord
 from marloft.deploy.torchserve.workflows import pack_workflow
 from marloft.files import read_json, write_json
 from tests.e2e.running import Driver, Serving, configure, marloft
@@ -106,7 +106,7 @@ def test_torchserve_killed_is_back_with_503_meanwhile(serving: Serving, project:
         assert refused.headers["retry-after"] == "1"
         assert last_failure_s(driver) - killed_s < limit_s(TORCHSERVE_S)
     assert {sent.status for sent in driver.sent} == {200, 503}
-    assert "TorchServe ended with code" in serving.console.read_text()
+    assert "TorchServe: ended with code" in serving.console.read_text()
 
 
 def test_gateway_killed_is_back(serving: Serving, project: Path) -> None:
@@ -152,7 +152,7 @@ def test_serve_that_was_started_otherwise_replaces_what_it_finds(
     config = project / "config.properties"
     serving.process.kill()
     serving.process.wait()
-    config.write_text(config.read_text() + "\njob_queue_size=99\n")
+    config.write_text(config.read_text() + "\nmax_response_size=6553501\n")
     serving.start()
     serving.wait_for("release 1 is live")
     assert not before.is_running()

@@ -142,13 +142,18 @@ def free_port() -> int:
 def in_a_hurry(text: str) -> str:
     """Shorten every `for`, nothing else."""
     changed, count = re.subn(r"^(\s+for:) \S+$", r"\1 2s", text, flags=re.MULTILINE)
-    assert count == 4
+    assert count == 6
     return changed
 
 
 def shifted(text: str, ports: Ports, alertmanager: int) -> str:
     """Point the project's prometheus.yml at this test's ports, and let it look every second."""
-    moved = {9102: ports.exporter, 9901: ports.envoy_admin, 8082: ports.metrics}
+    moved = {
+        9102: ports.exporter,
+        9103: ports.supervisor,
+        9901: ports.envoy_admin,
+        8082: ports.metrics,
+    }
     for port, actual in (moved | {9093: alertmanager}).items():
         assert f"127.0.0.1:{port}" in text
         text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{actual}")
@@ -260,7 +265,7 @@ def test_torchserve_alone_counts_requests_and_failures_by_version(
 
 
 def test_prometheus_scrapes_every_part(prometheus: str) -> None:
-    expect(prometheus, "job", "up", {"workers": 1, "gateway": 1, "torchserve": 1})
+    expect(prometheus, "job", "up", {"workers": 1, "serve": 1, "gateway": 1, "torchserve": 1})
 
 
 def test_gateway_counts_and_times_requests_by_arm(prometheus: str, traffic: dict[str, int]) -> None:
@@ -334,7 +339,7 @@ def test_no_alert_while_all_is_well_but_the_planted_errors(prometheus: str) -> N
 def test_exporter_that_ended_is_started_again(serving: Serving) -> None:
     exporter = child_of(serving, "metrics")
     exporter.send_signal(signal.SIGKILL)
-    serving.wait_for("The metrics exporter ended")
+    serving.wait_for("The metrics exporter: ended")
     until(lambda: answers(f"http://127.0.0.1:{serving.ports.exporter}/metrics"), 30, str)
     assert serving.predict(features=FEATURES).status_code == 200
 

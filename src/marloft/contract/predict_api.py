@@ -23,6 +23,10 @@ DO_NOT_RETRY_HEADER = "x-envoy-ratelimited"
 # The path with its query as the client sent it: TorchServe drops the query of /predictions.
 QUERY_HEADER = f"{ROUTE_HEADER}-query"
 PROBLEM_JSON = "application/problem+json"
+# What says of a 5xx that it is not the version's doing, and why it came.
+CAUSE_HEADER = f"{ROUTE_HEADER}-cause"
+# The record cannot be written; the deadline passed in the queue; TorchServe's queue is full.
+Cause = Literal["log", "late", "queue"]
 
 _VERSION = re.compile(r"v?((?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*))\Z")
 
@@ -66,7 +70,8 @@ class PredictResponse(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     The archive's `response` says what `prediction` is, and which of `confidence`, `scores` (a
     ranking's), `probabilities` (a classification's) and `interval` (a regression's) an answer has;
-    `latency_ms` runs from arrival at the gateway, queue included.
+    `latency_ms` runs from the last byte of the request at the gateway until the answer is ready:
+    queue and model, neither the upload nor the download.
     """
 
     prediction: Any
@@ -108,11 +113,11 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class RouteFacts(Struct, frozen=True, kw_only=True):
     """What the gateway passes to a handler about a request in the `x-marloft` header.
 
-    `arrived_s` is the time of arrival at the gateway in seconds since the epoch, `limit_s` how long
-    the gateway waits for an answer from then on, all tries together. All fields are None for a
-    request that came without a gateway. A `probe` asks whether a prediction would go through; a
-    `check` is a golden request of the controller, answered like any other. Neither is traffic, so
-    neither is logged or counted.
+    `arrived_s` is when the request was complete at the gateway, in seconds since the epoch,
+    `limit_s` how long the gateway waits for an answer from then on, all tries together. All fields
+    are None for a request that came without a gateway. A `probe` asks whether a prediction would go
+    through; a `check` is a golden request of the controller, answered like any other. Neither is
+    traffic, so neither is logged or counted.
     """
 
     release: int | None = None
@@ -170,9 +175,9 @@ class NodeBody(Struct, frozen=True, kw_only=True):
 def parse_route_header(value: str | None) -> RouteFacts:
     """Parse `release=7;experiment=feed_ab;arm=treatment;version=2.0;propensity=0.5;t=1.5;d=8`.
 
-    `t` is the time of arrival, `d` the seconds that the gateway waits from then on. Unknown keys
-    are ignored, so that a newer gateway works with an older worker. The header is set by the
-    gateway alone (it strips the client's), so its values are trusted.
+    `t` is when the request was complete at the gateway, `d` the seconds that it waits from then on.
+    Unknown keys are ignored, so that a newer gateway works with an older worker. The header is set
+    by the gateway alone (it strips the client's), so its values are trusted.
 
     Raises:
         ValueError: a value is not a finite number.

@@ -23,10 +23,12 @@ class PredictionRecord(Struct, frozen=True, kw_only=True, gc=False):
     client sent, `null` for a body that could not be read; of a body that is not JSON its content
     type, size and SHA-256. `attempt` counts the gateway's tries from 1.
 
-    `queue_ms` runs from the gateway to the worker, `predict_ms` is this request's part (by rows)
-    of the model's time. `stages` are what it waited for inside the worker, in ms: `admit` (read,
-    checked, decoded), `predict` (the run of the whole batch), `compose` (encoded); a stage that
-    was not reached is absent. None in records from before stages were written.
+    `latency_ms` runs from the last byte of the request at the gateway until the answer is ready,
+    `queue_ms` from that byte to the worker; without a gateway the first begins at the worker and
+    the other is None. `predict_ms` is this request's part (by rows) of the model's time. `stages`
+    are what it waited for inside the worker, in ms: `admit` (read, checked, decoded), `predict`
+    (the run of the whole batch), `compose` (encoded); a stage that was not reached is absent. None
+    in records from before stages were written.
 
     `response` is the type that the archive declares, absent when it declares none; with it come
     `entries`, how many the prediction has (ids of a ranking, rows, or 1), and those of

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from marloft.contract.manifest import Name, Positive, Version, WorkerSettings
-from marloft.contract.policy import Guardrails, LogPolicy, RolloutPlan
+from marloft.contract.policy import Guardrails, LogPolicy, RequestLimits, RolloutPlan
 from marloft.errors import ReleaseError
 from marloft.files import read_json
 
@@ -88,6 +88,7 @@ class ReleasedModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     shadow: Version | None = None
     rollout: Rollout | None = None
     guardrails: Guardrails = Guardrails()
+    limits: RequestLimits = RequestLimits()
     standby: dict[Version, ReleasedVersion] = {}
     aliases: dict[Name, Version] = {}
 
@@ -95,6 +96,12 @@ class ReleasedModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def parameters(self) -> list[str]:
         """The names of the parameters that some of the versions that routes lead to take."""
         return sorted({name for each in self.versions.values() for name in each.parameters})
+
+    @property
+    def given(self) -> frozenset[Version]:
+        """The versions that users get without naming one: the default and the arms."""
+        arms = self.allocation.arms if self.allocation is not None else []
+        return frozenset((self.default, *(arm.version for arm in arms)))
 
     @property
     def loaded(self) -> dict[Version, ReleasedVersion]:
@@ -137,6 +144,23 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             for name, model in self.models.items()
             for version, pinned in model.standby.items()
         }
+
+    def check_references(self) -> None:
+        """Raise ReleaseError when it leads to a model or a version that it does not hold."""
+        if self.default_model not in self.models:
+            known = ", ".join(sorted(self.models))
+            raise ReleaseError(
+                f"release {self.release}: default_model {self.default_model!r} is not among "
+                f"its models ({known}); name one of them."
+            )
+        for name, model in self.models.items():
+            for version in sorted(model.given):
+                if version not in model.versions:
+                    known = ", ".join(sorted(model.versions))
+                    raise ReleaseError(
+                        f"release {self.release}: {name} routes to version {version!r}, which it "
+                        f"does not hold ({known}); add the version or route to one of these."
+                    )
 
 
 def releases_folder(var: Path) -> Path:

@@ -75,6 +75,11 @@ class Ports(Struct, frozen=True, kw_only=True):
         """The exporter that merges the workers' metrics."""
         return 9102 + self.offset
 
+    @property
+    def supervisor(self) -> int:
+        """What `marloft serve` says of itself."""
+        return 9103 + self.offset
+
     def purposes(self) -> dict[str, int]:
         """Return every port under a name that says what it is for."""
         return {
@@ -87,6 +92,7 @@ class Ports(Struct, frozen=True, kw_only=True):
             "TorchServe gRPC inference": self.grpc_inference,
             "TorchServe gRPC management": self.grpc_management,
             "metrics exporter": self.exporter,
+            "supervisor": self.supervisor,
         }
 
 

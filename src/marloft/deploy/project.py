@@ -28,6 +28,16 @@ class Project(Struct, frozen=True, kw_only=True):
         return self.var / "run" / "routes" / "routes.json"
 
     @property
+    def clusters(self) -> Path:
+        """Return the gateway's cluster file."""
+        return self.routes.with_name("clusters.json")
+
+    @property
+    def gateway_log(self) -> Path:
+        """Return the console of Envoy."""
+        return self.var / "log" / "envoy.log"
+
+    @property
     def worker_log(self) -> Path:
         """Return the log of everything that TorchServe's workers write."""
         return self.var / "log" / "torchserve" / "model_log.log"

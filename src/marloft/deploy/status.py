@@ -4,27 +4,30 @@ Both are asked; the supervisor's report adds what they cannot know: golden answe
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from marloft.contract.live import Live, VersionState, WatchState
 from marloft.contract.manifest import workflow_node
-from marloft.contract.release import Key, Release, ReleasedModel, read_release, releases_folder
-from marloft.deploy.gateway.observed_routes import ModelRoutes, observe_routes
+from marloft.contract.release import (
+    Key,
+    Release,
+    ReleasedModel,
+    newest_number,
+    read_release,
+    releases_folder,
+)
+from marloft.deploy.control.actual import Actual, observe_actual
+from marloft.deploy.gateway.observed_routes import ModelRoutes
 from marloft.deploy.ports import Ports
-from marloft.deploy.running import is_running, read_live
-from marloft.deploy.torchserve.management import ManagementApi, Registered
-from marloft.errors import ServingError
+from marloft.deploy.torchserve.management import Registered
+from marloft.errors import ConfigError, MarloftError
 
-
-class Actual(Struct, frozen=True, kw_only=True):
-    """What is real: `serving` says that a `marloft serve` runs; None is what nobody answered."""
-
-    serving: bool
-    registered: Mapping[Key, Registered] | None
-    routed: Mapping[str, ModelRoutes] | None
-    live: Live | None
+# A look may wait for a registration or for golden answers; longer than this it waits for ever.
+_STUCK_S = 30.0
 
 
 class VersionStatus(Struct, frozen=True, kw_only=True):
@@ -64,29 +67,19 @@ class Status(Struct, frozen=True, kw_only=True):
 def read_status(var: Path, ports: Ports) -> Status:
     """Ask everybody and compare.
 
+    Where the newest release is damaged, what is real is compared with the one before, as `marloft
+    serve` goes on with it.
+
     Raises:
         ReleaseError: there is no release yet.
+        ConfigError: none can be read.
     """
-    release = read_release(releases_folder(var))
-    return compare(release, observe_status(var, ports))
-
-
-def observe_status(var: Path, ports: Ports) -> Actual:
-    """Ask TorchServe and the gateway what runs; read what the supervisor reported."""
-    serving = is_running(var)
-    api = ManagementApi(ports.management)
-    try:
-        registered = api.registered() if serving else None
-    except ServingError:
-        registered = None
-    finally:
-        api.close()
-    try:
-        routed = observe_routes(ports.envoy_admin) if serving else None
-    except ServingError:
-        routed = None
-    live = read_live(var) if serving else None
-    return Actual(serving=serving, registered=registered, routed=routed, live=live)
+    release, damage = _newest_readable(releases_folder(var))
+    actual = observe_actual(var, ports)
+    found = compare(release, actual)
+    if damage is None or not actual.serving:
+        return found
+    return replace(found, drift=list(dict.fromkeys([damage, *found.drift])))
 
 
 def compare(release: Release, actual: Actual) -> Status:
@@ -105,6 +98,18 @@ def compare(release: Release, actual: Actual) -> Status:
         watches=current.watches if current is not None else {},
         drift=list(_drift(release, actual)) if actual.serving else [],
     )
+
+
+def _newest_readable(folder: Path) -> tuple[Release, str | None]:
+    """Return the newest release that can be read, and what is wrong with the newest."""
+    newest = newest_number(folder)
+    try:
+        return read_release(folder), None
+    except (ConfigError, OSError) as error:
+        for number in range(newest - 1, 0, -1):
+            with suppress(MarloftError, OSError):
+                return read_release(folder, number), str(error)
+        raise
 
 
 def roles(model: ReleasedModel, version: str) -> str:
@@ -166,7 +171,10 @@ def _drift(release: Release, actual: Actual) -> Iterator[str]:
         yield "the gateway does not answer"
     else:
         yield from _route_drift(release, actual.routed)
-    yield from _report_drift(release, actual.live)
+    if actual.silent is not None:
+        yield actual.silent
+    else:
+        yield from _report_drift(release, actual.live)
 
 
 def _registry_drift(release: Release, registered: Mapping[Key, Registered]) -> Iterator[str]:
@@ -212,6 +220,9 @@ def _report_drift(release: Release, live: Live | None) -> Iterator[str]:
     if live is None:
         yield "`marloft serve` has reported nothing yet"
         return
+    yield from (f"{subject}: {why}" for subject, why in live.faults.items())
+    if live.age_s > _STUCK_S:
+        yield f"`marloft serve` looked after its processes {live.age_s:.0f} s ago; it is stuck"
     if live.release < release.release:
         yield f"`marloft serve` is still at release {live.release}"
         return

@@ -1,24 +1,30 @@
 """`marloft serve`: keeps TorchServe and the gateway running until told to stop."""
 
 import functools
+import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from marloft.contract.release import read_release, releases_folder
 from marloft.deploy.control.controller import DRAIN_GRACE_S, Connections, Controller
-from marloft.deploy.control.retention import LogRetention
+from marloft.deploy.control.probes import Probes
+from marloft.deploy.control.upkeep import Processes, Upkeep
 from marloft.deploy.events import append_event
+from marloft.deploy.faults import Faults
 from marloft.deploy.gateway.drain import drain
 from marloft.deploy.guardrails.watch import RolloutWatch
 from marloft.deploy.ports import Exposure, Ports, check_free
+from marloft.deploy.processes.descriptors import raise_limit
 from marloft.deploy.processes.envoy import Envoy
 from marloft.deploy.processes.exporter import Exporter
 from marloft.deploy.processes.process import ManagedProcess
-from marloft.deploy.processes.restarts import Restarter
 from marloft.deploy.processes.torchserve import TorchServe, check_temporary_folder
 from marloft.deploy.project import Project, Report
 from marloft.deploy.release.write import move
 from marloft.deploy.running import exclusive
+from marloft.deploy.state.endpoint import answering
+from marloft.deploy.state.live_report import LiveReport
+from marloft.files import tighten
 from marloft.stop_signal import Stop
 
 __all__ = ["Project", "serve"]
@@ -47,13 +53,21 @@ def serve(
 
     Raises:
         ReleaseError: there is no release yet.
+        ConfigError: too few files may be open.
         ServingError: a port is taken, another `serve` runs here, the temporary folder's path is too
             long for sockets, or a process cannot be started.
     """
     check_temporary_folder()
+    raise_limit()
     release = read_release(releases_folder(project.var))
+    faults = Faults(functools.partial(_tell, report))
+    live = LiveReport(project.var, faults)
     with ExitStack() as stack:
-        stack.enter_context(exclusive(project.var))
+        # What lies here holds what users sent.
+        stack.callback(os.umask, os.umask(0o077))
+        stack.enter_context(exclusive(project.var, ports.supervisor))
+        stack.enter_context(answering(ports.supervisor, lambda: live.current))
+        tighten(project.var)
         server = TorchServe(project.config, project.store, project.var, ports)
         gateway = Envoy(project.var, project.routes, ports, exposure)
         exporter = Exporter(project.var, ports)
@@ -61,56 +75,42 @@ def serve(
             stack.push(process)
         exporter.end_earlier()
         adopted = [process for process in (server, gateway) if _adopt(process, report)]
-        check_free(ports, exposure, held=_held(ports, adopted))
+        check_free(ports, exposure, held=["supervisor", *_held(ports, adopted)])
         watch = RolloutWatch(project.var, ports.envoy_admin, functools.partial(move, project.var))
         stack.callback(watch.close)
-        servers = Connections.at(ports)
+        servers = Connections.at(ports, project)
         stack.callback(servers.close)
-        controller = Controller(project, servers, report, watch=watch)
+        probes = Probes(ports, exposure, faults)
+        stack.callback(probes.close)
+        tell = functools.partial(_tell, report)
+        controller = Controller(
+            project, servers, tell, watch=watch, probes=probes, live=live, faults=faults
+        )
         # Before TorchServe starts: an adopted gateway would lead to models that it lacks.
         controller.start(release, running=server in adopted)
         _start([each for each in (server, gateway) if each not in adopted], report)
-        exporter.start()
+        exporter.spawn()
         append_event(project.var, "serving", release=release.release)
-        _run(project, controller, (server, gateway, exporter), stop, report)
-        report("stopping: finishing what is under way")
+        processes = Processes(server, gateway, exporter)
+        with Upkeep(project, ports, processes, controller, live, faults) as upkeep:
+            upkeep.run(stop)
+        probes.close()
+        tell("stopping: finishing what is under way")
         limit_s = controller.longest_request_s + DRAIN_GRACE_S
         left = 0
         if gateway.is_alive():
-            left = drain(ports.envoy_admin, project.routes, announce_s=announce_s, limit_s=limit_s)
+            with faults.contained("the drain"):
+                left = drain(
+                    ports.envoy_admin, project.routes, announce_s=announce_s, limit_s=limit_s
+                )
         append_event(project.var, "stopped", unanswered=left)
-        report(f"stopped, {left} requests without an answer")
+        tell(f"stopped, {left} requests without an answer")
 
 
-def _run(
-    project: Project,
-    controller: Controller,
-    processes: tuple[TorchServe, Envoy, Exporter],
-    stop: Stop,
-    report: Report,
-) -> None:
-    """Look after the processes and the release until `stop` is set."""
-    server, gateway, exporter = processes
-
-    def server_ended(why: str) -> None:
-        append_event(project.var, "ended", process=server.name, why=why)
-        server.load_at_start(controller.torchserve_ended(why))
-
-    def gateway_ended(why: str) -> None:
-        append_event(project.var, "ended", process=gateway.name, why=why)
-
-    restarters = [
-        Restarter(server, report, server_ended),
-        Restarter(gateway, report, gateway_ended),
-    ]
-    retention = LogRetention(project.var, report)
-    while not stop.is_set():
-        serving, _ = [each.restart_if_due() for each in restarters]
-        exporter.revive(report)
-        retention.delete_if_due()
-        if serving:
-            controller.step()
-        controller.wait(stop, lambda: not all(each.is_steady for each in restarters))
+def _tell(report: Report, line: str) -> None:
+    """Tell people; a console on a full disk, or of a closed terminal, ends nothing."""
+    with suppress(OSError):
+        report(line)
 
 
 def _adopt(process: ManagedProcess, report: Report) -> bool:

@@ -30,7 +30,7 @@ def wait_until_live(
     deadline = time.monotonic() + timeout_s
     reported: set[str] = set()
     while True:
-        live = read_live(var)
+        live = _said(var)
         if live is not None and live.release >= release.release:
             _check_not_taken_back(var, release)
             if live.live:
@@ -65,6 +65,14 @@ def next_steps(release: Release) -> list[str]:
             "close; `marloft status` shows it, `marloft rollback` ends it."
         )
     return lines
+
+
+def _said(var: Path) -> Live | None:
+    """Return what `marloft serve` says; one that is busy, or has just begun, may not answer yet."""
+    try:
+        return read_live(var)
+    except ServingError:
+        return None
 
 
 def _check_not_taken_back(var: Path, release: Release) -> None:

@@ -1,10 +1,12 @@
 """The log as a Parquet file: the views of `logs.read`, so duplicates are resolved."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from marloft.errors import DataError
+from marloft.files import PRIVATE
 from marloft.logs.read import open_log
 
 ExportKind = Literal["predictions", "outcomes", "joined"]
@@ -26,7 +28,7 @@ def export(
 
     Args:
         var: the folder that holds `log/`.
-        out: the file to write; it appears whole or not at all.
+        out: the file to write, for this user alone (0600); it appears whole or not at all.
         kind: `joined` has the outcomes with the answer that each belongs to.
         since: rows from this time on, UTC when it has no zone; None from the beginning.
         until: rows before this time; None to the end.
@@ -43,10 +45,14 @@ def export(
     query = f"{_SELECT[kind]} WHERE {where} ORDER BY time, request_id"
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(f".{out.name}.tmp")
+    unfinished.unlink(missing_ok=True)
+    os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
     try:
         with open_log(var) as log:
             target = str(unfinished).replace("'", "''")
-            log.connection.execute(f"COPY ({query}) TO '{target}' (FORMAT parquet)", given)
+            # DuckDB would otherwise write a file of its own, readable to all, and rename that.
+            how = "FORMAT parquet, USE_TMP_FILE false"
+            log.connection.execute(f"COPY ({query}) TO '{target}' ({how})", given)
             (rows,) = log.connection.execute(
                 "SELECT count(*) FROM read_parquet($file)", {"file": str(unfinished)}
             ).fetchone() or (0,)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from marloft.contract.segments import SEGMENTS
+from marloft.contract.segments import segments
 from marloft.errors import DataError
 from marloft.logs.read import check_schema
 
@@ -44,7 +44,7 @@ def find(folder: Path, kind: type[msgspec.Struct], request_id: str) -> list[Foun
     absent: dict[str, Any] = dict.fromkeys(kind.__struct_fields__)
     found = [
         FoundRecord(segment=path, record=absent | record)
-        for path in sorted(folder.glob(SEGMENTS))
+        for path in segments(folder)
         for record in _records(path, request_id)
     ]
     return sorted(found, key=lambda each: str(each.record.get("time", "")))

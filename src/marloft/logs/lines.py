@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from marloft.contract.segments import SEGMENTS
+from marloft.contract.segments import segments
 from marloft.logs.tail import LogTail
 
 Keep = Callable[[dict[str, Any]], bool]
@@ -29,7 +29,7 @@ class LastLines:
         self._keep = keep
         self._tail: LogTail[msgspec.Raw] = LogTail(folder, msgspec.Raw, history_s=0)
         self._ends = self._tail.skip_to_end()
-        self._paths = sorted(folder.glob(SEGMENTS), key=_modified, reverse=True)
+        self._paths = sorted(segments(folder), key=_modified, reverse=True)
 
     def last(self, count: int) -> list[Line]:
         """Return at most `count` records, oldest first."""

@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from marloft.contract.outcome_api import LABEL_EVENT
 from marloft.contract.records import OUTCOMES_FOLDER, PREDICTIONS_FOLDER, RECORD_SCHEMA
-from marloft.contract.segments import SEGMENTS, torn_path
+from marloft.contract.segments import segments, torn_path
 from marloft.contract.shown import RANKING
 from marloft.errors import DataError
 
@@ -216,7 +216,7 @@ def _opened(var: Path) -> Log:
             ("prediction_lines", PREDICTIONS_FOLDER, _PREDICTION_COLUMNS, _PREDICTION_REQUIRED),
             ("outcome_lines", OUTCOMES_FOLDER, _OUTCOME_COLUMNS, _OUTCOME_REQUIRED),
         ):
-            sizes = {str(f): f.stat().st_size for f in sorted((var / folder).glob(SEGMENTS))}
+            sizes = {str(f): f.stat().st_size for f in segments(var / folder)}
             connection.execute(_view_of_lines(table, list(sizes), columns))
             count, bad = _check_lines(connection, table, required, sizes)
             lines.append(count)

@@ -4,7 +4,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from marloft.contract.policy import LogPolicy
-from marloft.contract.segments import Footer, footer_path, footers, segment_of, torn_path
+from marloft.contract.segments import (
+    Footer,
+    footer_path,
+    footers,
+    segment_of,
+    torn_path,
+    unfinished_path,
+)
 from marloft.errors import DataError
 from marloft.files import read_json
 from marloft.logs.segments import FOLDERS
@@ -36,6 +43,7 @@ def retain(var: Path, policy: LogPolicy, now: datetime) -> list[Path]:
         segment = segment_of(closed)
         segment.unlink(missing_ok=True)
         torn_path(segment).unlink(missing_ok=True)
+        unfinished_path(segment).unlink(missing_ok=True)
         footer_path(segment).unlink()
     return [segment_of(closed) for closed in old]
 

@@ -6,10 +6,10 @@ from msgspec import Struct
 
 from marloft.contract.records import OUTCOMES_FOLDER, PREDICTIONS_FOLDER
 from marloft.contract.segments import (
-    SEGMENTS,
     Footer,
     Writer,
     footer_path,
+    segments,
     torn_path,
     writer_of,
 )
@@ -38,7 +38,7 @@ def list_segments(var: Path, kind: str) -> list[Segment]:
     Raises:
         ConfigError: a footer is damaged.
     """
-    return [_look_at(path) for path in sorted((var / FOLDERS[kind]).glob(SEGMENTS))]
+    return [_look_at(path) for path in segments(var / FOLDERS[kind])]
 
 
 def mismatch(segment: Segment) -> str | None:
@@ -48,6 +48,9 @@ def mismatch(segment: Segment) -> str | None:
     """
     footer = segment.footer
     if footer is None:
+        return None
+    if footer.becomes is not None and sha256_file(segment.path) == footer.becomes.sha256:
+        # `forget` was interrupted after the bytes were in place; another run finishes it.
         return None
     size = segment.path.stat().st_size
     if size != footer.size_bytes:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from marloft.contract.segments import footers, segment_of
+from marloft.contract.segments import Forgotten, footers, segment_of
 from marloft.logs.read import Log, open_log
 from marloft.logs.segments import FOLDERS, Segment, list_segments, mismatch
 
@@ -22,7 +22,8 @@ class LogStat(Struct, frozen=True, kw_only=True):
     """One log, `predictions` or `outcomes`.
 
     `duplicates` are records beyond the first of a request and role, or of an outcome: attempts
-    that were repeated. Times are those of the first and last record, UTC, None when it is empty.
+    that were repeated; `forgotten` is how many `marloft log forget` removed. Times are those of the
+    first and last record, UTC, None when it is empty.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class LogStat(Struct, frozen=True, kw_only=True):
     unique: int
     duplicates: int
     torn_lines: int
+    forgotten: int
     first_time: str | None
     last_time: str | None
     served: list[Served] = []
@@ -53,7 +55,10 @@ def mismatches(var: Path) -> list[str]:
 
     A segment that is gone, but whose footer is not, was not deleted by retention.
     """
-    found = (mismatch(each) for kind in FOLDERS for each in list_segments(var, kind))
+    found = [mismatch(each) for kind in FOLDERS for each in list_segments(var, kind)]
+    if any(found):
+        # A segment may have been rewritten between its footer and its bytes.
+        found = [mismatch(each) for kind in FOLDERS for each in list_segments(var, kind)]
     closed = (segment_of(footer) for folder in FOLDERS.values() for footer in footers(var / folder))
     gone = [f"{path}: is gone, its footer is not" for path in closed if not path.exists()]
     return [line for line in found if line is not None] + gone
@@ -72,10 +77,15 @@ def _count(log: Log, kind: str, segments: list[Segment]) -> LogStat:
         unique=unique,
         duplicates=lines - unique,
         torn_lines=sum(segment.torn_lines for segment in segments),
+        forgotten=sum(done.records for each in segments for done in _forgotten(each)),
         first_time=first,
         last_time=last,
         served=_served(log) if kind == "predictions" else [],
     )
+
+
+def _forgotten(segment: Segment) -> list[Forgotten]:
+    return [] if segment.footer is None else segment.footer.forgotten
 
 
 def _span(log: Log, kind: str) -> tuple[int, str | None, str | None]:

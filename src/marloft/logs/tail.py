@@ -3,13 +3,15 @@
 For numbers that are needed every few seconds; `logs.read` re-reads everything and joins exactly.
 """
 
+import os
 import time
+import weakref
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
 
-from marloft.contract.segments import SEGMENTS, end_of_last_line
+from marloft.contract.segments import end_of_last_line, footer_path, segments
 
 T = TypeVar("T")
 MAX_BYTES = 64 << 20
@@ -41,40 +43,77 @@ class LogTail(Generic[T]):
         self._decoder = msgspec.json.Decoder(kind)
         self._oldest_s = time.time() - history_s - _MTIME_TICK_S
         self._offsets: dict[str, int] = {}
+        self._files: dict[str, int] = {}
+        weakref.finalize(self, _close_all, self._files)
         self.damaged_lines = 0
         self.skipped_bytes = 0
 
     def read_new(self) -> list[T]:
         """Return the new records, segment by segment in the order of their names."""
         found: list[T] = []
-        for path in sorted(self._folder.glob(SEGMENTS)):
-            state = path.stat()
-            if path.name in self._offsets or state.st_mtime >= self._oldest_s:
-                found += self._decode(self._new_lines(path, state.st_size))
+        for path in segments(self._folder):
+            try:
+                found += self._decode(self._new_lines(path))
+            except FileNotFoundError:
+                # Retention was quicker.
+                self._leave(path.name)
         return found
 
     def skip_to_end(self) -> dict[str, int]:
         """Skip all whole lines there are now; return how far each segment was skipped."""
-        for path in self._folder.glob(SEGMENTS):
-            with path.open("rb") as stream:
-                end = end_of_last_line(stream.fileno(), path.stat().st_size)
-            self._offsets[path.name] = end
+        for path in segments(self._folder):
+            file = self._files[path.name] = os.open(path, os.O_RDONLY)
+            self._offsets[path.name] = end_of_last_line(file, os.fstat(file).st_size)
+            if footer_path(path).exists():
+                self._leave(path.name)
         return dict(self._offsets)
 
-    def _new_lines(self, path: Path, size: int) -> bytes:
+    def _new_lines(self, path: Path) -> bytes:
+        file = self._file(path)
+        if file is None:
+            return b""
+        # Asked first: what is there then is all that will ever be.
+        closed = footer_path(path).exists()
+        data = self._read(path.name, file)
+        now = path.stat()
+        rewritten = now.st_ino != os.fstat(file).st_ino
+        if rewritten:
+            self._offsets[path.name] = now.st_size
+        if rewritten or closed:
+            self._leave(path.name)
+        return data
+
+    def _file(self, path: Path) -> int | None:
+        """Return the open file of a segment that may have grown; None for one that has not.
+
+        It is held while its writer lives: who is forgotten later is taken out of another file of
+        the same name, in which this place means another record.
+        """
+        name = path.name
+        if name not in self._files:
+            if name in self._offsets or path.stat().st_mtime < self._oldest_s:
+                return None
+            self._files[name] = os.open(path, os.O_RDONLY)
+        return self._files[name]
+
+    def _leave(self, name: str) -> None:
+        file = self._files.pop(name, None)
+        if file is not None:
+            os.close(file)
+
+    def _read(self, name: str, file: int) -> bytes:
+        size = os.fstat(file).st_size
         # A writer that finds the disk full removes the part of a batch that it had written.
-        offset = self._offsets[path.name] = min(self._offsets.get(path.name, 0), size)
+        offset = self._offsets[name] = min(self._offsets.get(name, 0), size)
         start = max(offset, size - self._max_bytes)
-        with path.open("rb") as stream:
-            stream.seek(start)
-            data = stream.read(size - start)
+        data = os.pread(file, size - start, start)
         end = data.rfind(b"\n") + 1
         begin = 0
         if start > offset:
             begin = data.find(b"\n") + 1
             self.skipped_bytes += start + begin - offset
         if end:
-            self._offsets[path.name] = start + end
+            self._offsets[name] = start + end
         return data[begin:end]
 
     def _decode(self, data: bytes) -> list[T]:
@@ -89,3 +128,8 @@ class LogTail(Generic[T]):
         except (msgspec.DecodeError, UnicodeDecodeError):
             self.damaged_lines += 1
             return None
+
+
+def _close_all(files: dict[str, int]) -> None:
+    for file in files.values():
+        os.close(file)

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from marloft.contract import metric_names as names
 from marloft.errors import ServingError
+from marloft.files import private_folder
 from marloft.monitoring.live import Group, LiveQuality, LiveSettings
 
 WORKERS_FOLDER = Path("run/metrics")
@@ -61,7 +62,7 @@ def exporting(var: Path, port: int, settings: LiveSettings | None = None) -> Ite
         ServingError: the port is taken.
     """
     workers = var / WORKERS_FOLDER
-    workers.mkdir(parents=True, exist_ok=True)
+    private_folder(workers)
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(workers))  # type: ignore[no-untyped-call]
     registry.register(LiveCollector(LiveQuality(var, settings)))

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from msgspec import Struct
 
 from marloft.contract import metric_names as names
+from marloft.contract.request_end import REFUSALS, VERSION_ERRORS
 
 _ARM = "{{model}} {{version}} {{arm}}"
 _VERSION = "{{model}} {{version}}"
@@ -54,7 +55,9 @@ def rows(responses: Collection[str | None] | None = None) -> list[PanelRow]:
     quality = _quality() if served is None or served & _JUDGED else []
     error = _error() if served is None or served & _MEASURED else []
     return [
-        PanelRow(title="What clients see", panels=[*_latency(), _requests(), _errors()]),
+        PanelRow(
+            title="What clients see", panels=[*_latency(), _requests(), _errors(), _refused()]
+        ),
         PanelRow(title="Inside the workers", panels=[_stages(), _batch_size(), *_log()]),
         PanelRow(title="Answers and their outcomes", panels=[*quality, *error, *_outcomes()]),
     ]
@@ -65,7 +68,8 @@ def _latency() -> list[Panel]:
     return [
         Panel(
             title=f"Latency {title}",
-            about="From the gateway's first byte in to its last byte out, retries included.",
+            about="From the last byte of the request to the first byte of the answer, both at the "
+            "gateway, retries included.",
             unit="s",
             queries=[
                 Query(
@@ -94,20 +98,38 @@ def _requests() -> Panel:
 
 
 def _errors() -> Panel:
-    every = f"sum by (model, version) (rate({names.GATEWAY_REQUESTS}[1m]))"
+    kinds = {"4xx": 'code=~"4.."', "5xx of the version": VERSION_ERRORS}
     return Panel(
         title="Errors",
-        about="Share of requests that were refused (4xx) or failed (5xx).",
+        about="Share of requests that were faulty (4xx) or that the version itself failed (5xx, or "
+        "no answer within the limit).",
         unit="percentunit",
         queries=[
-            Query(
-                expr=f"sum by (model, version) (rate({names.GATEWAY_REQUESTS}"
-                f'{{code=~"{digit}.."}}[1m])) / {every}',
-                legend=f"{_VERSION} {digit}xx",
-            )
-            for digit in (4, 5)
+            Query(expr=_share(matcher), legend=f"{_VERSION} {kind}")
+            for kind, matcher in kinds.items()
         ],
     )
+
+
+def _refused() -> Panel:
+    kinds = {"refused": REFUSALS[0], "by its queue": REFUSALS[1], "not logged": 'cause="log"'}
+    return Panel(
+        title="Refused",
+        about="Share of requests that were refused, since more came than could be answered, or "
+        "whose record could not be written.",
+        unit="percentunit",
+        queries=[
+            Query(expr=_share(matcher), legend=f"{_VERSION} {kind}")
+            for kind, matcher in kinds.items()
+        ],
+    )
+
+
+def _share(matcher: str) -> str:
+    """Return the share of a version's requests that match, 0 while none has ever."""
+    every = f"sum by (model, version) (rate({names.GATEWAY_REQUESTS}[1m]))"
+    found = f"sum by (model, version) (rate({names.GATEWAY_REQUESTS}{{{matcher}}}[1m]))"
+    return f"({found} or 0 * {every}) / {every}"
 
 
 def _stages() -> Panel:

@@ -18,6 +18,7 @@ from marloft.contract.answers import AnyAnswer
 from marloft.contract.encode_answer import Answer, encode_answer
 from marloft.contract.predict_api import (
     NO_ROUTE,
+    Cause,
     NodeEnvelope,
     Problem,
     RequestEnvelope,
@@ -51,6 +52,10 @@ _UNPROCESSED = "The model failed on this request; it is logged with its cause."
 _JSON = {"content-type": "application/json"}
 # A worker that warms up for longer keeps a roll-out waiting; the first requests are the largest.
 _WARM_UP_S = 5.0
+
+
+class _Late(Rejected):
+    """What nobody waits for any more, through no fault of the model."""
 
 
 class _UserMethods(Protocol):
@@ -124,7 +129,7 @@ class BatchRunner:
             if received.route.probe:
                 _refuse_late(received.route)
                 self._dry_run(self._golden[:1])
-                return Response()
+                return Response(problem=self._log.probe())
             request = self._intake.read(received.row, received.headers, received.route, request_id)
             request_id = request.request_id
             _refuse_late(received.route)
@@ -132,7 +137,9 @@ class BatchRunner:
             rows, stages = self._batching.check(inputs), {"admit": _ms_since(started)}
             return Admitted(request=request, inputs=inputs, rows=rows, stages=stages)
         except Rejected as refusal:
-            response = Response(request=request, problem=refusal.problem(request_id))
+            cause: Cause | None = "late" if isinstance(refusal, _Late) else None
+            problem = refusal.problem(request_id)
+            response = Response(request=request, problem=problem, cause=cause)
         except BaseException as raised:  # noqa: BLE001 - user code: sys.exit fails one request too
             response = _failed(raised, request_id, request)
         return replace(response, stages={"admit": _ms_since(started)})
@@ -194,14 +201,14 @@ class BatchRunner:
             if each.received.route.is_traffic
         ]
         unlogged = self._log.write(records)
-        return batch if unlogged is None else [each.failed(unlogged) for each in batch]
+        return batch if unlogged is None else [each.unlogged(unlogged) for each in batch]
 
     def _answer(self, exchange: Exchange, context: Any) -> bytes:
-        problem, index = exchange.response.problem, exchange.received.index
+        response, index = exchange.response, exchange.received.index
         # TorchServe drops the status and headers of a workflow's nodes.
         if self._archive.node is None:
-            if problem is not None:
-                return answer_problem(problem, index, context)
+            if response.problem is not None:
+                return answer_problem(response.problem, response.cause, index, context)
             context.set_response_content_type(index, "application/json")
         return self._encoder.encode(exchange.body(public_version(self._archive.version)))
 
@@ -238,9 +245,9 @@ class BatchRunner:
 
 
 def _refuse_late(route: RouteFacts) -> None:
-    """Raise Rejected (504) when the gateway has given up on the request and nobody waits for it."""
+    """Raise `_Late` (504) when the gateway has given up on the request and nobody waits for it."""
     if route.expired(time.time()):
-        raise Rejected(
+        raise _Late(
             f"The deadline passed before prediction: the gateway waited {route.limit_s} s "
             "for this request.",
             status=504,

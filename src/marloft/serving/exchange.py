@@ -16,10 +16,12 @@ from msgspec.structs import replace
 from marloft.contract.encode_answer import Answer
 from marloft.contract.predict_api import (
     ATTEMPT_HEADER,
+    CAUSE_HEADER,
     DO_NOT_RETRY_HEADER,
     NO_ROUTE,
     PROBLEM_JSON,
     ROUTE_HEADER,
+    Cause,
     ExperimentArm,
     Health,
     NodeBody,
@@ -92,12 +94,14 @@ class Predicted(Struct, frozen=True, kw_only=True, gc=False):
 class Response(Struct, frozen=True, kw_only=True, gc=False):
     """What a request gets: a prediction, a problem or, if it was a probe that went well, neither.
 
-    `request` is None when it could not be read; `error` is the exception behind a problem.
+    `request` is None when it could not be read; `error` is the exception behind a problem, `cause`
+    why the problem is not this version's doing.
     """
 
     request: Request | None = None
     answer: Answer | None = None
     problem: Problem | None = None
+    cause: Cause | None = None
     error: str | None = None
     predict_ms: float | None = None
     stages: Mapping[str, float] = {}
@@ -106,7 +110,8 @@ class Response(Struct, frozen=True, kw_only=True, gc=False):
 class Exchange(Struct, frozen=True, kw_only=True, gc=False):
     """A request and its response: all that is logged, counted and sent of it.
 
-    `time` is when the response was ready (UTC ISO 8601), `latency_ms` runs from arrival until then.
+    `time` is when the response was ready (UTC ISO 8601), `latency_ms` runs until then from
+    when the request was complete at the gateway.
     """
 
     received: Received
@@ -120,10 +125,10 @@ class Exchange(Struct, frozen=True, kw_only=True, gc=False):
         request = self.response.request
         return self.received.request_id if request is None else request.request_id
 
-    def failed(self, problem: Problem) -> "Exchange":
-        """Return this exchange with a problem for its response, under the request's id."""
+    def unlogged(self, problem: Problem) -> "Exchange":
+        """Return this exchange with the log's problem for its response, under the request's id."""
         problem = replace(problem, request_id=self.request_id)
-        return replace(self, response=replace(self.response, problem=problem))
+        return replace(self, response=replace(self.response, problem=problem, cause="log"))
 
     def body(self, version: str) -> PredictResponse | Health | Problem:
         """Return the body of the answer, from the version called `version` over HTTP."""
@@ -262,15 +267,18 @@ def finish(batch: Sequence[Received], responses: Sequence[Response]) -> list[Exc
     ]
 
 
-def answer_problem(problem: Problem, index: int, context: Any) -> bytes:
+def answer_problem(problem: Problem, cause: Cause | None, index: int, context: Any) -> bytes:
     """Set status and headers of request `index` for a problem; return its body (RFC 9457).
 
-    What the handler itself reports as failed is marked, so that the gateway does not try again.
+    A 5xx is marked, so that the gateway does not try again; one with a cause will pass.
     """
     context.set_response_status(code=problem.status, phrase=problem.title, idx=index)
     context.set_response_content_type(index, PROBLEM_JSON)
     if problem.status >= 500:
         context.set_response_header(index, DO_NOT_RETRY_HEADER, "1")
+    if cause is not None:
+        context.set_response_header(index, CAUSE_HEADER, cause)
+        context.set_response_header(index, "retry-after", "1")
     return msgspec.json.encode(problem)
 
 

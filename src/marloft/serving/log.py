@@ -1,21 +1,21 @@
 """The prediction and outcome logs, written as the newest release's policy says.
 
-What a log policy means for writing is decided here alone: what is left out of a record, when a
-record has to be on disk, when a segment is full, and whether an answer may leave without a record.
-How long records are kept is for `marloft.logs.retain`.
+What a log policy means for writing is decided here: when a record has to be on disk, when a segment
+is full, and whether an answer may leave without a record. What is left out of a record is for
+`redaction`, how long records are kept for `marloft.logs.retain`.
 """
 
 import errno
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
-import xxhash
 
 from marloft.contract.policy import LogPolicy
 from marloft.contract.predict_api import Problem
@@ -26,20 +26,18 @@ from marloft.contract.records import (
     PredictionRecord,
 )
 from marloft.contract.release import newest_number, read_release, release_path, releases_folder
+from marloft.contract.segments import roll_path
 from marloft.errors import MarloftError
+from marloft.files import tighten
+from marloft.serving.disk import check_room, is_deleted, write_and_forget
 from marloft.serving.log_throttle import LogThrottle
 from marloft.serving.metrics import LogMetrics
+from marloft.serving.redaction import reduced
+from marloft.serving.roll_requests import RollRequests
 from marloft.serving.segments import close_dead_segments, close_segment, create_segment
 
 VAR_ENV = "MARLOFT_VAR"
-REDACTED = "[redacted]"
 LOOK_S = 1.0
-_NULL = msgspec.Raw(b"null")
-_REDACTED = msgspec.Raw(msgspec.json.encode(REDACTED))
-# Values stay the bytes that the client sent.
-_rows = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
-# Not the buckets of experiments: whose features are kept must not depend on an arm.
-_SHARE_SEED = 1
 _logger = logging.getLogger(__name__)
 
 
@@ -96,22 +94,28 @@ class FollowedPolicy:
 class RecordLog:
     """Appends JSON lines to a segment of its own, so that workers never share a file.
 
-    A segment that reaches the policy's `segment_mb` is closed, with count and hash, and the next
-    one opened; closing, and the repair of what dead processes of this host left open, happens on a
-    thread of its own, so that no request waits for it.
+    A segment that reaches the policy's `segment_mb`, or whose end is asked for by the file `roll`,
+    is closed, with count and hash, and the next one opened; closing, and the repair of what dead
+    processes of this host left open, happens on a thread of its own, so that no request waits.
+    Without a segment each append tries again to open one.
     """
 
     def __init__(self, folder: Path, policy: Callable[[], LogPolicy] = LogPolicy) -> None:
-        """Open a new segment in `folder`; `policy` is called before each append."""
+        """Open a new segment in `folder`, if it can be; `policy` is called before each append."""
         self._folder, self._policy = folder, policy
-        self.path, self._file = create_segment(folder)
-        self._size_bytes = 0
+        self._lock = threading.Lock()
+        # Before there is a segment, so that none misses a request that came after it.
+        self._roll_requests = RollRequests(roll_path(folder), self._roll_if_used)
+        self.path, self._file, self._size_bytes, self._failed = folder, -1, 0, False
         self._roll_failures = LogThrottle(
             _logger, f"No new segment can be opened in {folder}: the one before grows on."
         )
         self._encoder = msgspec.json.Encoder()
         self._closer = ThreadPoolExecutor(1, thread_name_prefix="log-closer")
+        self.trouble()
+        self._closer.submit(tighten, folder)
         self._closer.submit(close_dead_segments, folder)
+        self._roll_requests.start()
 
     @property
     def policy(self) -> LogPolicy:
@@ -126,9 +130,13 @@ class RecordLog:
         Raises:
             OSError: the disk is full or the write was cut short; nothing may be acknowledged.
         """
-        if not records:
-            return 0
+        with self._lock:
+            return self._append(records) if records else 0
+
+    def _append(self, records: Sequence[msgspec.Struct]) -> int:
+        self._failed = True
         policy = self._policy()
+        self._open_if_gone()
         if self._size_bytes >= policy.segment_mb << 20:
             self._roll()
         data = self._encoder.encode_lines(records)
@@ -140,23 +148,54 @@ class RecordLog:
         self._size_bytes += written
         if policy.fsync == "batch":
             os.fdatasync(self._file)
+        self._failed = False
         return written
+
+    def trouble(self) -> OSError | None:
+        """Return why the next record could not be written, None when it could; writes no record."""
+        with self._lock:
+            try:
+                self._open_if_gone()
+                check_room(self._file)
+                if self._failed:
+                    write_and_forget(self._folder)
+            except OSError as error:
+                return error
+            self._failed = False
+        return None
 
     def close(self) -> None:
         """Close the segment with its footer; returns when every earlier one is closed too."""
-        self._closer.submit(_finish, self.path, self._file)
-        self._file = -1
+        self._roll_requests.end()
+        with self._lock:
+            if self._file >= 0:
+                self._closer.submit(_finish, self.path, self._file)
+            self._file = -1
         self._closer.shutdown()
+
+    def _roll_if_used(self) -> None:
+        """Close a segment that somebody asked for, unless it holds nothing or nothing is open."""
+        with self._lock:
+            if self._size_bytes and self._file >= 0:
+                self._roll()
+
+    def _open_if_gone(self) -> None:
+        """Go on in a new segment when there is none, or its file was deleted."""
+        if self._file < 0 or is_deleted(self._file):
+            self._open()
+
+    def _open(self) -> None:
+        path, file = create_segment(self._folder)
+        if self._file >= 0:
+            self._closer.submit(_finish, self.path, self._file)
+        self.path, self._file, self._size_bytes = path, file, 0
 
     def _roll(self) -> None:
         """Go on in a new segment; when there is no room for one, in the same."""
         try:
-            path, file = create_segment(self._folder)
+            self._open()
         except OSError as error:
             self._roll_failures.log(error)
-            return
-        self._closer.submit(_finish, self.path, self._file)
-        self.path, self._file, self._size_bytes = path, file, 0
 
 
 def _finish(path: Path, file: int) -> None:
@@ -188,13 +227,20 @@ class _AnswerLog:
         except OSError as error:
             self._metrics.failed(droppable)
             self._failures.log(error)
-            if not droppable:
-                return Problem(
-                    title=f"{self._name.capitalize()} log unavailable",
-                    status=503,
-                    detail=f"The {self._name} log cannot be written: {error.strerror}.",
-                )
+            return None if droppable else self._unavailable(error)
         return None
+
+    def probe(self) -> Problem | None:
+        """Return what the next request would be answered for the log's sake, None for nothing."""
+        error = self._log.trouble()
+        return None if error is None else self._unavailable(error)
+
+    def _unavailable(self, error: OSError) -> Problem:
+        return Problem(
+            title=f"{self._name.capitalize()} log unavailable",
+            status=503,
+            detail=f"The {self._name} log cannot be written: {error.strerror}.",
+        )
 
 
 class PredictionLog(_AnswerLog):
@@ -208,6 +254,10 @@ class PredictionLog(_AnswerLog):
         droppable = len(records) if policy.disk_full == "serve" else 0
         return self._write(reduced(records, policy), droppable)
 
+    def probe(self) -> Problem | None:
+        """Return what the next request would be answered: nothing is refused by `serve`."""
+        return None if self._log.policy.disk_full == "serve" else super().probe()
+
 
 class OutcomeLog(_AnswerLog):
     """The log of the outcomes that one worker accepted."""
@@ -217,48 +267,3 @@ class OutcomeLog(_AnswerLog):
     def write(self, records: Sequence[OutcomeRecord]) -> Problem | None:
         """Write a batch, whatever `disk_full` says: a 202 promises that the record is there."""
         return self._write(records, droppable=0)
-
-
-def reduced(records: Sequence[PredictionRecord], policy: LogPolicy) -> Sequence[PredictionRecord]:
-    """Return the records with the features that the policy lets be logged.
-
-    Outside of `features_share`, drawn by a hash of the request id, `features` is null; the values
-    of the fields in `redact`, parameters too, are "[redacted]".
-    """
-    if not policy.redact and policy.features_share >= 1.0:
-        return records
-    return [
-        msgspec.structs.replace(
-            record,
-            features=_features(record, policy),
-            parameters=_parameters(record, policy),
-        )
-        for record in records
-    ]
-
-
-def keeps_features(request_id: str, share: float) -> bool:
-    """Whether the features of a request are among the logged share, the same at each attempt."""
-    return xxhash.xxh64_intdigest(request_id.encode(), seed=_SHARE_SEED) < share * 2.0**64
-
-
-def _parameters(record: PredictionRecord, policy: LogPolicy) -> dict[str, Any] | msgspec.UnsetType:
-    if record.parameters is msgspec.UNSET:
-        return msgspec.UNSET
-    return {
-        name: REDACTED if name in policy.redact else value
-        for name, value in record.parameters.items()
-    }
-
-
-def _features(record: PredictionRecord, policy: LogPolicy) -> msgspec.Raw:
-    if not keeps_features(record.request_id, policy.features_share):
-        return _NULL
-    if not policy.redact or bytes(record.features) == b"null":
-        return record.features
-    rows: list[dict[str, Any]] = _rows.decode(record.features)
-    for row in rows:
-        for name in policy.redact:
-            if name in row:
-                row[name] = _REDACTED
-    return msgspec.Raw(msgspec.json.encode(rows))

@@ -6,21 +6,19 @@ call. Without it the numbers stay in the worker. The mode is chosen when prometh
 imported. https://prometheus.github.io/client_python/multiprocess/
 """
 
-import os
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from marloft.contract import metric_names as names
+from marloft.serving.metric_files import use_reserved_files
 
 if TYPE_CHECKING:
     from marloft.serving.exchange import Exchange, Response
 
-FOLDER_ENV = "PROMETHEUS_MULTIPROC_DIR"
 _OWNER = ("model", "version")
 
 
@@ -29,7 +27,7 @@ class WorkerMetrics:
 
     def __init__(self, model: str, version: str) -> None:
         """Make the series that every version has; the others appear with their first event."""
-        make_folder()
+        use_reserved_files()
         self.registry = CollectorRegistry()
         self._owner = (model, version)
         self._requests = self._counter(names.REQUESTS, "Requests by status class.", "status")
@@ -37,8 +35,8 @@ class WorkerMetrics:
         self._children: dict[tuple[Counter, str], Counter] = {}
         stages = Histogram(
             names.STAGE_SECONDS,
-            "Time from the gateway to the worker (queue), in the worker per batch (admit, predict, "
-            "compose), and from arrival to the answer (total).",
+            "Time from the request's last byte at the gateway to the worker (queue), in the worker "
+            "per batch (admit, predict, compose), and from that byte to the answer (total).",
             (*_OWNER, "stage"),
             buckets=names.STAGE_BUCKETS_S,
             registry=self.registry,
@@ -125,7 +123,7 @@ class LogMetrics:
 
     def __init__(self, registry: CollectorRegistry, model: str, version: str) -> None:
         """Make the series; all are 0 until something happens."""
-        make_folder()
+        use_reserved_files()
 
         def counter(name: str, text: str) -> Counter:
             return Counter(name, text, _OWNER, registry=registry).labels(model, version)
@@ -146,13 +144,6 @@ class LogMetrics:
         """Count a batch that could not be logged, `dropped` of whose requests are answered."""
         self._failures.inc()
         self._dropped.inc(dropped)
-
-
-def make_folder() -> None:
-    """Make the folder of the metric files, without which prometheus_client cannot count."""
-    folder = os.environ.get(FOLDER_ENV)
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
 
 
 def observe_all(histogram: Histogram, values: Sequence[float]) -> None:

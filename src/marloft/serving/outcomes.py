@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from marloft.contract.outcome_api import Outcome, OutcomeAccepted
-from marloft.contract.predict_api import Health, Problem, public_version
+from marloft.contract.predict_api import Cause, Health, Problem, public_version
 from marloft.contract.records import OutcomeRecord, outcome_schema
 from marloft.serving.exchange import Received, answer_problem, receive
 from marloft.serving.intake import json_body
@@ -38,14 +38,18 @@ class OutcomeReceiver:
         admitted = [self._admit(received) for received in batch]
         unlogged = self._write_log([each for each in admitted if isinstance(each, Outcome)])
         return [
-            self._answer(received, each if isinstance(each, Problem) else unlogged, context)
+            self._refuse(received, each, None, context)
+            if isinstance(each, Problem)
+            else self._answer(received, unlogged, context)
             for received, each in zip(batch, admitted, strict=True)
         ]
 
     def _admit(self, received: Received) -> Outcome | Problem | None:
         """Return the outcome, the problem with it, or None for a probe."""
-        if received.problem is not None or received.route.probe:
+        if received.problem is not None:
             return received.problem
+        if received.route.probe:
+            return self._log.probe()
         try:
             body = json_body(received.row, received.headers)
             return decode_json(self._decoder, body, self._fields)
@@ -57,10 +61,15 @@ class OutcomeReceiver:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         return self._log.write([_record(outcome, now) for outcome in outcomes])
 
-    def _answer(self, received: Received, problem: Problem | None, context: Any) -> bytes:
-        if problem is not None:
-            problem = replace(problem, request_id=received.request_id)
-            return answer_problem(problem, received.index, context)
+    def _refuse(
+        self, received: Received, problem: Problem, cause: Cause | None, context: Any
+    ) -> bytes:
+        problem = replace(problem, request_id=received.request_id)
+        return answer_problem(problem, cause, received.index, context)
+
+    def _answer(self, received: Received, unlogged: Problem | None, context: Any) -> bytes:
+        if unlogged is not None:
+            return self._refuse(received, unlogged, "log", context)
         context.set_response_content_type(received.index, "application/json")
         if received.route.probe:
             version = public_version(self._version)

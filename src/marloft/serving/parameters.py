@@ -10,7 +10,7 @@ from msgspec import Struct
 from marloft.contract.parameters import HEADER_PREFIX, from_text, header_of
 from marloft.contract.predict_api import QUERY_HEADER
 from marloft.contract.schema import Property, RowSchema, escaped, parameters_type
-from marloft.errors import nearest
+from marloft.errors import nearest, shortened
 from marloft.serving.refusals import Rejected, refusal_of
 
 _BODY, _QUERY = "the body", "the query"
@@ -93,8 +93,9 @@ class ParameterReader:
             raise refusal_of(error, [], _at()) from None
         for name, value in members.items():
             if name not in self._declared:
+                short = shortened(name)
                 raise Rejected(
-                    f"Unknown parameter {name!r}.{nearest(name, self._declared)}", _at(name)
+                    f"Unknown parameter {short!r}.{nearest(short, self._declared)}", _at(short)
                 )
             yield name, value, _BODY
 

@@ -7,9 +7,8 @@ import msgspec
 
 from marloft.contract.predict_api import FieldError, Problem, Refusal, json_pointer
 from marloft.contract.schema import Property, escaped, locate
-from marloft.errors import nearest
+from marloft.errors import nearest, shortened
 
-_AT = re.compile(r"(?P<what>.*?)(?: - at `(?P<at>.*)`)?\Z", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*)`\Z", re.DOTALL)
 _ENUM = re.compile(r"Invalid enum value '?(?P<value>.*?)'?\Z", re.DOTALL)
 T = TypeVar("T")
@@ -93,8 +92,7 @@ def refusal_of(
 
     `known` is as for `decode_json`; `data` is needed with a Property only.
     """
-    match = _AT.match(str(error))
-    what, at = (match["what"], match["at"] or "$") if match else (str(error), "$")
+    what, at = _what_and_place(str(error))
     if isinstance(known, Property):
         place = locate(known, at, data)
         pointer, fields, values = prefix + place.pointer, place.fields, place.values
@@ -102,9 +100,15 @@ def refusal_of(
         pointer, fields, values = json_pointer(at, prefix), known, []
     unknown = _UNKNOWN.match(what)
     if unknown is not None:
-        field = unknown["field"]
+        field = shortened(unknown["field"])
         text = f"Unknown field {field!r}.{nearest(field, fields)}"
         return Rejected(text, f"{pointer}/{escaped(field)}")
     value = _ENUM.match(what)
-    allowed = nearest(value["value"], values) if value and values else ""
-    return Rejected(f"{what.replace('`', chr(39))}.{allowed}", pointer)
+    allowed = nearest(shortened(value["value"]), values) if value and values else ""
+    return Rejected(f"{shortened(what.replace('`', chr(39)))}.{allowed}", pointer)
+
+
+def _what_and_place(text: str) -> tuple[str, str]:
+    """Return what msgspec says and at which place; a client decides how long the text is."""
+    what, found, at = text.removesuffix("`").rpartition(" - at `")
+    return (what, at) if found and text.endswith("`") else (text, "$")

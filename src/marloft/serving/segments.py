@@ -1,4 +1,4 @@
-"""Closes segments: a torn last line is cut off, count and hash are written to its footer.
+"""Opens and closes segments: a torn last line is cut off, count and hash go to the footer.
 
 A segment without its footer is open. Its writer holds an flock on it for as long as the process
 lives, which no reuse of process ids can fake: the process that gets the lock may close the segment.
@@ -27,7 +27,7 @@ from marloft.contract.segments import (
     torn_path,
     writer_of,
 )
-from marloft.files import write_atomic, write_json
+from marloft.files import PRIVATE, private_folder, write_atomic, write_json
 
 # Locks of another host's processes are seen on most shared file systems, not on all.
 FOREIGN_S = 24 * 3600.0
@@ -48,18 +48,18 @@ def create_segment(folder: Path) -> tuple[Path, int]:
     It gets its name only after it is locked, so that nobody can take it for a dead one's; the
     name itself is on disk when this returns.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     started = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     # Without the host, workers of two containers that share the folder could meet in one file.
     writer = Writer(started=started, host=platform.node(), pid=os.getpid())
     path = folder / segment_name(writer)
     unnamed = path.with_suffix(".new")
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    file = os.open(unnamed, flags, 0o644)
+    file = os.open(unnamed, flags, PRIVATE)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         unnamed.rename(path)
-        _sync_folder(folder)
+        sync_folder(folder)
     except BaseException:
         os.close(file)
         unnamed.unlink(missing_ok=True)
@@ -76,8 +76,8 @@ def close_segment(path: Path) -> Footer:
     with path.open("r+b") as stream:
         torn_bytes = _cut_torn_line(path, stream.fileno())
         os.fsync(stream.fileno())
-    footer = _describe(path, torn_bytes)
-    write_json(footer_path(path), footer)
+    footer = describe_segment(path, torn_bytes)
+    write_json(footer_path(path), footer, PRIVATE)
     return footer
 
 
@@ -129,14 +129,15 @@ def _cut_torn_line(path: Path, file: int) -> int:
     whole = end_of_last_line(file, size)
     if whole < size:
         # Kept before it is cut: a crash between the two does both again.
-        write_atomic(torn_path(path), os.pread(file, size - whole, whole))
+        write_atomic(torn_path(path), os.pread(file, size - whole, whole), PRIVATE)
         os.ftruncate(file, whole)
         _logger.warning("%s: a torn line of %d bytes was cut off.", path, size - whole)
     kept = torn_path(path)
     return kept.stat().st_size if kept.exists() else 0
 
 
-def _describe(path: Path, torn_bytes: int) -> Footer:
+def describe_segment(path: Path, torn_bytes: int = 0) -> Footer:
+    """Return what the bytes of a segment are, closed now."""
     digest = hashlib.sha256()
     records = size = 0
     with path.open("rb") as stream:
@@ -173,7 +174,8 @@ def _time(line: bytes) -> str | None:
         return None
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names of a folder's files to disk."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(file)

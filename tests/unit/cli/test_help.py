@@ -30,6 +30,7 @@ VERBS = [
     "keys new",
     "list",
     "log export",
+    "log forget",
     "log stat",
     "log tail",
     "metrics",

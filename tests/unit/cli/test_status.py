@@ -4,6 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
+from marloft.cli.status import _show_watch
+from marloft.contract.live import WatchState
 from tests.unit.cli.running import Marloft
 
 
@@ -29,3 +33,13 @@ def test_status_without_a_server_exits_2(project: Path, marloft: Marloft) -> Non
     assert "nothing is live" in marloft("status", code=2)
     assert json.loads(marloft("status", "--json", code=2))["release"] == 1
     assert "no release" in marloft("status", "--var", "elsewhere", code=2)
+
+
+@pytest.mark.parametrize(("set_aside", "said"), [(0, False), (12, True)])
+def test_status_says_why_a_roll_out_stands_still(
+    capsys: pytest.CaptureFixture[str], set_aside: int, said: bool
+) -> None:
+    facts = {"percent": 20, "held_s": 3.0, "hold_s": 60.0, "answered": 4, "min_requests": 50}
+    watch = WatchState(version="2.0", **facts, readings=[], set_aside=set_aside)  # type: ignore[arg-type]
+    _show_watch("ranker", watch)
+    assert ("12 looks set aside: more requests came" in capsys.readouterr().out) == said

@@ -25,6 +25,7 @@ def test_counters_of_ours_end_in_total() -> None:
 def test_gateways_names_are_its_prefix_and_statistic() -> None:
     prefix = f"envoy_{metric_names.GATEWAY_STAT_PREFIX}"
     assert f"{prefix}_{metric_names.GATEWAY_LATENCY_STAT}" == metric_names.GATEWAY_LATENCY
+    assert f"{prefix}_{metric_names.GATEWAY_REFUSAL_STAT}" == metric_names.GATEWAY_REFUSAL
     assert f"{prefix}_{metric_names.GATEWAY_REQUESTS_STAT}" == metric_names.GATEWAY_REQUESTS
     assert f"{prefix}_{metric_names.GATEWAY_IN_FLIGHT_STAT}" == metric_names.GATEWAY_IN_FLIGHT
 

@@ -5,7 +5,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from marloft.contract.policy import Guardrails, LogPolicy, RolloutPlan, TrustPolicy
+from marloft.contract.policy import (
+    Guardrails,
+    LogPolicy,
+    RequestLimits,
+    RolloutPlan,
+    TrustPolicy,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +41,9 @@ def test_policy_reads_back_as_it_was_written(policy: Any) -> None:
         (Guardrails, {"p99_ms": 0}, "> 0"),
         (Guardrails, {"worker_restarts": 0}, ">= 1"),
         (Guardrails, {"p99": 100}, "unknown field `p99`"),
+        (RequestLimits, {"requests_per_s": 0}, ">= 1"),
+        (RequestLimits, {"per_client_per_s": -1}, ">= 1"),
+        (RequestLimits, {"per_user_per_s": 1}, "unknown field `per_user_per_s`"),
         (LogPolicy, {"redact": ["user_id"]}, "redact names user_id"),
         (LogPolicy, {"features_share": 1.1}, "<= 1"),
         (LogPolicy, {"segment_mb": 0}, ">= 1"),

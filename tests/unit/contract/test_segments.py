@@ -12,6 +12,7 @@ from marloft.contract.segments import (
     footers,
     segment_name,
     segment_of,
+    segments,
     torn_path,
     writer_of,
 )
@@ -74,3 +75,22 @@ def test_only_the_part_that_was_asked_for_is_searched(tmp_path: Path) -> None:
         assert end_of_last_line(file, 7) == 4
     finally:
         os.close(file)
+
+
+def test_segments_are_those_of_the_folder_in_order(tmp_path: Path) -> None:
+    for name in ("b.jsonl", "a.jsonl", "a.jsonl.closed.json", "a.jsonl.torn", "c.new"):
+        (tmp_path / name).touch()
+    assert [path.name for path in segments(tmp_path)] == ["a.jsonl", "b.jsonl"]
+    assert segments(tmp_path / "none") == []
+
+
+def test_folder_of_another_user_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    # Root, who runs the tests in a container, may read everything.
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(PermissionError):
+        segments(tmp_path)

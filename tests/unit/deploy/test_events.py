@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from marloft.deploy.events import actor, append_event, now
+from marloft.deploy.events import actor, append_event, events_path, now, rotate_events
+from tests.file_modes import open_to_others, umask
 
 
 def lines(var: Path) -> list[dict[str, Any]]:
@@ -21,6 +22,12 @@ def test_now_is_utc_with_milliseconds() -> None:
     assert len(said) == len("2026-01-01T00:00:00.000+00:00")
     assert said.endswith("+00:00")
     assert 0 <= (datetime.fromisoformat(said) - before).total_seconds() + 0.001 < 5
+
+
+def test_events_are_for_their_owner_alone(tmp_path: Path) -> None:
+    with umask(0):
+        append_event(tmp_path / "var", "apply")
+    assert open_to_others(tmp_path / "var") == []
 
 
 def test_actor_is_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,3 +82,32 @@ def test_lines_of_several_writers_stay_whole(tmp_path: Path) -> None:
         each.join()
     found = [(line["writer"], line["number"]) for line in lines(tmp_path)]
     assert sorted(found) == [(writer, number) for writer in range(4) for number in range(50)]
+
+
+def test_line_that_cannot_be_written_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "events.jsonl").mkdir()
+    append_event(tmp_path, "routes")
+    (record,) = caplog.records
+    assert record.getMessage().startswith("routes is not recorded in events.jsonl: ")
+    assert record.levelname == "WARNING"
+
+
+def test_file_that_is_too_long_is_kept_once_and_a_new_one_begun(tmp_path: Path) -> None:
+    append_event(tmp_path, "first")
+    rotate_events(tmp_path, most_bytes=1000)
+    assert [line["event"] for line in lines(tmp_path)] == ["first"]
+    rotate_events(tmp_path, most_bytes=10)
+    append_event(tmp_path, "second")
+    assert [line["event"] for line in lines(tmp_path)] == ["second"]
+    older = events_path(tmp_path).with_name("events.jsonl.1")
+    assert older.read_bytes().count(b"first") == 1
+    rotate_events(tmp_path, most_bytes=10)
+    assert older.read_bytes().count(b"second") == 1
+
+
+def test_file_that_takes_no_line_is_found_out_before_one_comes(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").mkdir()
+    with pytest.raises(IsADirectoryError):
+        rotate_events(tmp_path)

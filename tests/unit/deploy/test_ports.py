@@ -33,6 +33,7 @@ def test_ports_without_offset_are_the_documented_ones() -> None:
         "TorchServe gRPC inference": 7070,
         "TorchServe gRPC management": 7071,
         "metrics exporter": 9102,
+        "supervisor": 9103,
     }
 
 

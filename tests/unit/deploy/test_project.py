@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from marloft.contract.allocation import allocation_path
+from marloft.deploy.gateway.discovery_files import CLUSTERS_FILE
 from marloft.deploy.project import Project
 
 PROJECT = Project(config=Path("config.properties"), store=Path("model_store"), var=Path("var"))
@@ -10,6 +11,8 @@ PROJECT = Project(config=Path("config.properties"), store=Path("model_store"), v
 
 def test_files_lie_below_the_state_folder() -> None:
     assert PROJECT.routes == Path("var/run/routes/routes.json")
+    assert PROJECT.clusters == PROJECT.routes.with_name(CLUSTERS_FILE)
+    assert PROJECT.gateway_log == Path("var/log/envoy.log")
     assert PROJECT.worker_log == Path("var/log/torchserve/model_log.log")
     assert PROJECT.allocations == Path("var/run/allocation")
 

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from marloft.contract.live import Live, live_path
-from marloft.deploy.running import exclusive, is_running, read_live
+from marloft.deploy.running import ask_live, check_lock, exclusive, is_running, read_live
+from marloft.deploy.state.endpoint import answering
 from marloft.errors import ConfigError, ServingError
 from marloft.files import write_atomic, write_json
+from tests.free_ports import free_ports
+from tests.unit.deploy.local_server import LocalServer
 
 
 def test_lock_that_is_held_means_running(tmp_path: Path) -> None:
@@ -57,3 +60,51 @@ def test_report_is_read_as_written(tmp_path: Path) -> None:
     write_atomic(live_path(tmp_path), "{")
     with pytest.raises(ConfigError, match=r"live\.json"):
         read_live(tmp_path)
+
+
+def test_holder_says_in_the_lock_where_it_answers(tmp_path: Path) -> None:
+    found = Live(time="now", release=2, live=True, serving={}, versions={})
+    write_json(live_path(tmp_path), Live(time="", release=1, live=False, serving={}, versions={}))
+    port = free_ports().supervisor
+    with exclusive(tmp_path, port), answering(port, lambda: found):
+        assert read_live(tmp_path) == found
+        (tmp_path / "lock").write_text("")
+        check_lock(tmp_path, port)
+        assert read_live(tmp_path) == found
+    with exclusive(tmp_path):
+        assert (tmp_path / "lock").read_text() == ""
+
+
+def test_holder_that_has_seen_nothing_yet_says_nothing(tmp_path: Path) -> None:
+    nothing = Live(time="now", release=0, live=False, serving={}, versions={})
+    port = free_ports().supervisor
+    with exclusive(tmp_path, port), answering(port, lambda: nothing):
+        assert read_live(tmp_path) is None
+
+
+def test_holder_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
+    port = free_ports().supervisor
+    with (
+        exclusive(tmp_path, port),
+        pytest.raises(ServingError, match=f"does not answer at port {port}"),
+    ):
+        read_live(tmp_path)
+
+
+def test_somebody_else_at_the_port_is_an_error(server: LocalServer) -> None:
+    with pytest.raises(ServingError, match="is no `marloft serve`"):
+        ask_live(server.port)
+
+
+@pytest.mark.parametrize("kind", ["missing", "replaced", "a folder"])
+def test_lock_that_others_do_not_find_is_an_error(tmp_path: Path, kind: str) -> None:
+    lock = tmp_path / "lock"
+    with exclusive(tmp_path, 1):
+        check_lock(tmp_path, 1)
+        lock.unlink()
+        if kind == "replaced":
+            lock.touch()
+        elif kind == "a folder":
+            lock.mkdir()
+        with pytest.raises(ServingError, match="a second one could start"):
+            check_lock(tmp_path, 1)

@@ -16,13 +16,14 @@ from marloft.contract.release import (
     release_path,
     releases_folder,
 )
+from marloft.deploy.control.actual import Actual
 from marloft.deploy.gateway.observed_routes import ModelRoutes
 from marloft.deploy.ports import Ports
 from marloft.deploy.release.rollouts import advance, begin
 from marloft.deploy.running import exclusive
-from marloft.deploy.status import Actual, compare, read_status
+from marloft.deploy.status import compare, read_status
 from marloft.deploy.torchserve.management import Registered
-from marloft.errors import ReleaseError
+from marloft.errors import ConfigError, ReleaseError
 from marloft.files import write_json
 from tests.free_ports import free_ports
 from tests.releases import made_release
@@ -135,6 +136,15 @@ def report(**changed: object) -> Callable[[Actual], Actual]:
             report(versions={"ranker": {"1.1": VersionState(state="checking")}}),
             "ranker 1.1 is checking",
         ),
+        (report(faults={"Envoy": "does not answer"}), "Envoy: does not answer"),
+        (
+            report(age_s=31.4),
+            "`marloft serve` looked after its processes 31 s ago; it is stuck",
+        ),
+        (
+            lambda actual: replace(actual, live=None, silent="`marloft serve` does not answer"),
+            "`marloft serve` does not answer",
+        ),
         (lambda actual: replace(actual, live=None), "`marloft serve` has reported nothing yet"),
         (lambda actual: replace(actual, registered=None), "TorchServe does not answer"),
         (lambda actual: replace(actual, routed=None), "the gateway does not answer"),
@@ -183,4 +193,26 @@ def test_server_whose_children_do_not_answer_is_told(tmp_path: Path) -> None:
 
 def test_no_release_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="no release"):
+        read_status(tmp_path, Ports())
+
+
+@pytest.mark.parametrize("kind", ["truncated", "a folder"])
+def test_damaged_release_is_told_and_the_one_before_compared(tmp_path: Path, kind: str) -> None:
+    folder = releases_folder(tmp_path)
+    write_json(release_path(folder, 1), release(OLD, 1))
+    if kind == "truncated":
+        release_path(folder, 2).write_text("{")
+    else:
+        release_path(folder, 2).mkdir()
+    with exclusive(tmp_path):
+        found = read_status(tmp_path, free_ports())
+    assert (found.release, found.exit_code) == (1, 1)
+    assert "000002.json" in found.drift[0]
+
+
+def test_no_readable_release_is_an_error(tmp_path: Path) -> None:
+    folder = releases_folder(tmp_path)
+    folder.mkdir()
+    release_path(folder, 1).write_text("{")
+    with pytest.raises(ConfigError, match=r"000001\.json"):
         read_status(tmp_path, Ports())

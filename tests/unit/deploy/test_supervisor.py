@@ -11,7 +11,7 @@ import pytest
 from marloft.deploy.running import exclusive
 from marloft.errors import ReleaseError, ServingError
 from marloft.files import write_atomic
-from tests.unit.deploy.serve_stage import LIVE, Stage
+from tests.unit.deploy.control.serve_stage import LIVE, Stage
 
 OLD = b'{"version_info": "somebody else\'s"}'
 
@@ -41,20 +41,22 @@ def test_serve_brings_the_release_live_and_stops_without_losing_what_is_under_wa
         "spawn Envoy",
         "wait for TorchServe",
         "wait for Envoy",
-        "start exporter",
+        "spawn exporter",
         # The archive's response timeout of 3 s twice, with room, and a second beyond.
-        "drain for 3 and 9 s",
+        "drain for 3 and 21 s",
         "close watch",
         "stop exporter",
         "stop Envoy",
         "stop TorchServe",
     ]
-    assert stage.held == []
+    assert stage.held == ["supervisor"]
     assert stage.events("serving", "stopped") == [
         {"event": "serving", "release": 1},
         {"event": "stopped", "unanswered": 2},
     ]
-    assert stage.looked_after == {"exporter", "log"}
+    names = ("TorchServe", "Envoy", "exporter")
+    files = {f"{what} of {name}" for what in ("record", "console") for name in names}
+    assert stage.looked_after == {"log", *files}
     bench = stage.bench
     assert bench.torchserve.closed and bench.workflows.closed and bench.gate.closed
 
@@ -68,8 +70,10 @@ def test_what_an_earlier_serve_left_running_is_taken_over(stage: Stage) -> None:
         "TorchServe runs already (process 41); taken over",
         "Envoy runs already (process 41); taken over",
     ]
-    assert not [line for line in stage.story if line.startswith(("spawn", "wait"))]
+    begun = [line for line in stage.story if line.startswith(("spawn", "wait"))]
+    assert begun == ["spawn exporter"]
     assert stage.held == [
+        "supervisor",
         "gateway",
         "operations",
         "Envoy admin",
@@ -86,7 +90,7 @@ def test_routes_lead_nowhere_before_a_new_torchserve_starts(stage: Stage) -> Non
     write_atomic(stage.bench.project.routes, OLD)
     stage.serve()
     at_spawn = msgspec.json.decode(stage.routes[0])
-    assert at_spawn["version_info"] == "1"
+    assert at_spawn["version_info"].startswith("1#")
     upstream = [r for r in at_spawn["resources"][0]["virtual_hosts"][0]["routes"] if "route" in r]
     assert upstream == []
 
@@ -94,8 +98,9 @@ def test_routes_lead_nowhere_before_a_new_torchserve_starts(stage: Stage) -> Non
 def test_only_the_ports_of_what_was_taken_over_may_be_held(stage: Stage) -> None:
     stage.gateway.left_over = True
     stage.serve()
-    assert stage.held == ["gateway", "operations", "Envoy admin"]
-    assert [line for line in stage.story if line.startswith("spawn")] == ["spawn TorchServe"]
+    assert stage.held == ["supervisor", "gateway", "operations", "Envoy admin"]
+    assert "spawn TorchServe" in stage.story
+    assert "spawn Envoy" not in stage.story
 
 
 def test_torchserve_that_ends_is_started_again_with_the_defaults_that_served(
@@ -104,9 +109,9 @@ def test_torchserve_that_ends_is_started_again_with_the_defaults_that_served(
     def end() -> None:
         stage.server.alive = False
 
-    stage.on = {LIVE: end, "TorchServe runs again": stage.stop.set}
+    stage.on = {LIVE: end, "TorchServe: well again": stage.stop.set}
     stage.serve()
-    assert "TorchServe ended with code -9 It is started again." in stage.said
+    assert "TorchServe: ended with code -9 It is started again." in stage.said
     assert stage.events("ended") == [
         {"event": "ended", "process": "TorchServe", "why": "TorchServe ended with code -9"}
     ]
@@ -118,7 +123,7 @@ def test_gateway_that_ends_is_started_again_and_torchserve_is_not(stage: Stage) 
     def end() -> None:
         stage.gateway.alive = False
 
-    stage.on = {LIVE: end, "Envoy runs again": stage.stop.set}
+    stage.on = {LIVE: end, "Envoy: well again": stage.stop.set}
     stage.serve()
     assert [event["process"] for event in stage.events("ended")] == ["Envoy"]
     assert stage.story.count("spawn Envoy") == 2

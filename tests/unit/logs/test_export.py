@@ -11,6 +11,7 @@ import pytest
 from marloft.errors import DataError
 from marloft.logs.export import ExportKind, export
 from marloft.logs.read import open_log
+from tests.file_modes import mode, umask
 from tests.unit.logs import typed
 from tests.unit.logs.test_read import outcome, prediction
 from tests.unit.logs.world import write_segment
@@ -36,6 +37,15 @@ def var(tmp_path: Path) -> Path:
 def exported(out: Path) -> list[dict[str, Any]]:
     relation = duckdb.connect().sql(f"SELECT * FROM read_parquet('{out}')")
     return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+
+
+def test_export_is_for_its_owner_alone(var: Path) -> None:
+    out = var / "out.parquet"
+    out.write_bytes(b"an earlier one")
+    out.chmod(0o644)
+    with umask(0):
+        export(var, out)
+    assert mode(out) == 0o600
 
 
 @pytest.mark.parametrize("kind", VIEWS)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from marloft.contract.policy import LogPolicy
-from marloft.contract.segments import footer_path, torn_path
+from marloft.contract.segments import footer_path, torn_path, unfinished_path
 from marloft.errors import DataError
 from marloft.logs.retain import retain
 from tests.unit.logs.test_read import outcome, prediction
@@ -23,6 +23,7 @@ def test_old_closed_segment_goes_with_all_that_belongs_to_it(tmp_path: Path) -> 
     also = write_segment(tmp_path, "outcomes", [outcome("a", 3)])
     close(also)
     assert torn_path(old).exists()
+    unfinished_path(old).touch()
     assert retain(tmp_path, WEEK, THEN + timedelta(days=8)) == [old, also]
     assert list(old.parent.iterdir()) + list(also.parent.iterdir()) == []
 

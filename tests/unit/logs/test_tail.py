@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from marloft.contract.segments import footer_path
 from marloft.logs.tail import LogTail
 
 
@@ -89,3 +90,67 @@ def test_a_file_written_right_after_the_start_is_read_although_its_time_is_a_tic
     write(folder / "old.jsonl", 2)
     os.utime(folder / "old.jsonl", (started, started - 1))
     assert read(tail) == [1]
+
+
+def rewrite(path: Path, *numbers: int) -> None:
+    """Put other bytes in a closed segment's place, as `marloft log forget` does."""
+    new = path.with_suffix(".forget")
+    write(new, *numbers)
+    state = path.stat()
+    os.utime(new, ns=(state.st_atime_ns, state.st_mtime_ns))
+    footer_path(path).write_text("{}")
+    new.replace(path)
+
+
+def test_records_that_stay_are_not_read_again(folder: Path, tail: LogTail[Line]) -> None:
+    path = folder / "a.jsonl"
+    write(path, 1, 2, 3)
+    assert read(tail) == [1, 2, 3]
+    rewrite(path, 1, 3)
+    assert read(tail) == []
+    write(folder / "b.jsonl", 4)
+    assert read(tail) == [4]
+
+
+def test_records_before_a_rewriting_are_read_whole_and_once(
+    folder: Path, tail: LogTail[Line]
+) -> None:
+    path = folder / "a.jsonl"
+    write(path, 1, 2)
+    assert read(tail) == [1, 2]
+    write(path, 3, 4)
+    rewrite(path, 1, 3)
+    assert read(tail) == [3, 4]
+    assert read(tail) == []
+    assert (tail.damaged_lines, tail.skipped_bytes) == (0, 0)
+
+
+def test_old_segment_that_is_rewritten_is_not_read(folder: Path) -> None:
+    path = folder / "a.jsonl"
+    write(path, 1, 2)
+    os.utime(path, (0, 0))
+    tail = LogTail(folder, Line, history_s=60)
+    assert read(tail) == []
+    rewrite(path, 1)
+    assert read(tail) == []
+
+
+def test_only_segments_that_may_grow_are_held_open(folder: Path, tail: LogTail[Line]) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        write(folder / name, 1)
+    footer_path(folder / "a.jsonl").write_text("{}")
+    held = len(list(Path("/proc/self/fd").iterdir()))
+    read(tail)
+    assert len(list(Path("/proc/self/fd").iterdir())) == held + 1
+    footer_path(folder / "b.jsonl").write_text("{}")
+    read(tail)
+    assert len(list(Path("/proc/self/fd").iterdir())) == held
+
+
+def test_segment_that_retention_deletes_is_passed_over(folder: Path, tail: LogTail[Line]) -> None:
+    write(folder / "a.jsonl", 1)
+    write(folder / "b.jsonl", 2)
+    assert read(tail) == [1, 2]
+    (folder / "a.jsonl").unlink()
+    write(folder / "b.jsonl", 3)
+    assert read(tail) == [3]

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from marloft.contract import metric_names as names
 from marloft.errors import ServingError
 from marloft.monitoring.exporter import WORKERS_FOLDER, exporting
-from marloft.serving.metrics import FOLDER_ENV
+from marloft.serving.metric_files import FOLDER_ENV
 from tests.unit.monitoring.test_live import answer, append, outcome
 
 pytestmark = pytest.mark.slow

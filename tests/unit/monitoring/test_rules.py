@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from harness.factories import REPOSITORY
+from marloft.contract.request_end import REFUSALS, VERSION_ERRORS
 from tests.required_programs import tool
 
 pytestmark = pytest.mark.slow
@@ -46,8 +47,8 @@ def copy(tmp_path: Path) -> Path:
     return Path(shutil.copytree(MONITORING, tmp_path / "monitoring"))
 
 
-def test_there_are_five_alerts_with_severity_summary_and_runbook() -> None:
-    assert len(alerts()) == 5
+def test_there_are_seven_alerts_with_severity_summary_and_runbook() -> None:
+    assert len(alerts()) == 7
     for rule in alerts().values():
         assert rule["labels"]["severity"] in {"warning", "critical"}
         assert set(rule["annotations"]) == {"summary", "runbook_url"}
@@ -60,6 +61,12 @@ def test_each_alert_has_a_runbook_entry_with_meaning_diagnosis_and_mitigation(al
     assert anchor in headings(text)
     entry = re.split(rf"^## {alert}$", text, flags=re.MULTILINE)[1].split("\n## ")[0]
     assert all(f"**{part}.**" in entry for part in ("Meaning", "Diagnosis", "Mitigation"))
+
+
+def test_alerts_tell_errors_and_refusals_as_the_guardrails_do() -> None:
+    text = {name: rule["expr"] for name, rule in alerts().items()}
+    assert f"{{{VERSION_ERRORS}}}" in text["MarloftErrorsHigh"]
+    assert all(f"{{{matcher}}}" in text["MarloftRefusing"] for matcher in REFUSALS)
 
 
 def test_runbook_describes_no_alert_that_does_not_exist() -> None:
@@ -106,7 +113,7 @@ def test_prometheus_accepts_its_configuration() -> None:
     command = [tool("promtool"), "check", "config", str(MONITORING / "prometheus.yml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "7 rules found" in done.stdout
+    assert "9 rules found" in done.stdout
 
 
 def test_alertmanager_accepts_its_configuration() -> None:
@@ -122,6 +129,7 @@ def test_prometheus_scrapes_the_ports_that_serve() -> None:
     jobs = load(MONITORING / "prometheus.yml")["scrape_configs"]
     assert {job["job_name"]: job["static_configs"][0]["targets"] for job in jobs} == {
         "workers": [f"127.0.0.1:{ports.exporter}"],
+        "serve": [f"127.0.0.1:{ports.supervisor}"],
         "gateway": [f"127.0.0.1:{ports.envoy_admin}"],
         "torchserve": [f"127.0.0.1:{ports.metrics}"],
     }

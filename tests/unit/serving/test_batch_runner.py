@@ -24,6 +24,7 @@ from tests.unit.serving.driver import (
     Server,
     TinyRanker,
 )
+from tests.unit.serving.writing import turn_into
 
 BAD_ROW = {"user_id": 7, "features": [{"item_id": 1}, {"item_id": "one"}]}
 
@@ -125,11 +126,11 @@ def test_batch_is_written_with_one_system_call(
 
 
 def test_answer_that_cannot_be_logged_is_not_given(server: Server) -> None:
-    server.log.close()
+    turn_into(server.log, "/dev/full")
     for answer in server.ask(factories.body(7, [3]), BAD_ROW):
         assert answer.status == 503
         assert "prediction" not in answer.body
-        assert "cannot be written: Bad file descriptor" in answer.body["detail"]
+        assert "cannot be written: No space left on device" in answer.body["detail"]
     assert server.records() == []
 
 
@@ -334,6 +335,7 @@ def test_request_whose_deadline_has_passed_is_not_predicted(
     assert (late.status, good.status, forever.status) == (504, 200, 200)
     assert predicted == [2]
     assert late.headers["x-envoy-ratelimited"] == "1"
+    assert late.headers["x-marloft-cause"] == "late"
     record = server.records()[0]
     assert (record["request_id"], record["status"], record["user_id"]) == ("late", 504, "7")
     assert "deadline passed before prediction" in record["error"]

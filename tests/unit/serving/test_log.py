@@ -4,19 +4,17 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
-import xxhash
 
 from marloft.contract.policy import LogPolicy
 from marloft.contract.records import OutcomeRecord
-from marloft.serving.log import FollowedPolicy, RecordLog, keeps_features, reduced, var_folder
-from tests.unit.serving.writing import prediction, release
-
-ROWS = [{"item_id": 50, "age": 31.50}, {"item_id": 3, "age": None, "zip": "8001"}]
+from marloft.contract.segments import footer_path
+from marloft.serving.log import FollowedPolicy, RecordLog, var_folder
+from tests.file_modes import open_to_others, umask
+from tests.unit.serving.writing import release
 
 
 class Clock:
@@ -46,6 +44,39 @@ def test_records_are_lines_of_a_segment_of_their_own(tmp_path: Path) -> None:
     second.close()
     assert first.path != second.path
     assert [json.loads(x)["item_id"] for x in first.path.read_text().splitlines()] == [1, 2]
+
+
+def test_log_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path) -> None:
+    with umask(0):
+        log = RecordLog(tmp_path / "state" / "log" / "predictions")
+        log.append([_record(1)])
+        log.close()
+    assert footer_path(log.path).exists()
+    assert open_to_others(tmp_path / "state") == []
+
+
+def test_log_of_an_earlier_version_is_closed_to_others(tmp_path: Path) -> None:
+    folder = tmp_path / "predictions"
+    folder.mkdir(mode=0o755)
+    earlier = folder / "20260101T000000000000-host-7.jsonl"
+    earlier.write_bytes(b"")
+    earlier.chmod(0o644)
+    RecordLog(folder).close()
+    assert open_to_others(folder) == []
+
+
+def test_log_that_is_asked_goes_on_in_a_new_segment(tmp_path: Path) -> None:
+    log = RecordLog(tmp_path / "log" / "predictions")
+    first = log.path
+    log.append([_record(1)])
+    (tmp_path / "log" / "roll").write_text("now")
+    deadline = time.monotonic() + 20
+    while not footer_path(first).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    log.append([_record(2)])
+    log.close()
+    assert (first.read_text().count("\n"), log.path.read_text().count("\n")) == (1, 1)
 
 
 _FULL_DISK = """
@@ -133,65 +164,3 @@ def test_damaged_release_leaves_the_policy_before_and_is_said_once(
             clock.now_s += 1.1
             assert policy().segment_mb == 2
     assert caplog.text.count("Release 2 cannot be read") == 1
-
-
-def features(**policy: Any) -> Any:
-    (record,) = reduced([prediction("r-1", ROWS)], LogPolicy(**policy))
-    return msgspec.json.decode(record.features)
-
-
-def test_redacted_fields_have_no_value_and_the_others_the_clients_bytes() -> None:
-    assert features(redact=["age", "zip", "absent"]) == [
-        {"item_id": 50, "age": "[redacted]"},
-        {"item_id": 3, "age": "[redacted]", "zip": "[redacted]"},
-    ]
-    raw = msgspec.Raw(b'[{"item_id": 1.50, "age": 3}]')
-    record = msgspec.structs.replace(prediction("r-1"), features=raw)
-    (kept,) = reduced([record], LogPolicy(redact=["age"]))
-    assert bytes(kept.features) == b'[{"item_id":1.50,"age":"[redacted]"}]'
-
-
-def test_redaction_leaves_a_body_that_could_not_be_read_alone() -> None:
-    (record,) = reduced([prediction("r-1", None)], LogPolicy(redact=["age"]))
-    assert bytes(record.features) == b"null"
-
-
-def test_records_pass_untouched_when_nothing_is_left_out() -> None:
-    records = [prediction("r-1", ROWS)]
-    assert reduced(records, LogPolicy()) is records
-
-
-def test_share_keeps_every_record_and_the_features_of_some() -> None:
-    records = [prediction(f"r-{n}", ROWS) for n in range(2000)]
-    kept = reduced(records, LogPolicy(features_share=0.25))
-    assert [record.request_id for record in kept] == [record.request_id for record in records]
-    with_features = sum(bytes(record.features) != b"null" for record in kept)
-    # Binomial(2000, 0.25) has a standard deviation of 19.4.
-    assert 400 < with_features < 600
-
-
-def test_share_is_decided_by_the_id_alone_and_not_as_arms_are() -> None:
-    ids = [f"r-{n}" for n in range(1000)]
-    kept = {each for each in ids if keeps_features(each, 0.5)}
-    assert kept == {each for each in ids if xxhash.xxh64_intdigest(each.encode(), seed=1) < 2**63}
-    assert not any(keeps_features(each, 0.0) for each in ids)
-    assert all(keeps_features(each, 1.0) for each in ids)
-    unseeded = {each for each in ids if xxhash.xxh64_intdigest(each.encode()) < 2**63}
-    assert 0.4 < len(kept & unseeded) / len(unseeded) < 0.6
-
-
-def test_user_id_cannot_be_redacted() -> None:
-    with pytest.raises(msgspec.ValidationError, match="user_id, which is not a feature"):
-        msgspec.convert({"redact": ["age", "user_id"]}, LogPolicy)
-
-
-def test_redaction_covers_parameters() -> None:
-    asked = msgspec.structs.replace(
-        prediction("r-1", ROWS), parameters={"language": "de", "top_k": 5}
-    )
-    (record,) = reduced([asked], LogPolicy(redact=["language"]))
-    assert record.parameters == {"language": "[redacted]", "top_k": 5}
-    (untouched,) = reduced([asked], LogPolicy(features_share=0.0))
-    assert untouched.parameters == asked.parameters
-    (none,) = reduced([prediction("r-1", ROWS)], LogPolicy(redact=["language"]))
-    assert b"parameters" not in msgspec.json.encode(none)

@@ -1,6 +1,7 @@
 """What the log promises of the disk: fsync before the answer, and what a full disk does."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,18 +18,13 @@ from marloft.serving import Handler
 from marloft.serving.handler import runner_of
 from marloft.serving.log import LOOK_S, RecordLog
 from marloft.serving.outcomes import OutcomeReceiver
-from tests.unit.serving.driver import Server, TinyRanker
-from tests.unit.serving.writing import outcome, release
+from tests.small_disk import fill, mounted
+from tests.unit.serving.driver import Sent, Server, TinyRanker
+from tests.unit.serving.writing import outcome, release, turn_into
 
 ASKED = factories.body(7, [3, 1])
+PROBE = Sent(body=b"", headers={"x-marloft": "probe=1"})
 CLICK = {"request_id": "r-1", "item_id": 50, "event": "click"}
-
-
-def turn_into(log: RecordLog, device: str) -> None:
-    """Put a device in the place of the segment: /dev/null takes writes and refuses fdatasync."""
-    file = os.open(device, os.O_WRONLY)
-    os.dup2(file, log._file)
-    os.close(file)
 
 
 def value(server: Server, name: str) -> float | None:
@@ -54,30 +50,17 @@ def test_answer_waits_for_the_disk(tmp_path: Path, serve: Callable[[Handler], Se
     server = serve(TinyRanker())
     assert server.ask(ASKED)[0].status == 200
     turn_into(server.log, "/dev/null")
-    assert server.ask(ASKED)[0].status == 503
+    (refused,) = server.ask(ASKED)
+    assert (refused.status, refused.headers["x-marloft-cause"]) == (503, "log")
+    assert refused.headers["retry-after"] == "1"
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A state folder on a disk of 1 MiB."""
-    var = tmp_path / "small"
-    var.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(var)]
-    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("needs the right to mount a small disk")
-    monkeypatch.setenv("MARLOFT_VAR", str(var))
-    try:
+    with mounted(tmp_path / "small") as var:
+        monkeypatch.setenv("MARLOFT_VAR", str(var))
         yield var
-    finally:
-        subprocess.run(["umount", "--lazy", str(var)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    filler = disk / "filler"
-    with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as stream:
-        while True:
-            stream.write(bytes(4096))
-    return filler
 
 
 def ask_until(server: Server, condition: Callable[[], bool]) -> list[int]:
@@ -106,9 +89,25 @@ def test_full_disk_refuses_until_there_is_room(small_disk: Path, archive_folder:
     assert statuses == [200] * answered + [503]
     assert value(server, names.LOG_DROPPED) == 0
     assert records(small_disk) == (answered, 0)
+    probed = server.ask(PROBE)[0]
+    assert (probed.status, probed.body["detail"]) == (
+        503,
+        "The prediction log cannot be written: No space left on device.",
+    )
     filler.unlink()
+    assert server.ask(PROBE)[0].status == 200, "without a request that is logged"
     assert server.ask(ASKED)[0].status == 200
     assert records(small_disk) == (answered + 1, 0)
+
+
+def test_probe_tells_of_a_full_disk_before_any_request_meets_it(
+    small_disk: Path, archive_folder: Path
+) -> None:
+    server = Server(TinyRanker(), archive_folder, small_disk)
+    assert server.ask(PROBE)[0].status == 200
+    fill(small_disk)
+    assert server.ask(PROBE)[0].status == 503
+    assert failures(server) == 0
 
 
 def test_full_disk_serves_on_and_counts_what_has_no_record(
@@ -119,6 +118,7 @@ def test_full_disk_serves_on_and_counts_what_has_no_record(
     filler = fill(small_disk)
     statuses = ask_until(server, lambda: failures(server) > 2)
     assert set(statuses) == {200}
+    assert server.ask(PROBE)[0].status == 200, "nothing is refused"
     assert value(server, names.LOG_DROPPED) == 3
     assert records(small_disk) == (len(statuses) - 3, 0)
     filler.unlink()
@@ -126,11 +126,66 @@ def test_full_disk_serves_on_and_counts_what_has_no_record(
     assert records(small_disk) == (len(statuses) - 2, 0)
 
 
+def test_probe_asks_the_disk_again_after_a_failure_that_no_count_of_blocks_shows(
+    tmp_path: Path, serve: Callable[[Handler], Server]
+) -> None:
+    """As after a quota: the write failed, and the file system has room."""
+    server = serve(TinyRanker())
+    turn_into(server.log, "/dev/full")
+    assert server.ask(ASKED)[0].status == 503
+    folder = tmp_path / "var" / "log" / "predictions"
+    shutil.rmtree(folder)
+    folder.touch()
+    assert server.ask(PROBE)[0].status == 503
+    folder.unlink()
+    folder.mkdir()
+    assert server.ask(PROBE)[0].status == 200
+
+
+def test_deleted_folder_is_made_again_and_no_record_goes_to_a_deleted_file(
+    tmp_path: Path, serve: Callable[[Handler], Server]
+) -> None:
+    server = serve(TinyRanker())
+    assert server.ask(ASKED)[0].status == 200
+    shutil.rmtree(tmp_path / "var" / "log")
+    assert server.ask(ASKED)[0].status == 200
+    assert len(server.records()) == 1
+
+
+def test_worker_that_starts_without_a_log_says_so_and_heals(
+    tmp_path: Path, serve: Callable[[Handler], Server]
+) -> None:
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "log").touch()
+    server = serve(TinyRanker())
+    assert server.ask(PROBE)[0].status == 503
+    refused = server.ask(ASKED)[0]
+    assert (refused.status, refused.body["title"]) == (503, "Prediction log unavailable")
+    (tmp_path / "var" / "log").unlink()
+    assert server.ask(PROBE)[0].status == 200
+    assert server.ask(ASKED)[0].status == 200
+    assert len(server.records()) == 1
+
+
+def test_worker_that_starts_on_a_read_only_disk_says_so(
+    small_disk: Path, archive_folder: Path
+) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    server = Server(TinyRanker(), archive_folder, small_disk)
+    answers = server.ask(PROBE, ASKED)
+    assert [answer.status for answer in answers] == [503, 503]
+    assert "Read-only file system" in answers[0].body["detail"]
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    assert [answer.status for answer in server.ask(PROBE, ASKED)] == [200, 200]
+
+
 def test_outcome_is_never_accepted_without_a_record(tmp_path: Path, small_disk: Path) -> None:
     release(small_disk, 1, disk_full="serve")
     receiver = Server(OutcomeReceiver(), tmp_path, small_disk, "outcomes")
     turn_into(receiver.log, "/dev/full")
     assert receiver.ask(CLICK)[0].status == 503
+    fill(small_disk)
+    assert receiver.ask(PROBE)[0].status == 503
     owner = {"model": "outcomes", "version": "1.0"}
     assert receiver.handler.registry.get_sample_value(names.LOG_FAILURES, owner) == 1
 

@@ -7,6 +7,7 @@ import pytest
 from harness import factories
 from marloft.serving.log_throttle import LogThrottle
 from tests.unit.serving.driver import Server
+from tests.unit.serving.writing import turn_into
 
 _logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ def test_failures_are_logged_first_and_then_once_a_minute_with_their_number(
 def test_log_that_cannot_be_written_is_reported_once(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.log.close()
+    turn_into(server.log, "/dev/full")
     for _ in range(20):
         assert server.ask(factories.body(7, [3]))[0].status == 503
     reports = [r for r in caplog.records if "cannot be written" in r.getMessage()]

@@ -11,6 +11,7 @@ from marloft.contract import metric_names as names
 from marloft.serving.handler import runner_of
 from marloft.serving.metrics import observe_all
 from tests.unit.serving.driver import FAULT_IN_PREDICT, Sent, Server
+from tests.unit.serving.writing import turn_into
 
 GOOD = factories.body(7, [3, 1])
 REFUSED = factories.body(7, ["x"])
@@ -82,7 +83,7 @@ def test_log_bytes_are_those_of_the_segment(server: Server) -> None:
 
 
 def test_batch_that_cannot_be_logged_is_counted(server: Server) -> None:
-    server.log.close()
+    turn_into(server.log, "/dev/full")
     server.ask(GOOD, GOOD)
     assert value(server, names.LOG_FAILURES) == 1
     assert value(server, names.REQUESTS, status="5xx") == 2

@@ -10,6 +10,7 @@ import pytest
 from marloft.logs.read import open_log
 from marloft.serving.outcomes import OutcomeReceiver
 from tests.unit.serving.driver import Sent, Server
+from tests.unit.serving.writing import turn_into
 
 CLICK = {"request_id": "r-1", "item_id": 50, "event": "click"}
 
@@ -113,11 +114,12 @@ def test_batch_is_written_with_one_system_call_before_the_answers(
 
 
 def test_outcome_that_cannot_be_logged_is_not_accepted(receiver: Server) -> None:
-    receiver.log.close()
+    turn_into(receiver.log, "/dev/full")
     lost, bad = receiver.ask(CLICK, b"{")
     assert (lost.status, bad.status) == (503, 400)
-    assert "cannot be written: Bad file descriptor" in lost.body["detail"]
+    assert "cannot be written: No space left on device" in lost.body["detail"]
     assert lost.headers["x-envoy-ratelimited"] == "1"
+    assert (lost.headers["x-marloft-cause"], "x-marloft-cause" in bad.headers) == ("log", False)
 
 
 def test_probe_is_answered_and_not_logged(receiver: Server) -> None:

@@ -18,6 +18,7 @@ class Point(msgspec.Struct, forbid_unknown_fields=True):
         (b'[{"x": "a"}]', 422, "/part/0/x", "Expected 'int', got 'str'."),
         (b'[{"x": 1, "a/b": 1}]', 422, "/part/0/a~1b", "Unknown field 'a/b'. Allowed: x."),
         (b"[{}]", 422, "/part/0", "missing required field 'x'"),
+        (b'[{"x": 1, "b - at `$.c`": 1}]', 422, "/part/0/b - at `$.c`", "Unknown field 'b - at"),
     ],
 )
 def test_fault_of_a_part_has_its_place_in_the_body(
@@ -27,6 +28,15 @@ def test_fault_of_a_part_has_its_place_in_the_body(
         decode_json(msgspec.json.Decoder(list[Point]), data, ["x"], "/part")
     assert (refusal.value.status, refusal.value.pointer) == (status, pointer)
     assert words in refusal.value.detail
+
+
+def test_name_of_half_a_megabyte_is_not_sent_back() -> None:
+    data = b'[{"%s": 1}]' % (b"k" * 500_000)
+    with pytest.raises(Rejected) as refusal:
+        decode_json(msgspec.json.Decoder(list[Point]), data, ["x"], "/part")
+    assert len(refusal.value.detail) < 300
+    assert len(refusal.value.pointer) < 300
+    assert "kkk…" in refusal.value.detail
 
 
 @pytest.mark.parametrize(("status", "listed"), [(422, True), (404, False)])

@@ -17,7 +17,15 @@ from marloft.contract.policy import LogPolicy
 from marloft.contract.records import OutcomeRecord, PredictionRecord
 from marloft.contract.release import release_path
 from marloft.files import write_json
+from marloft.serving.log import RecordLog
 from tests.releases import made_release
+
+
+def turn_into(log: RecordLog, device: str) -> None:
+    """Put a device in the place of the segment: /dev/null takes writes and refuses fdatasync."""
+    file = os.open(device, os.O_WRONLY)
+    os.dup2(file, log._file)
+    os.close(file)
 
 
 def outcome(item: int, time_of_day: str = "00:00:00") -> OutcomeRecord:

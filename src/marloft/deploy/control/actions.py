@@ -7,13 +7,13 @@ from marloft.contract.manifest import archive_path
 from marloft.contract.release import ReleasedVersion
 from marloft.deploy.control.admission import Admission, other_bytes
 from marloft.deploy.events import append_event
+from marloft.deploy.gateway.discovery_files import write_file
 from marloft.deploy.gateway.in_flight import InFlight
-from marloft.deploy.gateway.route_file import write_routes
 from marloft.deploy.project import Project, Report
 from marloft.deploy.release.resolve import holds
 from marloft.deploy.torchserve.management import ManagementApi, RefusedError
 from marloft.deploy.torchserve.workflows import WorkflowApi
-from marloft.files import write_atomic
+from marloft.files import PRIVATE, write_atomic
 
 
 class Register(Struct, frozen=True, kw_only=True):
@@ -39,8 +39,14 @@ class SetDefault(Struct, frozen=True, kw_only=True):
     version: str
 
 
+class WriteClusters(Struct, frozen=True, kw_only=True):
+    """Replace the gateway's cluster file, or write it again because it was not taken."""
+
+    content: bytes
+
+
 class WriteRoutes(Struct, frozen=True, kw_only=True):
-    """Replace the gateway's route file."""
+    """Replace the gateway's route file, or write it again because the gateway has not taken it."""
 
     content: bytes
 
@@ -75,6 +81,7 @@ Action = (
     Register
     | Scale
     | SetDefault
+    | WriteClusters
     | WriteRoutes
     | WriteAllocation
     | RegisterWorkflow
@@ -114,10 +121,12 @@ class ActionRunner:
                 self._api.scale(model, version, workers)
                 append_event(self._project.var, "scale", model=model, version=version, to=workers)
                 self._report(f"scale {model} {version} to {workers}")
+            case WriteClusters(content=content):
+                write_file(self._project.clusters, content)
             case WriteRoutes(content=content):
                 self._write_routes(content, drain_s)
             case WriteAllocation(experiment=experiment, content=content):
-                write_atomic(allocation_path(self._project.var, experiment), content)
+                write_atomic(allocation_path(self._project.var, experiment), content, PRIVATE)
                 append_event(self._project.var, "allocation", experiment=experiment)
             case SetDefault(model=model, version=version):
                 self._api.set_default(model, version)
@@ -137,9 +146,12 @@ class ActionRunner:
 
     def _write_routes(self, content: bytes, drain_s: float) -> None:
         """Put a route file in place; what the old one led to drains from now on."""
-        write_routes(self._project.routes, content)
+        path = self._project.routes
+        again = path.is_file() and path.read_bytes() == content
+        write_file(path, content)
         self._in_flight.routes_changed(drain_s)
-        append_event(self._project.var, "routes")
+        if not again:
+            append_event(self._project.var, "routes")
 
     def _register(self, number: int, model: str, version: str, pinned: ReleasedVersion) -> None:
         """Register the bytes that the release decided on, and no others."""

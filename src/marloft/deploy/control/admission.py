@@ -137,6 +137,11 @@ class Admission:
         self._refusals[key] = _Refusal(why=" ".join(why.split()), stamp=stamp, until=until)
 
     @property
+    def answer_s(self) -> dict[Key, float]:
+        """Seconds of a worker for each golden answer of a version, as the gate measured them."""
+        return dict(self._gate.answer_s)
+
+    @property
     def refused(self) -> dict[Key, str]:
         """The versions that were refused at the last look, with the reason."""
         return {key: refusal.why for key, refusal in self._refusals.items()}
@@ -214,7 +219,7 @@ class Admission:
             self.refuse(number, key, other_bytes(archive, pinned, number), again=False)
             return True
         try:
-            fault = self._gate.check(archive, *key)
+            fault = self._gate.check(archive, *key, batch=pinned.settings.batch_size)
         except UnansweredError as error:
             self._unanswered[key] = self._unanswered.get(key, 0) + 1
             if self._unanswered[key] >= _UNANSWERED:

@@ -1,6 +1,6 @@
-"""What is live and what is refused, in words for people."""
+"""What is live, what is refused and what rests, in words for people."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 from marloft.contract.release import Key, Release, ReleasedModel
@@ -10,16 +10,17 @@ from marloft.deploy.torchserve.management import Registered
 
 
 class Announcer:
-    """Says once that a release is live, and once why a version is refused."""
+    """Says once that a release is live, why a version is refused, and that one rests."""
 
     def __init__(self, var: Path, report: Report) -> None:
         """Remember whom to tell; events go to `var/events.jsonl` too."""
         self._var, self._report = var, report
         self._live = 0
         self._refused: dict[Key, str] = {}
+        self._resting: Set[Key] = frozenset()
 
     def announce_changes(
-        self, release: Release, *, is_live: bool, refused: Mapping[Key, str]
+        self, release: Release, *, is_live: bool, refused: Mapping[Key, str], resting: Set[Key]
     ) -> None:
         """Say what is new since the last call."""
         if is_live and self._live != release.release:
@@ -30,6 +31,13 @@ class Announcer:
                 append_event(self._var, "refused", model=key[0], version=key[1], why=why)
                 self._report(f"refused {key[0]} {key[1]}: {why}")
         self._refused = dict(refused)
+        for name, version in sorted(resting - self._resting):
+            append_event(self._var, "rests", model=name, version=version)
+            self._report(f"no worker lives of {name} {version}")
+        for name, version in sorted(self._resting - resting):
+            append_event(self._var, "rests no more", model=name, version=version)
+            self._report(f"a worker is back of {name} {version}")
+        self._resting = frozenset(resting)
 
 
 def summary(release: Release) -> str:

@@ -3,28 +3,35 @@
 import time
 from collections.abc import Callable
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
-from marloft.contract.live import Live, WatchState, live_path
+from marloft.contract.live import Live, WatchState
 from marloft.contract.release import Release, newest_number, read_release, releases_folder
-from marloft.deploy.control.actions import ActionRunner
+from marloft.deploy.control.actions import Action, ActionRunner
 from marloft.deploy.control.admission import Admission
 from marloft.deploy.control.announce import Announcer, drift
 from marloft.deploy.control.golden_gate import GoldenGate
-from marloft.deploy.control.observe import Observer
+from marloft.deploy.control.liveness import LivingWorkers
+from marloft.deploy.control.observe import Observed, Observer
+from marloft.deploy.control.probes import Probes
 from marloft.deploy.control.reconcile import Reconciliation, reconcile
+from marloft.deploy.control.stored_archives import StoredArchives
 from marloft.deploy.events import now
+from marloft.deploy.faults import Faults
+from marloft.deploy.gateway.acceptance import Acceptance
+from marloft.deploy.gateway.clusters import render_clusters
+from marloft.deploy.gateway.discovery_files import write_file
 from marloft.deploy.gateway.in_flight import InFlight
 from marloft.deploy.gateway.retries import longest_request_s
-from marloft.deploy.gateway.route_file import write_routes
 from marloft.deploy.gateway.routes import render_routes
 from marloft.deploy.guardrails.watch import Watch
 from marloft.deploy.ports import Ports
 from marloft.deploy.project import Project, Report
+from marloft.deploy.state.live_report import LiveReport
 from marloft.deploy.torchserve.management import ManagementApi
 from marloft.deploy.torchserve.workflows import WorkflowApi
 from marloft.errors import MarloftError, ServingError
-from marloft.files import write_json
+from marloft.files import private_folder
 from marloft.stop_signal import Stop
 
 _LOOK_EVERY_S = 2.0
@@ -44,20 +51,25 @@ class Connections(Struct, frozen=True, kw_only=True):
     workflows: WorkflowApi
     golden_gate: GoldenGate
     in_flight: InFlight
+    acceptance: Acceptance
+    ports: Ports
 
     @classmethod
-    def at(cls, ports: Ports) -> "Connections":
-        """Return connections to the servers at these ports."""
+    def at(cls, ports: Ports, project: Project) -> "Connections":
+        """Return connections to the servers of a project at these ports."""
         return cls(
             models=ManagementApi(ports.management),
             workflows=WorkflowApi(ports.management),
             golden_gate=GoldenGate(ports.inference),
             in_flight=InFlight(ports.envoy_admin),
+            acceptance=Acceptance(ports.envoy_admin, project.gateway_log),
+            ports=ports,
         )
 
     def close(self) -> None:
         """Close all of them."""
-        for client in (self.models, self.workflows, self.golden_gate, self.in_flight):
+        gateway = (self.in_flight, self.acceptance)
+        for client in (self.models, self.workflows, self.golden_gate, *gateway):
             client.close()
 
 
@@ -65,7 +77,15 @@ class Controller:
     """Holds no truth of its own: what it remembers is what TorchServe cannot be asked."""
 
     def __init__(
-        self, project: Project, servers: Connections, report: Report, *, watch: Watch
+        self,
+        project: Project,
+        servers: Connections,
+        report: Report,
+        *,
+        watch: Watch,
+        probes: Probes,
+        faults: Faults,
+        live: LiveReport,
     ) -> None:
         """Take what it works with.
 
@@ -74,22 +94,34 @@ class Controller:
             servers: TorchServe and the gateway.
             report: tells people.
             watch: judges roll-outs and experiments.
+            probes: asks what has routes whether it answers.
+            faults: takes what is wrong with the store.
+            live: takes what was observed.
         """
+        self._probes, self._faults = probes, faults
+        self._archives = StoredArchives(project.store, faults)
         self._project, self._report, self._watch = project, report, watch
-        self._in_flight = servers.in_flight
+        self._live = live
+        self._in_flight, self._ports = servers.in_flight, servers.ports
         self._admission = Admission(servers.golden_gate, project.store, project.worker_log)
         self._observer = Observer(
-            project, servers.models, servers.workflows, servers.in_flight, self._admission
+            project,
+            servers.models,
+            servers.workflows,
+            servers.in_flight,
+            servers.acceptance,
+            self._admission,
+            servers.ports,
         )
         self._runner = ActionRunner(
             project, servers.models, servers.workflows, self._admission, servers.in_flight, report
         )
         self._announcer = Announcer(project.var, report)
+        self._workers = LivingWorkers()
         self._release: Release | None = None
         self._seen = 0
         self._pause_s = 0.0
         self._complaint: str | None = None
-        self._live: Live | None = None
         self._longest_s = 0.0
 
     @property
@@ -108,9 +140,9 @@ class Controller:
         """
         self._take(release)
         if not running or not self._project.routes.is_file():
-            live_path(self._project.var).unlink(missing_ok=True)
             self.torchserve_ended(None)
             return
+        self._live.resume()
         before = self._observer.in_force()
         served = before.models.values() if before is not None else ()
         self._longest_s = max(self._longest_s, *map(longest_request_s, (release, *served)))
@@ -128,48 +160,66 @@ class Controller:
         """
         served = self._admission.defaults(self._release) if self._release is not None else []
         self._admission.forget()
+        self._probes.follow({}, health=False)
+        self._watch.pause()
         self._pause_s = 0.0
-        self._not_live(why)
+        self._live.not_live(why)
         if self._release is not None:
-            content = render_routes(self._release, list(self._release.routed))
-            self._project.routes.parent.mkdir(parents=True, exist_ok=True)
-            write_routes(self._project.routes, content)
+            routed, models = self._release.routed, self._release.models
+            private_folder(self._project.routes.parent)
+            write_file(self._project.routes, render_routes(self._release, list(routed)))
+            clusters = render_clusters(models, self._admission.answer_s, self._ports.inference)
+            write_file(self._project.clusters, clusters)
             self._in_flight.routes_changed(self._drain_s)
         return served
 
-    def step(self) -> None:
-        """Bring what is real one step closer; what goes wrong is said once and tried again."""
+    def step(self) -> bool:
+        """Bring what is real one step closer; what goes wrong is said once and tried again.
+
+        Returns:
+            Whether everything that was asked has answered.
+        """
         try:
-            complaint = self._step()
+            complaint, answered = self._step(), True
         except (MarloftError, OSError) as error:
             self._pause_s = _CHANGING_EVERY_S
-            complaint = str(error)
-            self._not_live(complaint)
+            self._watch.pause()
+            complaint, answered = str(error), False
+            self._live.not_live(complaint)
         if complaint is not None and complaint != self._complaint:
             self._report(f"not yet: {complaint}")
         self._complaint = complaint
+        return answered
 
     def wait(self, stop: Stop, hurry: Callable[[], bool]) -> None:
-        """Sleep until the next look: at once for a release or a `hurry`, soon in a change."""
+        """Sleep until the next look: at once for a release, a dead worker or a `hurry`."""
         until = time.monotonic() + self._pause_s
         folder = releases_folder(self._project.var)
         while time.monotonic() < until and newest_number(folder) == self._seen:
-            if stop.wait(_WAKE_EVERY_S) or hurry():
+            if stop.wait(_WAKE_EVERY_S) or hurry() or self._has_news():
                 return
+
+    def _has_news(self) -> bool:
+        return self._workers.one_ended() or self._live.has_news
 
     def _step(self) -> str | None:
         """Return what is wrong without being an error."""
         release, damage = self._newest()
         observed = self._observer.observe(release)
+        self._workers.note(observed.living)
         decided = reconcile(release, observed)
-        for action in decided.actions:
-            self._runner.run(action, release.release, self._drain_s)
+        failed = [self._act(action, release.release) for action in decided.actions]
+        self._archives.look(release)
+        self._probe(decided, observed)
         admitted = self._admission.admit_ready(release.release, decided.unchecked)
         is_live = decided.is_live and damage is None
         watches, unwatched = self._judge(release, decided, is_live=is_live)
         self._pause_s = 0.0 if admitted else _pause_s(release, decided)
-        self._announcer.announce_changes(release, is_live=is_live, refused=decided.refused)
-        complaint = damage or unwatched or drift(release, observed.registered)
+        self._announcer.announce_changes(
+            release, is_live=is_live, refused=decided.refused, resting=observed.resting
+        )
+        reasons = (damage, *failed, decided.complaint, unwatched)
+        complaint = next((why for why in reasons if why), drift(release, observed.registered))
         live = Live(
             time=now(),
             release=release.release,
@@ -177,9 +227,28 @@ class Controller:
             serving=decided.in_force.numbers,
             versions=self._admission.states(release, observed.registered),
             watches=watches,
+            complaint=complaint,
         )
-        self._write_live(live, complaint)
+        self._live.publish(live)
         return complaint
+
+    def _act(self, action: Action, number: int) -> str | None:
+        """Return why a file could not be written, which holds up no other action."""
+        try:
+            self._runner.run(action, number, self._drain_s)
+        except OSError as error:
+            return str(error)
+        return None
+
+    def _probe(self, decided: Reconciliation, observed: Observed) -> None:
+        """Have asked what the routes lead to."""
+        served = decided.in_force.versions().keys() & observed.admitted.keys()
+        name = decided.in_force.front.default_model
+        default = decided.in_force.models[name].models[name].default
+        self._probes.follow(
+            {key: observed.answer_s.get(key, 0.0) for key in served},
+            health=(name, default) in served,
+        )
 
     def _judge(
         self, release: Release, decided: Reconciliation, *, is_live: bool
@@ -189,7 +258,7 @@ class Controller:
             return {}, None
         try:
             return self._watch.judge(release, self._admission.restarts, decided.refused), None
-        except MarloftError as error:
+        except (MarloftError, OSError) as error:
             return {}, f"nobody watches the roll-out: {error}"
 
     def _newest(self) -> tuple[Release, str | None]:
@@ -198,7 +267,7 @@ class Controller:
         self._seen = newest_number(folder)
         try:
             release = read_release(folder, self._seen)
-        except MarloftError as error:
+        except (MarloftError, OSError) as error:
             if self._release is None:
                 raise
             return self._release, str(error)
@@ -222,17 +291,6 @@ class Controller:
             return False
         self._admission.admit_ready(release.release, unchecked)
         return not unchecked
-
-    def _not_live(self, complaint: str | None) -> None:
-        if self._live is not None:
-            self._write_live(structs.replace(self._live, live=False), complaint)
-
-    def _write_live(self, live: Live, complaint: str | None) -> None:
-        """Write `live.json` when something but the time has changed."""
-        live = structs.replace(live, complaint=complaint)
-        if self._live is None or structs.replace(live, time=self._live.time) != self._live:
-            self._live = live
-            write_json(live_path(self._project.var), live)
 
 
 def _pause_s(release: Release, decided: Reconciliation) -> float:

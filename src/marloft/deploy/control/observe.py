@@ -15,8 +15,11 @@ from marloft.contract.release import (
 )
 from marloft.deploy.control.admission import Admission
 from marloft.deploy.control.allocations import last_allocations
+from marloft.deploy.control.liveness import living
+from marloft.deploy.gateway.acceptance import Acceptance, Accepted
+from marloft.deploy.gateway.discovery_files import file_version
 from marloft.deploy.gateway.in_flight import InFlight
-from marloft.deploy.gateway.route_file import routes_label
+from marloft.deploy.ports import Ports
 from marloft.deploy.project import Project
 from marloft.deploy.release.in_force import InForce, read_label
 from marloft.deploy.torchserve.management import ManagementApi, Registered
@@ -30,11 +33,17 @@ class Observed(Struct, frozen=True, kw_only=True):
     Attributes:
         registered: what TorchServe says it holds.
         admitted: the SHA-256 of each version that was READY and gave its golden answers since it
-            was registered: only these get traffic. A worker that restarts does not take its
-            version out of the routes, since the gateway retries meanwhile.
+            was registered: only these get traffic. One whose worker restarts stays admitted, since
+            it runs the same bytes.
+        living: the processes of READY workers that live.
+        resting: admitted versions of which no READY worker lives; as long as that lasts, no split
+            sends users there.
         held: the SHA-256 of each registered version, as far as it is known.
         refused: versions that may not be loaded, with the reason.
-        routes: the gateway's route file.
+        answer_s: seconds of a worker for each answer of a version, as far as they are known.
+        inference_port: TorchServe's, which clusters lead to.
+        clusters, routes: the gateway's files.
+        clusters_taken, routes_taken: whether the gateway has taken them.
         before: what the route file says is in force; None for no routes, or none of ours.
         drained: versions to which the gateway has no request under way, and none can come.
         allocations: the assign nodes' files by experiment.
@@ -45,9 +54,16 @@ class Observed(Struct, frozen=True, kw_only=True):
 
     registered: Mapping[Key, Registered]
     admitted: Mapping[Key, str] = {}
+    living: Set[int] = frozenset()
+    resting: Set[Key] = frozenset()
     held: Mapping[Key, str] = {}
     refused: Mapping[Key, str] = {}
+    answer_s: Mapping[Key, float] = {}
+    inference_port: int = Ports().inference
+    clusters: bytes | None = None
+    clusters_taken: Accepted = Accepted(taken=False)
     routes: bytes | None = None
+    routes_taken: Accepted = Accepted(taken=False)
     before: InForce | None = None
     drained: Set[Key] = frozenset()
     allocations: Mapping[str, bytes] = {}
@@ -70,11 +86,14 @@ class Observer:
         models: ManagementApi,
         workflows: WorkflowApi,
         in_flight: InFlight,
+        acceptance: Acceptance,
         admission: Admission,
+        ports: Ports,
     ) -> None:
         """Take what is asked."""
         self._project, self._models, self._workflows = project, models, workflows
-        self._in_flight, self._admission = in_flight, admission
+        self._in_flight, self._acceptance, self._admission = in_flight, acceptance, admission
+        self._ports = ports
         self._releases = releases_folder(project.var)
         self._retired = RetiredWorkflows(self._releases)
 
@@ -85,8 +104,11 @@ class Observer:
             ServingError: TorchServe does not answer.
         """
         registered = self._models.registered()
-        routes = self._routes()
+        clusters, routes = _content(self._project.clusters), _content(self._project.routes)
         before = self._in_force(routes)
+        taken = self._acceptance.look({"clusters": clusters, "routes": routes})
+        if not taken["routes"].taken:
+            self._in_flight.routes_pending()
         # What the routes lead to comes first: after a restart those are the bytes that run.
         pins = [before.versions() if before is not None else {}, release.loaded]
         self._admission.track(release.release, pins, registered)
@@ -94,12 +116,21 @@ class Observer:
         files = self._allocations()
         retired = self._retired.of(release)
         asks_workflows = bool(release.workflows or retired)
+        admitted = {k: sha for k, sha in self._admission.admitted.items() if k not in refused}
+        alive = living(pid for found in registered.values() for pid in found.ready_processes)
         return Observed(
             registered=registered,
-            admitted={k: sha for k, sha in self._admission.admitted.items() if k not in refused},
+            admitted=admitted,
+            living=alive,
+            resting={key for key in admitted if not registered[key].ready_processes & alive},
             held=dict(self._admission.held),
             refused=refused,
+            answer_s=self._admission.answer_s,
+            inference_port=self._ports.inference,
+            clusters=clusters,
+            clusters_taken=taken["clusters"],
             routes=routes,
+            routes_taken=taken["routes"],
             before=before,
             drained=self._in_flight.drained(registered),
             allocations=files,
@@ -110,24 +141,28 @@ class Observer:
 
     def in_force(self) -> InForce | None:
         """Return what the route file says is in force, None when it says nothing."""
-        return self._in_force(self._routes())
-
-    def _routes(self) -> bytes | None:
-        path = self._project.routes
-        return path.read_bytes() if path.is_file() else None
+        return self._in_force(_content(self._project.routes))
 
     def _in_force(self, routes: bytes | None) -> InForce | None:
         if routes is None:
             return None
         try:
-            return read_label(routes_label(routes), lambda n: read_release(self._releases, n))
+            return read_label(file_version(routes), lambda n: read_release(self._releases, n))
         except MarloftError:
             # An older release that cannot be read any more cannot be kept serving by its number.
             return None
 
     def _allocations(self) -> dict[str, bytes]:
         files = self._project.allocations.glob("*.json")
-        return {path.stem: path.read_bytes() for path in files}
+        return {path.stem: content for path in files if (content := _content(path)) is not None}
+
+
+def _content(path: Path) -> bytes | None:
+    """Return a file's content, None for one that cannot be read: it is written again."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 class RetiredWorkflows:

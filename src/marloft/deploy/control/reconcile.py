@@ -16,10 +16,13 @@ from marloft.deploy.control.actions import (
     Unregister,
     UnregisterWorkflow,
     WriteAllocation,
+    WriteClusters,
     WriteRoutes,
 )
 from marloft.deploy.control.allocations import render_allocations
 from marloft.deploy.control.observe import Observed
+from marloft.deploy.gateway.acceptance import Accepted
+from marloft.deploy.gateway.clusters import render_clusters, with_earlier
 from marloft.deploy.gateway.routes import render_routes
 from marloft.deploy.release.in_force import InForce, choose
 
@@ -33,6 +36,7 @@ class Reconciliation(Struct, frozen=True, kw_only=True):
         missing: versions that the release wants loaded, that are not admitted yet and still can be.
         unchecked: registered versions whose workers are READY and whose golden answers nobody has
             asked for; with what they are, by the release that pinned them.
+        waiting: what the gateway has been given and has not taken yet.
         leaving: registered versions that go once no request is on its way to them.
         refused: versions of the release that get no traffic, with the reason.
     """
@@ -40,6 +44,7 @@ class Reconciliation(Struct, frozen=True, kw_only=True):
     actions: list[Action]
     in_force: InForce
     missing: list[Key]
+    waiting: Mapping[str, Accepted]
     unchecked: Mapping[Key, ReleasedVersion]
     leaving: list[Key]
     refused: Mapping[Key, str]
@@ -47,12 +52,22 @@ class Reconciliation(Struct, frozen=True, kw_only=True):
     @property
     def is_changing(self) -> bool:
         """Whether the next look will see something else."""
-        return bool(self.actions or self.missing or self.leaving)
+        return bool(self.actions or self.missing or self.waiting or self.leaving)
 
     @property
     def is_live(self) -> bool:
         """Whether what is real is what the release says."""
-        return not (self.actions or self.missing or self.refused)
+        return not (self.actions or self.missing or self.waiting or self.refused)
+
+    @property
+    def complaint(self) -> str | None:
+        """What the gateway should have taken by now."""
+        overdue = {what: each.overdue for what, each in self.waiting.items() if each.overdue}
+        said = (
+            f"the gateway has not taken the {what} of release {self.in_force.label}: {why}"
+            for what, why in overdue.items()
+        )
+        return "; ".join(said) or None
 
 
 def reconcile(release: Release, observed: Observed) -> Reconciliation:
@@ -60,6 +75,7 @@ def reconcile(release: Release, observed: Observed) -> Reconciliation:
 
     A version gets routes only when it is admitted, and is removed only after the last request of
     the routes that led to it: TorchServe lets the queued requests of a removed version hang.
+    Clusters and routes are in force when the gateway says so, not when they were written.
 
     Args:
         release: what should be live.
@@ -73,6 +89,7 @@ def reconcile(release: Release, observed: Observed) -> Reconciliation:
         actions=compared.actions(),
         in_force=compared.in_force,
         missing=compared.missing,
+        waiting=compared.waiting(),
         unchecked=compared.unchecked(),
         leaving=compared.leaving,
         refused={key: why for key, why in observed.refused.items() if key in compared.wanted},
@@ -109,6 +126,10 @@ class _Comparison:
             if workflow_node(key[0]) is None and not self._is_needed(key) and self._may_go(key)
         ]
 
+    def waiting(self) -> dict[str, Accepted]:
+        given = {"clusters": self.observed.clusters_taken, "routes": self.observed.routes_taken}
+        return {what: each for what, each in given.items() if not each.taken}
+
     def unchecked(self) -> dict[Key, ReleasedVersion]:
         seen = self.observed
         found: dict[Key, ReleasedVersion] = {}
@@ -127,16 +148,33 @@ class _Comparison:
             for key, pinned in self.served.items()
             if self.observed.admitted.get(key) != pinned.sha256
         ]
-        routes = render_routes(self.in_force.front, unavailable, in_force=self.in_force)
-        in_place = self.observed.routes == routes
+        routes = render_routes(
+            self.in_force.front,
+            unavailable,
+            resting=self.observed.resting,
+            in_force=self.in_force,
+            answer_s=self.observed.answer_s,
+        )
+        are_in_force = self.observed.routes == routes and self.observed.routes_taken.taken
         actions = self._registrations()
-        if not in_place:
-            actions.append(WriteRoutes(content=routes))
+        actions += self._gateway(routes, are_in_force=are_in_force)
         actions += [*self._allocations(), *self._scaled(), *self._defaults()]
-        if in_place:
+        if are_in_force:
             gone = [key for key in self.leaving if key in self.observed.drained]
             actions += [Unregister(model=name, version=version) for name, version in gone]
         return actions + self._workflows()
+
+    def _gateway(self, routes: bytes, *, are_in_force: bool) -> list[Action]:
+        """Give the gateway clusters before routes lead to them; drop some after no route does."""
+        seen = self.observed
+        models = {name: each.models[name] for name, each in self.in_force.models.items()}
+        clusters = render_clusters(models, seen.answer_s, seen.inference_port)
+        if not are_in_force:
+            clusters = with_earlier(seen.clusters, clusters)
+        if seen.clusters != clusters or seen.clusters_taken.again:
+            return [WriteClusters(content=clusters)]
+        is_due = seen.routes != routes or seen.routes_taken.again
+        return [WriteRoutes(content=routes)] if is_due and seen.clusters_taken.taken else []
 
     def _registrations(self) -> list[Action]:
         """Starting workers compete for the cores: defaults first, they alone can answer all."""

@@ -2,10 +2,12 @@
 
 import bisect
 import operator
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 import httpx2
 from msgspec import Struct
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from marloft.contract.metric_names import (
@@ -14,33 +16,47 @@ from marloft.contract.metric_names import (
     GATEWAY_REQUESTS,
     GATEWAY_STAT_PREFIX,
 )
+from marloft.contract.request_end import End, end_of
 from marloft.errors import ServingError
 
 _PATH = f"/stats/prometheus?filter=^{GATEWAY_STAT_PREFIX}"
-# Envoy's code of a request whose client left before the answer.
-_NO_ANSWER = "0"
 _BOUNDS = (*map(str, GATEWAY_LATENCY_BUCKETS_US), "+Inf")
 # A p99 above a limit means that more than this share of requests was slower.
 SLOW_SHARE = 0.01
 
 
 class Traffic(Struct, frozen=True, kw_only=True):
-    """What the gateway counted for one version in some span of time.
+    """What the gateway counted for one version in some span of time, by who did it.
 
-    `answered` counts answers of any status, `errors` those with a 5xx; `latency` the requests in
-    each bucket of the gateway's histogram, the last one beyond all bounds.
+    `answered` counts what the version answered itself, with any status, and what it kept until
+    the limit; `errors` those of them with a 5xx. `refused` counts requests of which more came than
+    could be answered; `excluded` those that ended through nothing that the version did (`End`).
+    `latency` are the answers in each bucket of the gateway's histogram; the last one is beyond all
+    bounds, and has what was kept until the limit too.
     """
 
     answered: int = 0
     errors: int = 0
+    refused: int = 0
+    excluded: int = 0
     latency: tuple[int, ...] = (0,) * len(_BOUNDS)
 
     def __add__(self, other: "Traffic") -> "Traffic":
-        return Traffic(
-            answered=self.answered + other.answered,
-            errors=self.errors + other.errors,
-            latency=tuple(map(operator.add, self.latency, other.latency)),
-        )
+        return _each(operator.add, self, other)
+
+    @property
+    def offered(self) -> int:
+        """All requests that came for the version."""
+        return self.answered + self.refused + self.excluded
+
+    def blamed(self) -> "Traffic":
+        """Return the same with what was refused as the version's own failures."""
+        taken, failed = self.answered + self.refused, self.errors + self.refused
+        return replace(self, answered=taken, errors=failed, refused=0)
+
+    def untimed(self) -> "Traffic":
+        """Return the same without its latency."""
+        return replace(self, latency=Traffic().latency)
 
     @property
     def timed(self) -> int:
@@ -92,8 +108,8 @@ class GatewayCounts:
         """Leave out what is counted until the next `read_new`."""
         self._before = None
 
-    def read_new(self) -> dict[Series, Traffic]:
-        """Return the additions; the first call only notes where they stand.
+    def read_new(self) -> dict[Series, Traffic] | None:
+        """Return the additions; the first call only notes where they stand and returns None.
 
         A counter below its last value has begun from 0 again with Envoy: all of it is new.
 
@@ -109,41 +125,54 @@ class GatewayCounts:
         now = parse_counts(text)
         before, self._before = self._before, now
         if before is None:
-            return {}
+            return None
         return {key: increase(before.get(key, Traffic()), seen) for key, seen in now.items()}
 
 
 def parse_counts(text: str) -> dict[Series, Traffic]:
     """Return the totals in Envoy's answer, in Prometheus' text format."""
-    answers: dict[Series, list[int]] = {}
+    ends: dict[Series, Counter[End]] = {}
     buckets: dict[Series, dict[str, int]] = {}
     for family in text_string_to_metric_families(text):
         for name, labels, value, *_ in family.samples:
             key = _series(labels)
             # The parser adds `_total` to a counter's samples.
-            if family.name == GATEWAY_REQUESTS and labels["code"] != _NO_ANSWER:
-                counted = answers.setdefault(key, [0, 0])
-                counted[0] += int(value)
-                counted[1] += int(value) if labels["code"].startswith("5") else 0
+            if family.name == GATEWAY_REQUESTS:
+                ends.setdefault(key, Counter())[end_of(labels)] += int(value)
             elif name == f"{GATEWAY_LATENCY}_bucket":
                 buckets.setdefault(key, {})[labels["le"]] = int(value)
     return {
-        key: Traffic(
-            answered=answers.get(key, [0, 0])[0],
-            errors=answers.get(key, [0, 0])[1],
-            latency=_per_bucket(buckets.get(key, {})),
-        )
-        for key in answers.keys() | buckets.keys()
+        key: _traffic(ends.get(key, Counter()), _per_bucket(buckets.get(key, {})))
+        for key in ends.keys() | buckets.keys()
     }
 
 
 def increase(before: Traffic, now: Traffic) -> Traffic:
     """Return what was added between two totals of one series."""
-    latency = tuple(new - old for old, new in zip(before.latency, now.latency, strict=True))
-    answered, errors = now.answered - before.answered, now.errors - before.errors
-    if min(answered, errors, *latency) < 0:
-        return now
-    return Traffic(answered=answered, errors=errors, latency=latency)
+    added = _each(operator.sub, now, before)
+    counts = (added.answered, added.errors, added.refused, added.excluded, *added.latency)
+    return now if min(counts) < 0 else added
+
+
+def _each(operation: Callable[[int, int], int], left: Traffic, right: Traffic) -> Traffic:
+    return Traffic(
+        answered=operation(left.answered, right.answered),
+        errors=operation(left.errors, right.errors),
+        refused=operation(left.refused, right.refused),
+        excluded=operation(left.excluded, right.excluded),
+        latency=tuple(map(operation, left.latency, right.latency)),
+    )
+
+
+def _traffic(ends: Mapping[End, int], latency: tuple[int, ...]) -> Traffic:
+    unanswered, failed = ends.get("unanswered", 0), ends.get("failed", 0)
+    return Traffic(
+        answered=ends.get("answered", 0) + failed + unanswered,
+        errors=failed + unanswered,
+        refused=ends.get("refused", 0),
+        excluded=ends.get("excluded", 0),
+        latency=(*latency[:-1], latency[-1] + unanswered),
+    )
 
 
 def _series(labels: Mapping[str, str]) -> Series:

@@ -1,15 +1,16 @@
 """Takes the gateway out of traffic: says so, stops accepting, and waits for the last answer."""
 
+import contextlib
 import time
 from pathlib import Path
 
 import httpx2
 import msgspec
 
+from marloft.deploy.gateway.acceptance import PATIENCE_S, Acceptance
+from marloft.deploy.gateway.discovery_files import discovery_response, write_file
 from marloft.deploy.gateway.replies import answer
-from marloft.deploy.gateway.route_file import write_routes
 from marloft.errors import ServingError
-from marloft.files import to_json
 
 STOPPING = "This server is stopping; ask another one."
 _ACTIVE = "http.gateway.downstream_rq_active"
@@ -22,8 +23,9 @@ def drain(admin_port: int, routes: Path, *, announce_s: float, limit_s: float) -
     """Stop taking requests without losing one, and return how many were still under way.
 
     For `announce_s` seconds everything is still answered while `GET /health` says 503 and each
-    answer ends its connection, so that balancers and kept connections go elsewhere. Then the
-    gateway's port closes, and at most `limit_s` seconds are left for what is under way.
+    answer ends its connection, so that balancers and kept connections go elsewhere; they begin
+    when the gateway has taken these routes, or after some seconds in which it has not. Then its
+    port closes, and at most `limit_s` seconds are left for what is under way.
 
     Args:
         admin_port: Envoy's admin interface.
@@ -35,8 +37,10 @@ def drain(admin_port: int, routes: Path, *, announce_s: float, limit_s: float) -
         ServingError: Envoy does not answer.
     """
     with httpx2.Client(base_url=f"http://127.0.0.1:{admin_port}", timeout=5) as admin:
-        write_routes(routes, refuse_health(routes.read_bytes()))
+        stopping = _announce(routes)
         _call(admin, "POST", "/healthcheck/fail")
+        if stopping is not None:
+            _wait_until_taken(Acceptance(admin_port), routes, stopping)
         time.sleep(announce_s)
         _call(admin, "POST", "/drain_listeners?inboundonly")
         return _wait_for_silence(admin, limit_s)
@@ -45,10 +49,35 @@ def drain(admin_port: int, routes: Path, *, announce_s: float, limit_s: float) -
 def refuse_health(routes: bytes) -> bytes:
     """Return a route file in which `GET /health` is 503 and all else is as in `routes`."""
     config = msgspec.json.decode(routes)
-    config["version_info"] += "-stopping"
     for host in config["resources"][0]["virtual_hosts"]:
         host["routes"].insert(0, answer({"path": "/health"}, 503, STOPPING))
-    return to_json(config)
+    label = config["version_info"].partition("#")[0]
+    return discovery_response(f"{label}-stopping", config["resources"])
+
+
+def _announce(routes: Path) -> bytes | None:
+    """Return the routes that were written; None where no file can be.
+
+    Balancers then see only that connections are ended.
+    """
+    try:
+        stopping = refuse_health(routes.read_bytes())
+        write_file(routes, stopping)
+    except OSError:
+        return None
+    return stopping
+
+
+def _wait_until_taken(acceptance: Acceptance, routes: Path, content: bytes) -> None:
+    with contextlib.closing(acceptance):
+        deadline = time.monotonic() + 2 * PATIENCE_S
+        while not (seen := acceptance.look({"routes": content})["routes"]).taken:
+            if time.monotonic() > deadline:
+                return
+            if seen.again:
+                with contextlib.suppress(OSError):
+                    write_file(routes, content)
+            time.sleep(_LOOK_EVERY_S)
 
 
 def _wait_for_silence(admin: httpx2.Client, limit_s: float) -> int:

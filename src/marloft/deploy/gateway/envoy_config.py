@@ -12,6 +12,7 @@ Json = dict[str, Any]
 ROUTE_CONFIG = "marloft"
 UPSTREAM = "torchserve"
 CUSTOM_RESPONSE = "envoy.filters.http.custom_response"
+READ_BODY = "envoy.filters.http.json_to_metadata"
 UNIT_HEADER = f"{ROUTE_HEADER}-unit"
 PATH_VERSION_HEADER = f"{ROUTE_HEADER}-v"
 ARM_HEADER = f"{ROUTE_HEADER}-arm"
@@ -19,12 +20,19 @@ METADATA = "marloft"
 MALFORMED = "malformed"
 JSON_TYPE = "application/json"
 
+EXTENSION = "type.googleapis.com/envoy.extensions."
+
 PRESENT: Json = {"present_match": True}
 # RE2 has no \Z; Envoy's regex matchers always match the whole value.
 UNIT_REGEX = UNIT_PATTERN.removeprefix("^").removesuffix(r"\Z")
 HAS_QUERY_REGEX = r"[^?]*\?.*"
 # Routes whose refusals are passed on as they are, among what Envoy itself answers 400 to.
 REFUSED_QUERY, REFUSED_JSON = "refused-query", "refused-json"
+
+
+def extension(name: str, kind: str, **fields: object) -> Json:
+    """Return a filter or another extension of Envoy's; `kind` is its type below `extensions`."""
+    return {"name": name, "typed_config": {"@type": EXTENSION + kind, **fields}}
 
 
 def has_form(regex: str) -> Json:
@@ -47,6 +55,28 @@ def content_type_regex(media_types: Sequence[str]) -> str:
     # Not re.escape: RE2 refuses some of the escapes that it writes.
     literal = (re.sub(r"([.+])", r"[\1]", kind) for kind in media_types)
     return "|".join(rf"(?i){kind}\s*(;.*)?" for kind in literal)
+
+
+def status_filter(code: int) -> Json:
+    """Return a filter of access loggers and local replies that wants this status."""
+    value = {"default_value": code, "runtime_key": "marloft.unused"}
+    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+
+
+def both_filters(first: Json, second: Json) -> Json:
+    """Return a filter that wants both; the second is asked only where the first holds."""
+    return {"and_filter": {"filters": [first, second]}}
+
+
+def cel_filter(expression: str) -> Json:
+    """Return a filter of access loggers and local replies that wants a CEL expression to hold."""
+    kind = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+    return {
+        "extension_filter": {
+            "name": "envoy.access_loggers.extension_filters.cel",
+            "typed_config": {"@type": kind, "expression": expression},
+        }
+    }
 
 
 def address(host: str, port: int) -> Json:

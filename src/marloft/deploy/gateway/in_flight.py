@@ -22,7 +22,8 @@ class InFlight:
         base = f"http://127.0.0.1:{admin_port}"
         self._client = httpx2.Client(base_url=base, timeout=1)
         self._clock = clock
-        self._changed_at = self._limit_at = clock()
+        self._changed_at = clock()
+        self._longest_s = 0.0
         self._idle_since: dict[Key, float] = {}
 
     def close(self) -> None:
@@ -31,8 +32,12 @@ class InFlight:
 
     def routes_changed(self, longest_s: float) -> None:
         """Note that routes were written; `longest_s` is the most that an older request lasts."""
+        self._longest_s = longest_s
+        self.routes_pending()
+
+    def routes_pending(self) -> None:
+        """Note that older routes may still be in force: what they lead to drains from now on."""
         self._changed_at = self._clock()
-        self._limit_at = self._changed_at + longest_s
         self._idle_since.clear()
 
     def drained(self, keys: Iterable[Key]) -> frozenset[Key]:
@@ -45,13 +50,14 @@ class InFlight:
         if not asked:
             return frozenset()
         now = self._clock()
+        is_over = now > self._changed_at + self._longest_s
         counts = self.counts()
         for key in asked:
             if counts is None or counts.get(key, 0) > 0:
                 self._idle_since.pop(key, None)
             else:
                 self._idle_since.setdefault(key, now)
-        return frozenset(key for key in asked if self._is_idle(key, now) or now > self._limit_at)
+        return frozenset(key for key in asked if is_over or self._is_idle(key, now))
 
     def counts(self) -> dict[Key, int] | None:
         """Return the tries under way by (model, version), None when Envoy does not answer."""

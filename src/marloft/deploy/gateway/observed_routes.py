@@ -25,14 +25,14 @@ class ModelRoutes(Struct, frozen=True, kw_only=True):
     pinned: list[str]
 
 
-def observe_routes(admin_port: int) -> dict[str, ModelRoutes]:
+def observe_routes(admin_port: int, *, answer_s: float = 5.0) -> dict[str, ModelRoutes]:
     """Return the routes in force, by model, from Envoy's admin interface.
 
     Raises:
         ServingError: Envoy does not answer.
     """
     try:
-        response = httpx2.get(f"http://127.0.0.1:{admin_port}{_DUMP}", timeout=5)
+        response = httpx2.get(f"http://127.0.0.1:{admin_port}{_DUMP}", timeout=answer_s)
         response.raise_for_status()
     except httpx2.HTTPError as error:
         raise ServingError(

@@ -41,11 +41,13 @@ _REFUSALS = {
     413: f"The body is larger than {MAX_BODY_BYTES:,} bytes.",
     415: "The content type is not application/json.",
     422: "A field is missing, mistyped or unknown; errors[].pointer says where (RFC 6901).",
+    429: "More requests in a second than the model takes from one client or from all of them.",
     500: "The handler failed on this request; its log record has the cause. Not tried again.",
-    503: "A version is not ready, the log cannot be written, or the model server is away.",
+    503: "A version is not ready or has more requests than it can answer in time, its log cannot "
+    "be written, or the model server is away.",
     504: "The model server did not answer in time.",
 }
-_RETRIED = (503, 504)
+_RETRIED = (429, 503, 504)
 
 
 def openapi() -> Json:
@@ -81,7 +83,7 @@ def _predict(name: str, summary: str, *more: Json) -> Json:
         "parameters": [*more, *_CLIENT_HEADERS],
         "requestBody": _body("RequestEnvelope"),
         "responses": {"200": _answer("The candidates, best first.", "PredictResponse")}
-        | _refusals(400, 404, 405, 413, 415, 422, 500, 503, 504),
+        | _refusals(400, 404, 405, 413, 415, 422, 429, 500, 503, 504),
     }
 
 
@@ -100,7 +102,7 @@ def _outcomes() -> Json:
         "summary": "Say what a user did with an answer or an item of it, or what was true.",
         "requestBody": _body("Outcome"),
         "responses": {"202": _answer("The outcome is in the log.", "OutcomeAccepted")}
-        | _refusals(400, 405, 413, 415, 422, 503, 504),
+        | _refusals(400, 405, 413, 415, 422, 429, 503, 504),
     }
 
 

@@ -1,8 +1,8 @@
 """The operations listener: metrics, liveness and what is registered, read-only, for other hosts.
 
-TorchServe, Envoy's admin and the exporter stay on loopback, since each of them can do more than
-read. What a cluster's probes and a Prometheus on another host need is passed on here by exact
-path and by GET alone.
+TorchServe, Envoy's admin, the exporter and the supervisor stay on loopback, since most of them can
+do more than read. What a cluster's probes and a Prometheus on another host need is passed on here
+by exact path and by GET alone.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ PING = "/ping"
 METRICS_TORCHSERVE = "/metrics/torchserve"
 METRICS_GATEWAY = "/metrics/gateway"
 METRICS_WORKERS = "/metrics/workers"
+METRICS_SERVE = "/metrics/serve"
 MODELS = "/models"
 _MODELS_REGEX = "/models(/[A-Za-z0-9_][A-Za-z0-9_.-]*){0,2}"
 # (cluster, path there) of each path here.
@@ -23,6 +24,7 @@ _PASSED_ON = {
     METRICS_TORCHSERVE: ("torchserve_metrics", "/metrics"),
     METRICS_GATEWAY: ("envoy_admin", "/stats/prometheus"),
     METRICS_WORKERS: ("exporter", "/metrics"),
+    METRICS_SERVE: ("supervisor", "/metrics"),
 }
 _MANAGEMENT = "torchserve_management"
 _GET: Json = {"name": ":method", "string_match": {"exact": "GET"}}
@@ -46,7 +48,15 @@ def operations_listener(ports: Ports, host: str) -> Json:
         "stream_idle_timeout": "60s",
         "route_config": {
             "name": "operations",
-            "virtual_hosts": [{"name": "operations", "domains": ["*"], "routes": _routes()}],
+            "virtual_hosts": [
+                {
+                    "name": "operations",
+                    "domains": ["*"],
+                    # As on the gateway's own listener, whose connections /ping shares.
+                    "request_headers_to_remove": ["expect"],
+                    "routes": _routes(),
+                }
+            ],
         },
         "http_filters": [
             {"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}},
@@ -56,6 +66,8 @@ def operations_listener(ports: Ports, host: str) -> Json:
     return {
         "name": "operations",
         "address": address(host, ports.operations),
+        # Probes and scrapes go on while clients have all the connections that there may be.
+        "ignore_global_conn_limit": True,
         "filter_chains": [{"filters": filters}],
     }
 
@@ -67,6 +79,7 @@ def operations_clusters(ports: Ports) -> list[Json]:
         _MANAGEMENT: ports.management,
         "envoy_admin": ports.envoy_admin,
         "exporter": ports.exporter,
+        "supervisor": ports.supervisor,
     }
     return [cluster(name, port) for name, port in upstreams.items()]
 

@@ -16,7 +16,7 @@ from marloft.deploy.gateway.envoy_config import (
     metadata_matcher,
     set_header,
 )
-from marloft.deploy.gateway.replies import NO_QUERY, NOT_JSON, answer
+from marloft.deploy.gateway.replies import NO_QUERY, NOT_JSON, answer, answer_unread
 
 # One value of a query: what RFC 3986 and clients leave as it is, but no `;`, which some servers
 # read as `&`, and no `#`.
@@ -53,7 +53,7 @@ def body_checks(path: str, types: Sequence[str], parameters: Sequence[str] = ())
 
 def _method_check(path: str, method: str) -> Json:
     wrong = {"name": ":method", "string_match": {"exact": method}, "invert_match": True}
-    refusal = answer({"path": path, "headers": [wrong]}, 405, f"{path} takes {method} only.")
+    refusal = answer_unread({"path": path, "headers": [wrong]}, 405, f"{path} takes {method} only.")
     return refusal | {"response_headers_to_add": [set_header("allow", method)]}
 
 

@@ -10,7 +10,10 @@ from marloft.contract.predict_api import (
     VERSION_HEADER,
     public_version,
 )
-from marloft.contract.release import ROLLOUT_PREFIX, Allocation, Release, ReleasedModel
+from marloft.contract.release import ROLLOUT_PREFIX, Allocation, Key, Release, ReleasedModel
+from marloft.deploy.gateway.clusters import cluster_name, version_limits
+from marloft.deploy.gateway.concurrency import concurrency_limit, most_of_route
+from marloft.deploy.gateway.discovery_files import discovery_response
 from marloft.deploy.gateway.envoy_config import (
     ARM_HEADER,
     CUSTOM_RESPONSE,
@@ -24,30 +27,33 @@ from marloft.deploy.gateway.envoy_config import (
     metadata_matcher,
     set_header,
 )
-from marloft.deploy.gateway.replies import answer, hide_all_errors
+from marloft.deploy.gateway.rate_limits import rate_limits
+from marloft.deploy.gateway.replies import answer, answer_unread, hide_all_errors
 from marloft.deploy.gateway.request_checks import body_checks, method_checks
 from marloft.deploy.gateway.retries import (
     HEALTH_S,
     request_limit_s,
+    retries,
     retry_policy,
     seconds,
     try_limit_s,
 )
 from marloft.deploy.gateway.stats import route_labels
 from marloft.deploy.release.in_force import InForce, whole
-from marloft.errors import ReleaseError
-from marloft.files import to_json
 
 OUTCOMES_MODEL = "outcomes"
 
-_ARRIVAL = "%START_TIME(%s.%6f)%"
+# Rendered once, when the body is complete, and the same in each try of the request.
+_COMPLETE = "%EMIT_TIME(%s.%6f)%"
 
 
 def render_routes(
     release: Release,
     unavailable: Collection[tuple[str, str]] = (),
     *,
+    resting: Collection[tuple[str, str]] = (),
     in_force: InForce | None = None,
+    answer_s: Mapping[Key, float] | None = None,
 ) -> bytes:
     """Return the route file as JSON (an RDS response with one route configuration).
 
@@ -59,30 +65,37 @@ def render_routes(
         unavailable: `(model, version)` of released versions that are not ready. They answer 503.
             While an arm of an allocation is among them, the whole allocation rests and its
             requests go to the default version, outside the experiment.
+        resting: `(model, version)` of versions whose workers have all died and start again. An
+            allocation rests with them too, but for the default version: its users have nowhere
+            else to go. They keep their other routes, whose requests wait for the new worker.
         in_force: the releases that each model's routes are of, `release` its front; by default
             all of them are of `release`.
+        answer_s: seconds of a worker for each answer of a version, as far as they are known.
 
     Raises:
         ReleaseError: the default model, a default or an arm names something that is not released.
     """
     models = (in_force or whole(release)).models
     for each in {each.release: each for each in (release, *models.values())}.values():
-        _check_references(each)
+        each.check_references()
     routes = _health(release.default_model, models[release.default_model], unavailable)
     for name in sorted(models):
-        router = _ModelRouter(models[name], name, unavailable)
+        router = _ModelRouter(models[name], name, unavailable, resting, answer_s or {})
         if name == OUTCOMES_MODEL:
             routes += router.default_only(f"/{name}")
         routes += router.routes(f"/models/{name}/predict")
         if name == release.default_model:
             routes += router.routes("/predict")
     routes += _unknown(models)
-    host = {
+    host: Json = {
         "name": "marloft",
         "domains": ["*"],
         "include_request_attempt_count": True,
         "routes": routes,
     }
+    limits = rate_limits({name: models[name].models[name].limits for name in models})
+    if limits:
+        host["typed_per_filter_config"] = limits
     config = {
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         "name": ROUTE_CONFIG,
@@ -91,8 +104,7 @@ def render_routes(
         "response_headers_to_remove": [DO_NOT_RETRY_HEADER],
         "max_direct_response_body_size_bytes": 65536,
     }
-    label = (in_force or whole(release)).label
-    return to_json({"version_info": label, "resources": [config]})
+    return discovery_response((in_force or whole(release)).label, [config])
 
 
 class _ModelRouter:
@@ -103,11 +115,15 @@ class _ModelRouter:
         release: Release,
         name: str,
         unavailable: Collection[tuple[str, str]],
+        resting: Collection[tuple[str, str]],
+        answer_s: Mapping[Key, float],
     ) -> None:
         self._number = release.release
         self._name = name
         self._model: ReleasedModel = release.models[name]
+        self._limits = version_limits(name, self._model, answer_s)
         self._down = {version for model, version in unavailable if model == name}
+        self._resting = {version for model, version in resting if model == name}
         # The checks stand before the choice of a version; a worker refuses what only others take.
         pinned = self._model.versions.values()
         self._types = sorted({kind for each in pinned for kind in each.accepts})
@@ -142,7 +158,8 @@ class _ModelRouter:
 
     def _split(self, path: str) -> list[Json]:
         allocation = self._model.allocation
-        if allocation is None or any(arm.version in self._down for arm in allocation.arms):
+        away = self._down | (self._resting - {self._model.default})
+        if allocation is None or any(arm.version in away for arm in allocation.arms):
             return []
         match: Json = {"path": path}
         if not allocation.name.startswith(ROLLOUT_PREFIX):
@@ -152,7 +169,7 @@ class _ModelRouter:
         limit_s = self._limit_s(versions)
         clusters = [
             {
-                "name": UPSTREAM,
+                "name": cluster_name(self._name, arm.version),
                 "weight": arm.weight,
                 "request_headers_to_add": self._facts(
                     arm.version,
@@ -169,7 +186,8 @@ class _ModelRouter:
             "weighted_clusters": weighted,
             "hash_policy": [_hash_of_unit(allocation)],
         }
-        return [{"match": match, "route": action, **route_labels(self._name, allocation.name)}]
+        labels = route_labels(self._name, allocation.name)
+        return [{"match": match, "route": action, **labels, **self._limit(self._model.default)}]
 
     def _version_route(self, match: Json, version: str) -> Json:
         if version in self._down:
@@ -177,10 +195,14 @@ class _ModelRouter:
             return answer(match, 503, detail)
         return {
             "match": match,
-            "route": self._action([version]) | {"cluster": UPSTREAM},
+            "route": self._action([version]) | {"cluster": cluster_name(self._name, version)},
             "request_headers_to_add": self._facts(version, self._limit_s([version])),
             **route_labels(self._name),
+            **self._limit(version),
         }
+
+    def _limit(self, version: str) -> Json:
+        return concurrency_limit(most_of_route(self._model, version, self._limits))
 
     def _settings(self, versions: Iterable[str]) -> list[WorkerSettings]:
         return [self._model.versions[version].settings for version in versions]
@@ -195,7 +217,7 @@ class _ModelRouter:
         return {
             "path_rewrite": f"/predictions/{self._name}/%REQ({PATH_VERSION_HEADER})%",
             "timeout": seconds(request_limit_s(settings)),
-            "retry_policy": retry_policy(try_limit_s(settings)),
+            "retry_policy": retry_policy(try_limit_s(settings), retries(settings)),
         }
 
     def _facts(self, version: str, limit_s: float, **split: str) -> list[Json]:
@@ -209,8 +231,8 @@ class _ModelRouter:
 
 
 def _times(limit_s: float) -> dict[str, str]:
-    """Return when the request came and how long the gateway waits, so that late work is dropped."""
-    return {"t": _ARRIVAL, "d": f"{limit_s:g}"}
+    """Return when the request was complete and how long the gateway waits; late work is dropped."""
+    return {"t": _COMPLETE, "d": f"{limit_s:g}"}
 
 
 def _route_headers(version: str, facts: Mapping[str, str]) -> list[Json]:
@@ -247,7 +269,7 @@ def _health(name: str, release: Release, unavailable: Collection[tuple[str, str]
             "cluster": UPSTREAM,
             "path_rewrite": f"/predictions/{name}/%REQ({PATH_VERSION_HEADER})%",
             "timeout": seconds(HEALTH_S),
-            "retry_policy": retry_policy(HEALTH_S, retries=1),
+            "retry_policy": retry_policy(HEALTH_S, 1),
         },
         "request_headers_to_add": _route_headers(version, {"probe": "1", **_times(HEALTH_S)}),
         "typed_per_filter_config": {CUSTOM_RESPONSE: hide_all_errors()},
@@ -260,24 +282,6 @@ def _unknown(deployed: Iterable[str]) -> list[Json]:
     any_model = {"safe_regex": {"regex": "/models/[^/]+/predict"}}
     paths = "POST /predict, POST /models/{name}/predict or GET /health"
     return [
-        answer(any_model, 404, f"This model is not deployed; there are: {models}."),
-        answer({"prefix": "/"}, 404, f"Nothing is at this path; ask for {paths}."),
+        answer_unread(any_model, 404, f"This model is not deployed; there are: {models}."),
+        answer_unread({"prefix": "/"}, 404, f"Nothing is at this path; ask for {paths}."),
     ]
-
-
-def _check_references(release: Release) -> None:
-    if release.default_model not in release.models:
-        known = ", ".join(sorted(release.models))
-        raise ReleaseError(
-            f"release {release.release}: default_model {release.default_model!r} is not among "
-            f"its models ({known}); name one of them."
-        )
-    for name, model in release.models.items():
-        arms = model.allocation.arms if model.allocation else []
-        for version in (model.default, *(arm.version for arm in arms)):
-            if version not in model.versions:
-                known = ", ".join(sorted(model.versions))
-                raise ReleaseError(
-                    f"release {release.release}: {name} routes to version {version!r}, which it "
-                    f"does not hold ({known}); add the version or route to one of these."
-                )

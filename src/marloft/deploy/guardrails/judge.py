@@ -50,8 +50,9 @@ class StepProgress(Struct, frozen=True, kw_only=True):
     """Where a version under watch stands.
 
     `control` names the version it is compared with, None at the full step of a roll-out;
-    `answered` counts its answers without a 5xx in this step; `plan` is None for an experiment,
-    which never advances by itself.
+    `held_s` and `answered`, its answers without a 5xx, are those of this step and of looks that
+    were not set aside (`set_aside` counts all of those); in a look without `advances` the step
+    stays. `plan` is None for an experiment, which never advances by itself.
     """
 
     version: str
@@ -59,6 +60,8 @@ class StepProgress(Struct, frozen=True, kw_only=True):
     percent: int
     held_s: float
     answered: int
+    set_aside: int = 0
+    advances: bool = True
     plan: RolloutPlan | None
 
 
@@ -120,6 +123,7 @@ def decide(
         hold_s=step.plan.hold_s if step.plan else 0.0,
         answered=step.answered,
         min_requests=step.plan.min_requests if step.plan else 0,
+        set_aside=step.set_aside,
         readings=readings,
     )
     broken = [reading for reading in readings if reading.broken]
@@ -127,7 +131,8 @@ def decide(
         why = "; ".join(in_words(reading, step.control) for reading in broken)
         reason = f"{step.version} rolled back at {step.percent} %: {why}"
         return RolloutDecision(move="abandon", reason=reason, state=state)
-    if step.plan and step.held_s >= state.hold_s and step.answered >= state.min_requests:
+    held = step.held_s >= state.hold_s and step.answered >= state.min_requests
+    if step.plan and step.advances and held:
         reason = (
             f"{step.version} held {step.percent} % for {step.held_s:.0f} s and {step.answered} "
             "answers"

@@ -13,9 +13,11 @@ from typing import Literal, Protocol
 from marloft.contract.live import WatchState
 from marloft.contract.release import Key, Release
 from marloft.deploy.gateway.counts import GatewayCounts, Series, Traffic
+from marloft.deploy.gateway.retries import longest_request_s
 from marloft.deploy.guardrails.click_log import ClickLog, Shown
 from marloft.deploy.guardrails.clicks import UserClicks
 from marloft.deploy.guardrails.judge import SideCounts, StepProgress, Tally, add_counts, decide
+from marloft.deploy.guardrails.overload import Evidence, Overload
 from marloft.deploy.guardrails.watched import WatchedVersion, watched_versions
 
 Versions = Mapping[Key, int]
@@ -31,6 +33,10 @@ class Watch(Protocol):
         self, release: Release, restarts: Mapping[Key, int], refused: Mapping[Key, str]
     ) -> dict[str, WatchState]:
         """Judge what was counted since the last call; return each watched model's figures."""
+        ...
+
+    def pause(self) -> None:
+        """Leave out what is counted until the next `judge`."""
         ...
 
 
@@ -55,6 +61,10 @@ class RolloutWatch:
     def close(self) -> None:
         """Close the connection to Envoy."""
         self._counts.close()
+
+    def pause(self) -> None:
+        """Leave out what is counted until the next `judge`: TorchServe does not answer."""
+        self._counts.reset()
 
     def judge(
         self, release: Release, restarts: Versions, refused: Mapping[Key, str]
@@ -104,15 +114,17 @@ class RolloutWatch:
     def _judge(
         self, watched: list[WatchedVersion], restarts: Versions, release: Release
     ) -> dict[str, WatchState]:
-        counted = self._counts.read_new() if watched else {}
+        counted = self._counts.read_new() if watched else None
+        longest_s = longest_request_s(release)
         shown = self._clicks.read_settled() if self._clicks else []
         states = {}
         for each in watched:
             watch = self._watches[each.key]
-            watch.count(counted)
+            now_s = self._clock()
+            watch.look(counted, now_s, longest_s)
             watch.add_clicks(shown)
             decision = decide(
-                watch.progress(self._clock()),
+                watch.progress(now_s),
                 each.limits,
                 watch.tally,
                 *watch.side_counts(restarts),
@@ -143,7 +155,10 @@ class _Watch:
         self._new_clicks, self._control_clicks = UserClicks(), UserClicks()
         # Control's weight in the click rate, by the release that decided an answer's arm.
         self._weights: dict[int, float] = {}
+        self._overload, self._set_aside = Overload(), 0
         self._step_since_s, self._answered_before = now_s, 0
+        self._looked_s = now_s
+        self._advances = True
 
     def continues(self, watched: WatchedVersion) -> bool:
         """Whether `watched` is a later moment of the same roll-out or experiment."""
@@ -159,12 +174,35 @@ class _Watch:
         if watched.arm is not None and watched.control is not None:
             self._weights[release] = watched.arm.weight / watched.control.weight
 
-    def count(self, counted: Mapping[Series, Traffic]) -> None:
-        """Add what the gateway counted since the last look."""
+    def look(
+        self, counted: Mapping[Series, Traffic] | None, now_s: float, longest_s: float
+    ) -> None:
+        """Add what the gateway counted since the last look, as far as it is evidence.
+
+        While a look is none, the step's time stands still. None stands for counts that do not
+        reach back to the last look.
+        """
+        evidence: Evidence = "aside"
+        if counted is not None:
+            evidence = self._overload.judge(counted, self.watched, now_s=now_s, longest_s=longest_s)
+            self._set_aside += evidence in ("aside", "errors")
+            self._count(counted, evidence)
+        self._advances = evidence == "whole"
+        if not self._advances:
+            self._step_since_s += now_s - max(self._looked_s, self._step_since_s)
+        self._looked_s = now_s
+
+    def _count(self, counted: Mapping[Series, Traffic], evidence: Evidence) -> None:
+        if evidence == "aside":
+            return
         mine, control = self.watched, None
+        new = _of_arm(counted, mine, mine.arm.name if mine.arm else "")
         if mine.control is not None:
             control = _of_arm(counted, mine, mine.control.name)
-        new = _of_arm(counted, mine, mine.arm.name if mine.arm else "")
+        if evidence == "errors":
+            new, control = new.untimed(), control and control.untimed()
+        if evidence == "blamed":
+            new = new.blamed()
         self.tally = add_counts(self.tally, mine.limits, new, control)
 
     def add_clicks(self, settled: list[Shown]) -> None:
@@ -191,6 +229,8 @@ class _Watch:
             percent=mine.percent,
             held_s=now_s - self._step_since_s,
             answered=self._answered - self._answered_before,
+            set_aside=self._set_aside,
+            advances=self._advances,
             plan=mine.plan,
         )
 

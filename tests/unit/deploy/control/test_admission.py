@@ -31,7 +31,7 @@ class Asked(GoldenGate):
         self.silent = False
         self.times = 0
 
-    def check(self, archive: Path, model: str, version: str) -> str | None:  # noqa: ARG002
+    def check(self, archive: Path, model: str, version: str, *, batch: int = 1) -> str | None:  # noqa: ARG002
         self.times += 1
         if self.silent:
             raise UnansweredError("no answer")

@@ -41,11 +41,17 @@ class Told:
         self.announcer = Announcer(var, self.said.append)
 
     def announce(
-        self, number: int = 7, live: bool = False, refused: dict[Key, str] | None = None
+        self,
+        number: int = 7,
+        live: bool = False,
+        refused: dict[Key, str] | None = None,
+        resting: frozenset[Key] = frozenset(),
     ) -> list[str]:
         """Announce and return what was new."""
         before = len(self.said)
-        self.announcer.announce_changes(released(number), is_live=live, refused=refused or {})
+        self.announcer.announce_changes(
+            released(number), is_live=live, refused=refused or {}, resting=resting
+        )
         return self.said[before:]
 
     def events(self) -> list[Any]:
@@ -68,6 +74,13 @@ def test_each_live_release_is_told_once(told: Told) -> None:
     (line,) = told.announce(8, live=True)
     assert line.startswith("release 8 is live: ")
     assert told.events() == []
+
+
+def test_a_rest_and_its_end_are_told_once(told: Told) -> None:
+    assert told.announce(resting=frozenset({KEY})) == ["no worker lives of ranker 2.0"]
+    assert told.announce(resting=frozenset({KEY})) == []
+    assert told.announce() == ["a worker is back of ranker 2.0"]
+    assert [event["event"] for event in told.events()] == ["rests", "rests no more"]
 
 
 def test_each_refusal_is_told_once_and_written_down(told: Told) -> None:

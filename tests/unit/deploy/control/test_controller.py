@@ -1,7 +1,9 @@
 """The loop of the controller, with a TorchServe and a gateway in memory."""
 
+import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,22 @@ def test_a_version_that_left_is_unregistered_after_its_last_request(bench: Bench
     assert set(bench.torchserve.models) == {OTHER}
     assert bench.torchserve.models[OTHER].default
     assert bench.live().live
+
+
+def test_what_the_gateway_does_not_take_is_not_live(bench: Bench) -> None:
+    bench.steps()
+    bench.acceptance.stuck = True
+    bench.release(2, both(bench, "1.0"))
+    bench.steps(10)
+    assert (bench.live().release, bench.live().live, bench.label) == (2, False, "1")
+    why = "Envoy does not say why; see envoy.log"
+    said = f"the gateway has not taken the clusters of release 2: {why}"
+    assert bench.live().complaint == said
+    assert bench.said.count(f"not yet: {said}") == 1
+    bench.acceptance.stuck = False
+    bench.steps(2)
+    assert bench.label == "2"
+    assert (bench.live().live, bench.live().complaint) == (True, None)
 
 
 def test_a_refused_version_leaves_the_traffic_where_it_was(bench: Bench) -> None:
@@ -158,6 +176,18 @@ def test_the_watch_judges_what_is_live_and_its_silence_stops_nothing(bench: Benc
     bench.steps(1)
     assert (bench.live().live, bench.live().watches) == (True, {})
     assert bench.live().complaint == "nobody watches the roll-out: Envoy is away"
+
+
+def test_what_is_counted_while_torchserve_does_not_answer_is_not_judged(bench: Bench) -> None:
+    bench.steps()
+    before = bench.watch.pauses
+    bench.steps(1)
+    assert bench.watch.pauses == before
+    bench.torchserve.silent = True
+    bench.steps(1)
+    assert bench.watch.pauses == before + 1
+    bench.controller.torchserve_ended("killed")
+    assert bench.watch.pauses == before + 2
 
 
 def test_workflows_come_and_go_with_the_releases(bench: Bench) -> None:
@@ -253,6 +283,72 @@ def test_it_looks_again_at_once_soon_or_later(bench: Bench) -> None:
     assert waited(hurry=True) < 1
     bench.release(2, both(bench, "1.0"))
     assert waited() < 1, "there is a new release"
+
+
+def test_what_has_routes_is_probed_and_nothing_else(bench: Bench) -> None:
+    assert (bench.probes.versions, bench.probes.health) == ({}, False)
+    bench.steps()
+    bench.release(2, both(bench, "1.0"))
+    bench.gate.faults[OTHER] = "differs"
+    bench.steps()
+    assert (set(bench.probes.versions), bench.probes.health) == ({ONE}, True)
+    bench.controller.torchserve_ended("it was killed")
+    assert (bench.probes.versions, bench.probes.health) == ({}, False)
+
+
+def test_a_fault_wakes_it_and_is_reported_while_it_lasts(bench: Bench) -> None:
+    def waited() -> float:
+        began = time.monotonic()
+        bench.controller.wait(threading.Event(), lambda: False)
+        return time.monotonic() - began
+
+    bench.steps()
+    assert bench.live().faults == {}
+    bench.faults.found("ranker 1.0", "no answer")
+    assert waited() < 1
+    bench.steps(1)
+    assert bench.live().faults == {"ranker 1.0": "no answer"}
+    assert waited() > 1, "once"
+    bench.faults.over("ranker 1.0")
+    bench.steps(1)
+    assert bench.live().faults == {}
+
+
+@pytest.fixture
+def worker() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+def test_a_dead_worker_wakes_it_once_and_rests_the_split_until_it_is_back(
+    bench: Bench, worker: subprocess.Popen[bytes]
+) -> None:
+    named = {"control": "1.0", "treatment": "1.1"}
+    arms = [Arm(name=name, version=v, weight=1) for name, v in named.items()]
+    split = Allocation(name="ab", salt="s", unit="user_id", arms=arms)
+    bench.torchserve.processes[OTHER] = worker.pid
+    bench.release(2, both(bench, "1.0", allocation=split))
+    bench.steps()
+    assert bench.live().live
+    whole = bench.project.routes.read_bytes()
+    worker.kill()
+    # Not reaped: TorchServe's own worker is a zombie for a moment too.
+    began = time.monotonic()
+    bench.controller.wait(threading.Event(), lambda: False)
+    assert time.monotonic() - began < 0.9, "a watched release is looked at each second"
+    bench.steps(1)
+    assert b"weighted_clusters" not in bench.project.routes.read_bytes()
+    assert bench.said[-1] == "no worker lives of ranker 1.1"
+    bench.steps(1)
+    began = time.monotonic()
+    bench.controller.wait(threading.Event(), lambda: False)
+    assert time.monotonic() - began >= 0.9, "one death wakes it once"
+    del bench.torchserve.processes[OTHER]
+    bench.steps(1)
+    assert bench.project.routes.read_bytes() == whole
+    assert bench.said[-1] == "a worker is back of ranker 1.1"
+    assert bench.gate.asked.count(OTHER) == 1, "the same bytes are not asked again"
 
 
 def test_a_rollout_under_watch_is_looked_at_every_second(bench: Bench) -> None:

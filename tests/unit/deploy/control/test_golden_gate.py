@@ -1,6 +1,7 @@
 """A version's golden answers, asked of a server that stands in for TorchServe's inference API."""
 
 import base64
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,6 +80,40 @@ def test_agreeing_version_passes_after_all_its_questions(
         assert (each.method, each.path) == ("POST", PATH)
         assert each.headers["content-type"] == "application/json"
         assert each.headers["x-marloft"] == "check=1", "neither logged nor counted"
+
+
+def test_time_of_the_fastest_answer_is_kept(
+    server: LocalServer, gate: GoldenGate, archive: Path, tmp_path: Path
+) -> None:
+    assert gate.check(rewritten(archive, tmp_path, golden__jsonl=None), "ranker", "1.0") is None
+    assert gate.answer_s == {}, "nothing was asked"
+    waits = iter([0.2, 0.05, *[0.2] * QUESTIONS])
+
+    def late(asked: Asked) -> Answer | None:
+        time.sleep(next(waits))
+        return ranked(asked)
+
+    server.answer = late
+    assert gate.check(archive, "ranker", "1.0") is None
+    assert 0.05 <= gate.answer_s["ranker", "1.0"] < 0.2
+
+
+def test_a_batch_is_timed_at_once_unless_it_takes_long(
+    server: LocalServer, gate: GoldenGate, archive: Path
+) -> None:
+    waits_s = 0.05
+
+    def late(asked: Asked) -> Answer | None:
+        time.sleep(waits_s)
+        return ranked(asked)
+
+    server.answer = late
+    assert gate.check(archive, "ranker", "1.0", batch=4) is None
+    assert gate.answer_s["ranker", "1.0"] < 0.04, "four at once take little longer than one"
+    waits_s, before = 0.4, len(server.asked)
+    assert gate.check(archive, "ranker", "1.0", batch=4) is None
+    assert gate.answer_s["ranker", "1.0"] >= 0.4
+    assert len(server.asked) - before <= QUESTIONS, "a slow model is not asked for a batch"
 
 
 def test_differing_version_is_told_by_its_first_difference(

@@ -7,6 +7,7 @@ from msgspec import structs
 from marloft.contract.release import ReleasedModel, release_path, releases_folder
 from marloft.deploy.control.admission import Admission
 from marloft.deploy.control.observe import Observer, RetiredWorkflows
+from marloft.deploy.ports import Ports
 from marloft.files import write_atomic, write_json
 from tests.unit.deploy.control.fakes import Bench
 from tests.unit.deploy.control.test_reconcile import released
@@ -38,7 +39,7 @@ def test_a_release_that_cannot_be_read_any_more_cannot_be_kept_serving(
     bench.steps()
     release_path(releases_folder(bench.project.var), 1).write_text("{")
     bench.release(2, ReleasedModel(default="1.1", versions={"1.1": bench.pin("1.1")}))
-    bench.steps(1)
+    bench.steps(2)
     assert bench.label == "2"
     assert bench.live().serving == {"ranker": 2}
 
@@ -47,7 +48,13 @@ def test_without_routes_nothing_is_in_force(tmp_path: Path, store: Path) -> None
     bench = Bench(tmp_path, store)
     admission = Admission(bench.gate, store, tmp_path / "log")
     observer = Observer(
-        bench.project, bench.torchserve, bench.workflows, bench.in_flight, admission
+        bench.project,
+        bench.torchserve,
+        bench.workflows,
+        bench.in_flight,
+        bench.acceptance,
+        admission,
+        Ports(),
     )
     assert observer.in_force() is None
     observed = observer.observe(released("1.0"))

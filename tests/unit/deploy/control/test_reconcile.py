@@ -1,7 +1,7 @@
 """The pure decision: everything that follows from one release and one observation."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -18,13 +18,21 @@ from marloft.deploy.control.actions import (
     Unregister,
     UnregisterWorkflow,
     WriteAllocation,
+    WriteClusters,
     WriteRoutes,
 )
 from marloft.deploy.control.allocations import render_allocations
 from marloft.deploy.control.observe import Observed
 from marloft.deploy.control.reconcile import Reconciliation, reconcile
+from marloft.deploy.gateway.acceptance import Accepted
+from marloft.deploy.gateway.clusters import (
+    cluster_name,
+    cluster_names,
+    render_clusters,
+    with_earlier,
+)
+from marloft.deploy.gateway.discovery_files import file_version
 from marloft.deploy.gateway.observed_routes import model_routes
-from marloft.deploy.gateway.route_file import routes_label
 from marloft.deploy.gateway.routes import render_routes
 from marloft.deploy.release.in_force import InForce, read_label, whole
 from marloft.deploy.torchserve.management import Registered, State
@@ -77,6 +85,10 @@ def led_to(routes: bytes | None) -> set[Key]:
     return {("ranker", version) for version in versions if version is not None}
 
 
+def named(versions: Iterable[Key]) -> set[str]:
+    return {cluster_name(*key) for key in versions}
+
+
 class World:
     """TorchServe and the route file as far as `reconcile` can tell; checks what must never be."""
 
@@ -88,7 +100,11 @@ class World:
         bad: frozenset[Key] = frozenset(),
     ) -> None:
         self.releases, self.registered, self.routes = releases, dict(registered), routes
+        self.taken = routes
+        self.clusters: bytes | None = None
+        self.taken_clusters: bytes | None = None
         self.bad = bad
+        self.answer_s: dict[Key, float] = {}
         self.allocations: dict[str, bytes] = {}
         self.admitted = {k: sha(k[1]) for k, r in registered.items() if r.state == "ready"}
         self.admitted = {k: v for k, v in self.admitted.items() if k not in bad}
@@ -97,14 +113,20 @@ class World:
         refused = {key: "bad" for key in self.bad if key in release.loaded}
         before = None
         if self.routes is not None:
-            before = read_label(routes_label(self.routes), self.releases.__getitem__)
+            before = read_label(file_version(self.routes), self.releases.__getitem__)
         observed = Observed(
             registered=dict(self.registered),
             admitted=dict(self.admitted),
             refused=refused,
+            answer_s=self.answer_s,
+            clusters=self.clusters,
+            clusters_taken=Accepted(
+                taken=self.clusters is not None and self.taken_clusters == self.clusters
+            ),
             routes=self.routes,
+            routes_taken=Accepted(taken=self.routes is not None and self.taken == self.routes),
             before=before,
-            drained=frozenset(set(self.registered) - led_to(self.routes)),
+            drained=frozenset(set(self.registered) - led_to(self.taken)),
             allocations=dict(self.allocations),
         )
         return reconcile(release, observed)
@@ -114,7 +136,12 @@ class World:
             case Register(model=model, version=version):
                 first = not self.registered
                 self.registered[model, version] = Registered(state="starting", default=first)
+            case WriteClusters(content=content):
+                assert named(led_to(self.taken)) <= cluster_names(content), "cluster in use"
+                assert named(led_to(self.routes)) <= cluster_names(content), "cluster in use"
+                self.clusters = content
             case WriteRoutes(content=content):
+                assert named(led_to(content)) <= cluster_names(self.taken_clusters), "no cluster"
                 assert led_to(content) <= set(self.admitted), "routed to what cannot serve"
                 self.routes = content
             case WriteAllocation(experiment=experiment, content=content):
@@ -125,13 +152,21 @@ class World:
                     self.registered[key] = Registered(state=found.state, default=mine)
             case Unregister(model=model, version=version):
                 key = (model, version)
-                assert key not in led_to(self.routes), "still routed to"
+                assert key not in led_to(self.taken), "still routed to"
                 others = len(self.registered) > 1
                 assert not (self.registered[key].default and others), "TorchServe's default"
                 del self.registered[key]
                 self.admitted.pop(key, None)
             case _:
                 raise AssertionError(f"unexpected {action}")
+
+    def gateway_looks(self, *, clusters: bool = True, routes: bool = True) -> None:
+        if clusters:
+            self.taken_clusters = self.clusters
+        if routes:
+            self.taken = self.routes
+        lacking = named(led_to(self.taken)) - cluster_names(self.taken_clusters)
+        assert not lacking, "routes in force lead to clusters that the gateway lacks"
 
     def workers_start(self) -> None:
         for key, found in self.registered.items():
@@ -168,6 +203,8 @@ BEFORE = st.sampled_from([released("0.9", number=6), released("1.0", "0.9", numb
     serves_before=st.booleans(),
     bad=st.sampled_from([frozenset(), frozenset({TWO}), frozenset({ONE})]),
     cuts=st.lists(st.integers(min_value=0, max_value=4), max_size=4),
+    blind=st.lists(st.tuples(st.booleans(), st.booleans()), max_size=4),
+    times=st.lists(st.sampled_from([0.001, 2.0]), max_size=3),
 )
 def test_reconcile_converges_from_any_state_and_after_any_cut(
     registered: dict[Key, Registered],
@@ -176,19 +213,25 @@ def test_reconcile_converges_from_any_state_and_after_any_cut(
     serves_before: bool,
     bad: frozenset[Key],
     cuts: list[int],
+    blind: list[tuple[bool, bool]],
+    times: list[float],
 ) -> None:
     world = World({6: before, 7: release}, registered, None, bad)
     if serves_before:
         gone = [key for key in before.routed if key not in world.admitted]
-        world.routes = in_place(before, *gone)
+        world.routes = world.taken = in_place(before, *gone)
+        world.clusters = world.taken_clusters = render_clusters(before.models, {}, 8080)
     for cut in cuts:
         # The controller is killed after `cut` actions; the next one only looks.
         for action in world.look(release).actions[:cut]:
             world.do(action)
-    for _ in range(8):
+    # At some looks the gateway does not take what was written, and the old files are in force.
+    for takes_clusters, takes_routes in [*blind, *[(True, True)] * 10]:
         for action in world.look(release).actions:
             world.do(action)
         world.workers_start()
+        world.gateway_looks(clusters=takes_clusters, routes=takes_routes)
+        world.answer_s = dict.fromkeys(ALL, times.pop()) if times else world.answer_s
     decided = world.look(release)
     assert decided.actions == []
     assert decided.missing == []
@@ -203,6 +246,8 @@ def test_reconcile_converges_from_any_state_and_after_any_cut(
         assert set(world.registered) == set(release.loaded)
         default = release.models["ranker"].default
         assert world.registered["ranker", default].default
+    assert (world.taken, world.taken_clusters) == (world.routes, world.clusters)
+    assert cluster_names(world.clusters) == named(served), "no cluster is left behind"
     assert led_to(world.routes) == served & set(world.admitted)
     assert good & served <= led_to(world.routes)
     assert decided.leaving == []
@@ -211,10 +256,16 @@ def test_reconcile_converges_from_any_state_and_after_any_cut(
 
 def test_world_notices_what_must_never_be() -> None:
     world = World({}, {OLD: READY, ONE: OTHER}, in_place(released("0.9", number=6)))
+    world.taken_clusters = render_clusters(released("0.9", "1.0", "2.0").models, {}, 8080)
     with pytest.raises(AssertionError, match="still routed to"):
         world.do(Unregister(model="ranker", version="0.9"))
     with pytest.raises(AssertionError, match="cannot serve"):
         world.do(WriteRoutes(content=in_place(released("2.0", number=7))))
+    world.taken_clusters = world.clusters = render_clusters(released("0.9").models, {}, 8080)
+    with pytest.raises(AssertionError, match="no cluster"):
+        world.do(WriteRoutes(content=in_place(released("1.0", number=7))))
+    with pytest.raises(AssertionError, match="cluster in use"):
+        world.do(WriteClusters(content=render_clusters(released("1.0").models, {}, 8080)))
 
 
 def observe(
@@ -225,7 +276,10 @@ def observe(
     fields = {
         "admitted": admitted,
         "drained": frozenset(registered),
+        "clusters": render_clusters(release.models, {}, 8080),
+        "clusters_taken": Accepted(taken=True),
         "routes": in_place(release, *gone),
+        "routes_taken": Accepted(taken=True),
         "before": whole(release),
     } | more
     return Observed(registered=registered, **fields)  # type: ignore[arg-type]
@@ -243,6 +297,20 @@ def test_reconcile_routes_only_to_versions_that_are_loaded() -> None:
     (write,) = decide(release, found, ONE, TWO)
     assert write == WriteRoutes(content=in_place(release, TWO))
     assert led_to(write.content) == {ONE}
+
+
+def test_reconcile_rests_a_split_while_no_worker_of_an_arm_lives() -> None:
+    release = released("1.0", "2.0", split=True)
+    both = {ONE: READY, TWO: OTHER}
+    rests = render_routes(release, resting={TWO})
+    split = {"allocations": render_allocations(release, {})}
+    decided = reconcile(release, observe(release, both, resting={TWO}, **split))
+    assert decided.actions == [WriteRoutes(content=rests)]
+    assert (decided.missing, decided.leaving, dict(decided.unchecked)) == ([], [], {})
+    assert decide(release, both, resting={TWO}, routes=rests, **split) == []
+    back = decide(release, both, routes=rests, **split)
+    assert back == [WriteRoutes(content=in_place(release))]
+    assert decide(release, both, resting={ONE}, **split) == [], "the default has no stand-in"
 
 
 @pytest.mark.parametrize(
@@ -266,11 +334,60 @@ def test_reconcile_removes_a_version_only_when_nothing_needs_it(
     assert found == ([] if expected is None else [expected])
 
 
+def test_reconcile_gives_clusters_first_then_routes_and_drops_clusters_last() -> None:
+    old, new = released("1.0", "0.9", number=6), released("1.0", "2.0", number=7)
+    three = {ONE: READY, TWO: OTHER, OLD: OTHER}
+    clusters = render_clusters(old.models, {}, 8080)
+    now: dict[str, object] = {"routes": in_place(old), "clusters": clusters}
+    now |= {"before": whole(old)}
+    all_three = with_earlier(clusters, render_clusters(new.models, {}, 8080))
+    assert decide(new, three, **now) == [WriteClusters(content=all_three)]
+    now |= {"clusters": all_three, "clusters_taken": Accepted(taken=False)}
+    assert decide(new, three, **now) == []
+    now |= {"clusters_taken": Accepted(taken=True)}
+    assert decide(new, three, **now) == [WriteRoutes(content=in_place(new))]
+    now |= {"routes": in_place(new), "routes_taken": Accepted(taken=False), "before": whole(new)}
+    assert decide(new, three, **now) == []
+    now |= {"routes_taken": Accepted(taken=True)}
+    drop = WriteClusters(content=render_clusters(new.models, {}, 8080))
+    assert decide(new, three, **now)[0] == drop
+
+
+def test_reconcile_gives_a_version_the_limit_that_fits_its_measured_time() -> None:
+    found = decide(released("1.0"), {ONE: READY}, answer_s={ONE: 0.001})
+    assert found == [
+        WriteClusters(content=render_clusters(released("1.0").models, {ONE: 0.001}, 8080))
+    ]
+
+
+def test_reconcile_removes_nothing_before_the_gateway_has_taken_the_routes() -> None:
+    registered = {ONE: READY, OLD: OTHER}
+    untaken = observe(released("1.0"), registered, routes_taken=Accepted(taken=False))
+    decided = reconcile(released("1.0"), untaken)
+    assert (decided.actions, decided.complaint) == ([], None)
+    assert (decided.is_live, decided.is_changing) == (False, True)
+
+
+def test_reconcile_writes_again_what_the_gateway_does_not_take_and_says_why() -> None:
+    release = released("1.0", number=6)
+    overdue = Accepted(taken=False, overdue="no descriptors", again=True)
+    decided = reconcile(release, observe(release, {ONE: READY}, routes_taken=overdue))
+    assert decided.actions == [WriteRoutes(content=in_place(release))]
+    said = "the gateway has not taken the routes of release 6: no descriptors"
+    assert decided.complaint == said
+    waits = Accepted(taken=False, overdue="no descriptors")
+    decided = reconcile(release, observe(release, {ONE: READY}, routes_taken=waits))
+    assert (decided.actions, decided.complaint) == ([], said)
+
+
 def test_reconcile_keeps_what_an_earlier_release_still_serves() -> None:
     newest, earlier = released("2.0", number=7), released("0.9", number=6)
     serving = InForce(front=newest, models={"ranker": earlier})
-    routes = render_routes(newest, in_force=serving)
-    observed = observe(newest, {OLD: READY, TWO: STARTING}, routes=routes, before=serving)
+    now = {
+        "routes": render_routes(newest, in_force=serving),
+        "clusters": render_clusters(earlier.models, {}, 8080),
+    }
+    observed = observe(newest, {OLD: READY, TWO: STARTING}, before=serving, **now)
     decided = reconcile(newest, observed)
     assert decided.in_force.models == {"ranker": earlier}
     assert (decided.actions, decided.missing, decided.leaving) == ([], [TWO], [])

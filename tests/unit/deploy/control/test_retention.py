@@ -9,6 +9,7 @@ import pytest
 
 from marloft.contract.release import release_path, releases_folder
 from marloft.deploy.control.retention import EVERY_S, LogRetention
+from marloft.deploy.faults import Faults
 from tests.unit.logs.test_read import prediction
 from tests.unit.logs.world import close, write_segment
 from tests.unit.serving.writing import release
@@ -24,7 +25,7 @@ def closed(var: Path, days_ago: float, pid: int) -> Path:
 def test_old_segments_go_and_the_event_names_them(tmp_path: Path) -> None:
     old, young = closed(tmp_path, 8, 1), closed(tmp_path, 6, 2)
     release(tmp_path, 1, keep_days=7)
-    assert LogRetention(tmp_path, print).delete_if_due() == [old]
+    assert LogRetention(tmp_path, Faults(print)).delete_if_due() == [old]
     assert young.exists()
     (event,) = (tmp_path / "events.jsonl").read_text().splitlines()
     found = json.loads(event)
@@ -35,7 +36,7 @@ def test_old_segments_go_and_the_event_names_them(tmp_path: Path) -> None:
 def test_nothing_goes_and_nothing_is_told_without_a_limit(tmp_path: Path) -> None:
     closed(tmp_path, 999, 1)
     release(tmp_path, 1)
-    assert LogRetention(tmp_path, print).delete_if_due() == []
+    assert LogRetention(tmp_path, Faults(print)).delete_if_due() == []
     assert not (tmp_path / "events.jsonl").exists()
 
 
@@ -44,7 +45,7 @@ def test_it_looks_once_an_hour_and_follows_the_newest_release(
 ) -> None:
     old = closed(tmp_path, 8, 1)
     release(tmp_path, 1)
-    delete_if_due = LogRetention(tmp_path, print).delete_if_due
+    delete_if_due = LogRetention(tmp_path, Faults(print)).delete_if_due
     assert delete_if_due() == []
     release(tmp_path, 2, keep_days=7)
     assert delete_if_due() == []
@@ -58,7 +59,7 @@ def test_a_damaged_release_is_reported_and_deletes_nothing(tmp_path: Path) -> No
     release(tmp_path, 1, keep_days=7)
     release_path(releases_folder(tmp_path), 2).write_text("{")
     said: list[str] = []
-    assert LogRetention(tmp_path, said.append).delete_if_due() == []
+    assert LogRetention(tmp_path, Faults(said.append)).delete_if_due() == []
     assert old.exists()
     (line,) = said
-    assert line.startswith("old log segments are not deleted: ")
+    assert line.startswith("deletion of old log segments: ")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from marloft.deploy.gateway.bootstrap import envoy_command, render_bootstrap
+from marloft.deploy.gateway.clusters import render_clusters
 from marloft.deploy.ports import Exposure, Ports
 
 
@@ -34,6 +35,7 @@ def validate(config: bytes, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_bootstrap_is_accepted_by_envoy(routes_file: Path, tmp_path: Path) -> None:
     routes_file.parent.mkdir()
     routes_file.touch()
+    routes_file.with_name("clusters.json").write_bytes(render_clusters({}, {}, 8080))
     result = validate(render_bootstrap(Ports(), routes_file), tmp_path)
     assert result.returncode == 0, result.stderr
 
@@ -67,9 +69,14 @@ def test_bootstrap_opens_only_the_gateway_to_another_host(routes_file: Path) -> 
     assert text["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
 
 
-def test_bootstrap_checks_the_form_of_ids_before_it_copies_them(bootstrap: Any) -> None:
-    names = [f["name"].rsplit(".", 1)[1] for f in manager(bootstrap)["http_filters"]]
-    assert names.index("json_to_metadata") < names.index("rbac") < names.index("header_mutation")
+def test_bootstrap_watches_clusters_and_routes_in_one_folder(
+    bootstrap: Any, routes_file: Path
+) -> None:
+    clusters = bootstrap["dynamic_resources"]["cds_config"]["path_config_source"]
+    routes = manager(bootstrap)["rds"]["config_source"]["path_config_source"]
+    assert clusters["path"] == str(routes_file.with_name("clusters.json"))
+    assert routes["path"] == str(routes_file)
+    assert clusters["watched_directory"] == routes["watched_directory"]
 
 
 def test_bootstrap_is_the_same_bytes_each_time(routes_file: Path) -> None:

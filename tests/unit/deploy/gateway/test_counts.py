@@ -28,6 +28,12 @@ def text(codes: dict[int, int], fast: int, total: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def ended(code: int, flags: str, cause: str = "", count: int = 1) -> str:
+    """One of Envoy's counters of requests that ended in this way."""
+    end = f'code="{code}",flags="{flags}",cause="{cause}"'
+    return f"envoy_marloft_gateway_requests{{{LABELS},{end}}} {count}\n"
+
+
 class Admin(LocalServer):
     """Stands where Envoy's admin interface would, so that its counters can be set."""
 
@@ -52,18 +58,48 @@ def test_counts_are_answers_errors_and_buckets_by_arm() -> None:
     assert (traffic.slower(7.5), traffic.slower(10), traffic.slower(50)) == (107, 27, 0)
 
 
+def test_what_the_version_did_not_do_is_counted_apart() -> None:
+    counted = text({200: 90}, fast=80, total=90)
+    head, _, rest = counted.partition("\n")
+    ends = [
+        ended(500, "-", count=2),
+        ended(504, "UT", count=3),
+        ended(503, "UO", count=5),
+        ended(503, "URX", "queue", count=7),
+        ended(503, "-", "log", count=11),
+        ended(503, "URX,UF", count=13),
+        ended(0, "DC", count=17),
+    ]
+    traffic = parse_counts("\n".join([head, *map(str.strip, ends), rest]))[CANARY]
+    assert (traffic.answered, traffic.errors) == (95, 5)
+    assert (traffic.refused, traffic.excluded, traffic.offered) == (12, 41, 148)
+    assert (traffic.timed, traffic.slower(10_000)) == (93, 3)
+
+
+def test_blame_makes_errors_of_refusals() -> None:
+    blamed = Traffic(answered=10, errors=1, refused=5, excluded=2).blamed()
+    assert blamed == Traffic(answered=15, errors=6, excluded=2)
+
+
 def test_nothing_counted_is_nothing() -> None:
     assert parse_counts("") == {}
+
+
+def added(counts: GatewayCounts) -> Traffic:
+    """What was counted since the last look."""
+    new = counts.read_new()
+    assert new is not None
+    return new[CANARY]
 
 
 def test_first_look_is_where_counting_begins(admin: Admin) -> None:
     counts = GatewayCounts(admin.port)
     admin.text = text({200: 40}, fast=40, total=40)
-    assert counts.read_new() == {}
+    assert counts.read_new() is None
     admin.text = text({200: 49, 500: 1}, fast=45, total=50)
-    new = counts.read_new()[CANARY]
+    new = added(counts)
     assert (new.answered, new.errors, new.timed, new.slower(10)) == (10, 1, 10, 5)
-    assert counts.read_new()[CANARY] == Traffic()
+    assert added(counts) == Traffic()
 
 
 def test_counters_that_began_anew_are_all_new(admin: Admin) -> None:
@@ -71,7 +107,7 @@ def test_counters_that_began_anew_are_all_new(admin: Admin) -> None:
     admin.text = text({200: 40}, fast=40, total=40)
     counts.read_new()
     admin.text = text({200: 3, 500: 1}, fast=4, total=4)
-    new = counts.read_new()[CANARY]
+    new = added(counts)
     assert (new.answered, new.errors, new.timed) == (4, 1, 4)
 
 

@@ -15,6 +15,7 @@ from marloft.deploy.gateway.envoy_config import (
     address,
     cluster,
     content_type_regex,
+    extension,
     has_form,
     metadata_matcher,
     set_header,
@@ -88,6 +89,16 @@ def test_header_is_overwritten_unless_it_is_said_otherwise() -> None:
         "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
     }
     assert set_header("allow", "GET", "ADD_IF_ABSENT")["append_action"] == "ADD_IF_ABSENT"
+
+
+def test_extension_names_its_type() -> None:
+    assert extension("a.b", "filters.http.b.v3.B", limit=1) == {
+        "name": "a.b",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.b.v3.B",
+            "limit": 1,
+        },
+    }
 
 
 def test_address_is_a_socket() -> None:

@@ -57,6 +57,18 @@ def test_new_routes_begin_the_settling_time_anew() -> None:
     assert counted.after(SETTLE_S + 0.1)
 
 
+def test_routes_that_are_not_in_force_yet_begin_it_anew_and_the_limit_too() -> None:
+    counted = changed()
+    counted.after(SETTLE_S - 0.1)
+    counted.routes_pending()
+    assert not counted.after(0.2)
+    assert counted.after(SETTLE_S + 0.1)
+    counted.said = {OLD: 1}
+    counted.routes_pending()
+    assert not counted.after(LONGEST_S - 0.1)
+    assert counted.after(0.2)
+
+
 def test_time_decides_where_the_count_stays_or_is_unknown() -> None:
     for said in ({OLD: 1}, None):
         counted = changed()

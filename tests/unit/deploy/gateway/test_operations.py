@@ -56,4 +56,5 @@ def test_every_upstream_is_on_loopback_at_its_shifted_port() -> None:
         "torchserve_management": 8181,
         "envoy_admin": 10001,
         "exporter": 9202,
+        "supervisor": 9203,
     }

@@ -31,6 +31,7 @@ class Reply(Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     body: dict[str, str] = {}
     flagged: bool = False
+    overflow: bool = False
 
 
 def fits(condition: Any, reply: Reply) -> bool:
@@ -42,7 +43,7 @@ def fits(condition: Any, reply: Reply) -> bool:
         assert wanted["comparison"]["op"] == "EQ"
         return bool(reply.status == wanted["comparison"]["value"]["default_value"])
     if kind == "response_flag_filter":
-        return reply.flagged
+        return reply.overflow if "flags" in wanted else reply.flagged
     if kind == "header_filter":
         return header_matches(wanted["header"], reply.headers)
     if kind == "extension_filter":
@@ -121,7 +122,25 @@ def mapped(reply: Reply) -> Any:
             413,
             "The request body is larger than 1048576 bytes; send fewer rows.",
         ),
+        (
+            Reply(status=429, flagged=True),
+            429,
+            "More requests in a second than %METADATA(ROUTE:marloft:model)% takes from one client "
+            "or from all of them; send them more slowly.",
+        ),
         (Reply(status=504), 504, "The model server did not answer in time; try again."),
+        (
+            Reply(status=503, flagged=True, overflow=True),
+            503,
+            "More requests than %METADATA(ROUTE:marloft:model)% can answer in time; this one was "
+            "refused at once, try again later.",
+        ),
+        (
+            Reply(status=423),
+            503,
+            "More requests than %METADATA(ROUTE:marloft:model)% can answer in time; this one was "
+            "refused at once, try again later.",
+        ),
         (Reply(status=404, flagged=True), 503, "The model server could not answer; try again."),
         (Reply(status=502, flagged=True), 503, "The model server could not answer; try again."),
         (Reply(status=503, flagged=True), 503, "The model server could not answer; try again."),
@@ -136,6 +155,12 @@ def test_envoys_own_answer_becomes_a_problem(reply: Reply, status: int, detail: 
     assert document["title"] == json.loads(problem_text(status, ""))["title"]
     assert document["request_id"] == "%REQ(x-request-id)%"
     assert found["body_format_override"]["content_type"] == "application/problem+json"
+
+
+def test_overflow_is_told_from_other_failures_by_its_flag_and_says_when_to_come_again() -> None:
+    found = mapped(Reply(status=503, flagged=True, overflow=True))
+    assert {"response_flag_filter": {"flags": ["UO"]}} in found["filter"]["and_filter"]["filters"]
+    assert [each["header"] for each in found["headers_to_add"]] == [RETRY]
 
 
 def test_field_of_bad_form_is_named_by_its_pointer() -> None:
@@ -217,9 +242,8 @@ def test_answer_of_a_route_asks_no_upstream(status: int, added: list[Any]) -> No
     assert [each["header"] for each in route.get("response_headers_to_add", [])] == added
 
 
-def replaced(policy: Any, status: int, content_type: str) -> bool:
-    """Whether a custom response policy replaces an upstream's answer."""
-    (matcher,) = policy["custom_response_matcher"]["matcher_list"]["matchers"]
+def replacement(policy: Any, status: int, content_type: str) -> Any:
+    """Return what a custom response policy puts in place of an upstream's answer, or None."""
     seen = {
         "HttpResponseStatusCodeClassMatchInput": f"{status // 100}xx",
         "HttpResponseStatusCodeMatchInput": str(status),
@@ -237,7 +261,10 @@ def replaced(policy: Any, status: int, content_type: str) -> bool:
         every = {"and_matcher": all, "or_matcher": any}[kind]
         return every(holds(each) for each in wanted["predicate"])
 
-    return holds(matcher["predicate"])
+    for matcher in policy["custom_response_matcher"]["matcher_list"]["matchers"]:
+        if holds(matcher["predicate"]):
+            return matcher["on_match"]["action"]["typed_config"]
+    return None
 
 
 @pytest.mark.parametrize(
@@ -256,7 +283,7 @@ def replaced(policy: Any, status: int, content_type: str) -> bool:
 def test_torchserves_own_errors_are_hidden_and_the_handlers_passed_on(
     status: int, content_type: str, hidden: bool
 ) -> None:
-    assert replaced(hide_server_errors(), status, content_type) is hidden
+    assert bool(replacement(hide_server_errors(), status, content_type)) is hidden
 
 
 @pytest.mark.parametrize(
@@ -264,19 +291,29 @@ def test_torchserves_own_errors_are_hidden_and_the_handlers_passed_on(
     [
         (200, "application/json", False),
         (422, "application/problem+json", True),
-        (503, "application/problem+json", True),
+        (500, "application/problem+json", True),
+        (503, "application/json", True),
+        (503, "application/problem+json", False),
     ],
 )
-def test_every_answer_but_a_good_one_is_hidden_from_the_health_check(
+def test_every_answer_but_a_good_one_and_a_handlers_reason_is_hidden_from_the_health_check(
     status: int, content_type: str, hidden: bool
 ) -> None:
-    assert replaced(hide_all_errors(), status, content_type) is hidden
+    assert bool(replacement(hide_all_errors(), status, content_type)) is hidden
 
 
 @pytest.mark.parametrize("policy", [hide_all_errors(), hide_server_errors()])
 def test_hidden_answer_is_a_503_problem(policy: Any) -> None:
-    (matcher,) = policy["custom_response_matcher"]["matcher_list"]["matchers"]
-    action = matcher["on_match"]["action"]["typed_config"]
+    action = replacement(policy, 507, "text/plain")
     document = json.loads(action["body"]["inline_string"])
     assert (action["status_code"], document["status"]) == (503, 503)
     assert [each["header"] for each in action["response_headers_to_add"]] == [RETRY]
+
+
+def test_full_queue_is_told_from_a_worker_that_dies() -> None:
+    headers = [
+        [each["header"] for each in found["response_headers_to_add"]]
+        for status in (503, 500, 507)
+        if (found := replacement(hide_server_errors(), status, "application/json"))
+    ]
+    assert headers == [[RETRY, {"key": "x-marloft-cause", "value": "queue"}], [RETRY], [RETRY]]

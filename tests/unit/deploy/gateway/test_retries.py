@@ -6,7 +6,12 @@ import pytest
 
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.release import Release, ReleasedModel, ReleasedVersion
-from marloft.deploy.gateway.retries import longest_request_s, request_limit_s, try_limit_s
+from marloft.deploy.gateway.retries import (
+    longest_request_s,
+    request_limit_s,
+    retries,
+    try_limit_s,
+)
 from marloft.deploy.gateway.routes import render_routes
 from tests.releases import made_release
 
@@ -22,11 +27,15 @@ def released(*timeouts_s: int) -> Release:
 
 
 @pytest.mark.parametrize(
-    ("timeout_s", "try_s", "request_s"), [(1, 1.5, 8), (3, 3.5, 8), (60, 60.5, 121)]
+    ("timeout_s", "try_s", "request_s", "again"),
+    [(1, 1.5, 20, 14), (3, 3.5, 20, 6), (10, 10.5, 21, 4), (60, 60.5, 121, 4)],
 )
-def test_limits_leave_room_for_a_second_try(timeout_s: int, try_s: float, request_s: float) -> None:
+def test_limits_leave_room_for_a_restart_and_a_second_try(
+    timeout_s: int, try_s: float, request_s: float, again: int
+) -> None:
     settings = [WorkerSettings(response_timeout_s=timeout_s)]
     assert (try_limit_s(settings), request_limit_s(settings)) == (try_s, request_s)
+    assert retries(settings) == again
 
 
 def test_longest_request_is_that_of_the_slowest_version() -> None:

@@ -61,13 +61,13 @@ def test_arm_header_has_the_documented_text() -> None:
     control = arms(release(ranker=model("feed_ab")))[0]
     assert headers(control)["x-marloft"] == (
         "release=7;experiment=feed_ab;arm=control;version=1.0;"
-        "propensity=0.3333333333333333;t=%START_TIME(%s.%6f)%;d=21"
+        "propensity=0.3333333333333333;t=%EMIT_TIME(%s.%6f)%;d=21"
     )
 
 
 def test_default_is_told_no_experiment() -> None:
     last = routes(release(ranker=model("feed_ab")))[-1]
-    assert headers(last)["x-marloft"] == "release=7;version=1.0;t=%START_TIME(%s.%6f)%;d=21"
+    assert headers(last)["x-marloft"] == "release=7;version=1.0;t=%EMIT_TIME(%s.%6f)%;d=21"
 
 
 @pytest.mark.parametrize(("name", "needs_user"), [("feed_ab", True), ("rollout-2.0", False)])
@@ -85,6 +85,22 @@ def test_allocation_rests_while_one_of_its_arms_is_unavailable() -> None:
     live = release(ranker=model("feed_ab"))
     assert arms(live, ("ranker", "2.0")) == []
     assert len(arms(live, ("ranker", "10.0"))) == 2
+
+
+def test_allocation_rests_with_an_arm_without_workers_that_keeps_its_own_route() -> None:
+    live = release(ranker=model("feed_ab"))
+
+    def found(*resting: tuple[str, str]) -> list[Any]:
+        config = json.loads(render_routes(live, resting=resting))["resources"][0]
+        return [r for r in config["virtual_hosts"][0]["routes"] if r["match"].get("path")]
+
+    whole, rests = found(), found(("ranker", "2.0"))
+    (split,) = [
+        route for route in whole if route not in rests and route["match"]["path"] == "/predict"
+    ]
+    assert "weighted_clusters" in split["route"]
+    assert [route for route in whole if route in rests] == rests
+    assert found(("ranker", "1.0")) == whole, "the default's users have nowhere else to go"
 
 
 def test_unavailable_version_answers_503_where_it_is_pinned_or_default() -> None:
@@ -134,7 +150,7 @@ def test_worker_is_told_how_long_the_route_waits() -> None:
     facts = parse_route_header(re.sub("t=[^;]*", "t=100", headers(last)["x-marloft"]))
     assert last["route"]["timeout"] == f"{facts.limit_s:g}s"
     probe = headers(routes(release(), path="/health")[-1])["x-marloft"]
-    assert probe == "probe=1;t=%START_TIME(%s.%6f)%;d=1"
+    assert probe == "probe=1;t=%EMIT_TIME(%s.%6f)%;d=1"
 
 
 def test_every_model_has_a_path_and_only_the_default_one_has_predict() -> None:

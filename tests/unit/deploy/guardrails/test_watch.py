@@ -6,68 +6,38 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from marloft.contract.live import WatchState
 from marloft.contract.policy import Guardrails
 from marloft.contract.release import Release
-from marloft.deploy.gateway.counts import Traffic
-from marloft.deploy.guardrails.watch import RolloutWatch
+from marloft.deploy.gateway.retries import longest_request_s
 from marloft.monitoring.live import LiveSettings
-from tests.unit.deploy.gateway.test_counts import Admin
 from tests.unit.deploy.guardrails.test_click_log import Logs
-from tests.unit.deploy.guardrails.watch_harness import EXPERIMENT, full_step, release, rollout
-
-
-class Stage:
-    """A watch between an admin interface and a writer of releases that only notes."""
-
-    def __init__(self, var: Path) -> None:
-        self.var = var
-        self.now_s = 0.0
-        self.admin = Admin()
-        self.moves: list[tuple[int, str, str, str]] = []
-        self.totals: dict[str, Traffic] = {}
-        self.watch = RolloutWatch(var, self.admin.port, self._write, clock=lambda: self.now_s)
-
-    def _write(self, current: Release, model: str, move: str, reason: str) -> None:
-        self.moves.append((current.release, model, move, reason))
-
-    def serve(self, arm: str, answered: int, errors: int = 0, *, labels: str = "") -> None:
-        """Count more answers of an arm of the roll-out, or of the series of `labels`."""
-        version = {"control": "1.0", "canary": "2.0"}.get(arm, arm)
-        key = labels or (f'model="ranker",version="{version}",experiment="rollout-2.0",arm="{arm}"')
-        new = Traffic(answered=answered, errors=errors)
-        self.totals[key] = self.totals.get(key, Traffic()) + new
-        name = "envoy_marloft_gateway_requests"
-        lines = [f"# TYPE {name} counter"]
-        for each, total in self.totals.items():
-            lines.append(f'{name}{{{each},code="200"}} {total.answered - total.errors}')
-            lines.append(f'{name}{{{each},code="500"}} {total.errors}')
-        self.admin.text = "\n".join(lines) + "\n"
-
-    def look(
-        self,
-        current: Release,
-        restarts: dict[tuple[str, str], int] | None = None,
-        refused: dict[tuple[str, str], str] | None = None,
-    ) -> dict[str, WatchState]:
-        self.now_s += 1
-        return self.watch.judge(current, restarts or {}, refused or {})
+from tests.unit.deploy.guardrails.watch_harness import (
+    CANARY,
+    CONTROL,
+    EXPERIMENT,
+    NEW_BY_NAME,
+    OLD_BY_NAME,
+    Stage,
+    full_step,
+    release,
+    rollout,
+)
 
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     found = Stage(tmp_path)
     yield found
-    found.watch.close()
-    found.admin.close()
+    found.close()
 
 
 def serve_badly(stage: Stage, current: Release, seconds: int = 8) -> None:
     stage.look(current)
     for _ in range(seconds):
-        stage.serve("control", 40)
-        stage.serve("canary", 10, 1)
+        stage.serve(CONTROL, 40)
+        stage.serve(CANARY, 10, 1)
         stage.look(current)
 
 
@@ -86,11 +56,11 @@ def test_bad_canary_without_a_guardrail_is_left_alone(stage: Stage) -> None:
 def test_good_canary_advances_after_hold_and_answers(stage: Stage) -> None:
     current = release(rollout(step=0))
     stage.look(current)
-    stage.serve("canary", 19)
+    stage.serve(CANARY, 19)
     stage.now_s = 60
     state = stage.look(current)["ranker"]
     assert (state.percent, state.held_s, state.answered, stage.moves) == (5, 60, 19, [])
-    stage.serve("canary", 1)
+    stage.serve(CANARY, 1)
     stage.look(current)
     ((_, _, move, reason),) = stage.moves
     assert (move, reason) == ("advance", "2.0 held 5 % for 61 s and 20 answers")
@@ -99,17 +69,48 @@ def test_good_canary_advances_after_hold_and_answers(stage: Stage) -> None:
 def test_errors_are_no_answers_that_a_step_waits_for(stage: Stage) -> None:
     current = release(rollout(step=0), guardrails=Guardrails())
     stage.look(current)
-    stage.serve("canary", 500, 500)
+    stage.serve(CANARY, 500, 500)
     stage.now_s = 100
     assert stage.look(current)["ranker"].answered == 0
     assert stage.moves == []
 
 
+def test_overloaded_looks_are_set_aside_and_the_step_waits(stage: Stage) -> None:
+    current = release(rollout(step=0))
+    stage.look(current)
+    for _ in range(5):
+        stage.serve(CONTROL, 40)
+        stage.serve(CANARY, 10, 5)
+        stage.counted.add(CONTROL, 400, "503", "UO")
+        stage.counted.add(CANARY, 20, "503", "UO")
+        state = stage.look(current)["ranker"]
+    assert (state.held_s, state.answered, state.set_aside) == (0, 0, 5)
+    assert state.readings[0].value is None
+    stage.now_s += longest_request_s(current)
+    stage.serve(CANARY, 7)
+    state = stage.look(current)["ranker"]
+    assert (state.answered, state.set_aside) == (7, 5)
+    assert state.held_s == longest_request_s(current) + 1
+    assert stage.moves == []
+
+
+def test_what_is_counted_in_a_pause_is_not_judged_and_the_step_waits(stage: Stage) -> None:
+    current = release(rollout(step=0))
+    stage.look(current)
+    for _ in range(9):
+        stage.serve(CANARY, 10, 10)
+        stage.watch.pause()
+        stage.look(current)
+    state = stage.look(current)["ranker"]
+    assert (state.held_s, state.answered, state.set_aside) == (1, 0, 0)
+    assert (state.readings[0].value, stage.moves) == (None, [])
+
+
 def test_next_step_holds_anew_and_keeps_its_evidence(stage: Stage) -> None:
     first, second = release(rollout(step=0)), release(rollout(step=1), number=2)
     stage.look(first)
-    stage.serve("control", 40)
-    stage.serve("canary", 30, 3)
+    stage.serve(CONTROL, 40)
+    stage.serve(CANARY, 30, 3)
     stage.now_s = 60
     before = stage.look(first)["ranker"]
     assert before.readings[0].evidence > 1
@@ -122,8 +123,8 @@ def test_full_step_counts_the_version_without_an_arm(stage: Stage) -> None:
     current = release(full_step())
     state = stage.look(current)["ranker"]
     for _ in range(9):
-        stage.serve("2.0", 10, 2, labels='model="ranker",version="2.0",experiment="",arm=""')
-        stage.serve("1.0", 10, 0, labels='model="ranker",version="1.0",experiment="",arm=""')
+        stage.serve(NEW_BY_NAME, 10, 2)
+        stage.serve(OLD_BY_NAME, 10)
         state = stage.look(current).get("ranker", state)
     assert state.readings[0].control is None
     ((_, _, move, reason),) = stage.moves
@@ -132,18 +133,18 @@ def test_full_step_counts_the_version_without_an_arm(stage: Stage) -> None:
 
 
 def test_what_was_counted_before_the_watch_is_not_held_against_it(stage: Stage) -> None:
-    stage.serve("canary", 900, 900)
+    stage.serve(CANARY, 900, 900)
     idle = release(EXPERIMENT, allocation=None)
     for _ in range(3):
         stage.look(idle)
-    stage.serve("canary", 900, 900)
+    stage.serve(CANARY, 900, 900)
     state = stage.look(release(rollout(step=0), number=2))["ranker"]
     assert state.readings[0].value is None
 
 
 def test_roll_out_that_begins_again_is_watched_anew(stage: Stage) -> None:
     stage.look(release(rollout(step=1)))
-    stage.serve("canary", 10, 2)
+    stage.serve(CANARY, 10, 2)
     assert stage.look(release(rollout(step=1)))["ranker"].readings[0].value == 0.2
     again = stage.look(release(rollout(step=0), number=3))["ranker"]
     assert again.readings[0].value is None
@@ -177,9 +178,8 @@ def test_experiment_is_ended_by_a_guardrail_and_never_advances(stage: Stage) -> 
     stage.look(current)
     stage.now_s = 1e5
     for _ in range(9):
-        for arm, version, errors in (("control", "1.0", 0), ("canary", "2.0", 2)):
-            labels = f'model="ranker",version="{version}",experiment="feed_ab",arm="{arm}"'
-            stage.serve(arm, 10, errors, labels=labels)
+        for series, errors in ((CONTROL, 0), (CANARY, 2)):
+            stage.serve(replace(series, experiment="feed_ab"), 10, errors)
         stage.look(current)
     ((_, _, move, _),) = stage.moves
     assert move == "abandon"

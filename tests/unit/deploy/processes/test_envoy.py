@@ -10,6 +10,7 @@ import pytest
 from marloft.deploy.gateway.bootstrap import render_bootstrap
 from marloft.deploy.ports import Exposure, Ports
 from marloft.deploy.processes import envoy as module
+from marloft.deploy.processes.descriptors import most_connections
 from marloft.deploy.processes.envoy import Envoy
 from tests.unit.deploy.local_server import Answer, LocalServer
 
@@ -33,7 +34,10 @@ def test_bootstrap_is_written_where_the_command_reads_it(make: Make, tmp_path: P
     path = Path(launch.command[launch.command.index("--config-path") + 1])
     assert path == tmp_path / "var" / "run" / "envoy.json"
     assert path.read_bytes() == render_bootstrap(
-        Ports(offset=100), tmp_path / "routes.json", exposure=Exposure()
+        Ports(offset=100),
+        tmp_path / "routes.json",
+        exposure=Exposure(),
+        most_connections=most_connections(),
     )
     assert launch.cwd == path.parent
 

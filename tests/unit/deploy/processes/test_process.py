@@ -13,7 +13,8 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from marloft.deploy.processes.process import Launch, ManagedProcess, ProcessRecord
+from marloft.deploy.processes.process import Launch, ManagedProcess
+from marloft.deploy.processes.record import ProcessRecord
 from marloft.errors import ServingError
 from marloft.files import read_json, write_json
 
@@ -32,7 +33,7 @@ class Sleeper(ManagedProcess):
         command = [sys.executable, "-c", f"import time; time.sleep({self.seconds})"]
         return Launch(command=command, env=dict(os.environ), cwd=self.console.parent)
 
-    def probe(self) -> bool:
+    def probe(self, timeout_s: float = 1.0) -> bool:  # noqa: ARG002
         return self.ready
 
 
@@ -56,6 +57,24 @@ def test_process_is_started_in_a_context_and_leaves_nothing(tmp_path: Path) -> N
     assert sleeper.pid is None
     assert is_gone(running)
     assert not (tmp_path / "sleeper.json").exists()
+
+
+def test_stopped_process_is_noticed_until_it_goes_on(tmp_path: Path) -> None:
+    with Sleeper(tmp_path) as process:
+        assert process.pid is not None
+        process.check_not_stopped()
+        os.kill(process.pid, signal.SIGSTOP)
+        with pytest.raises(ServingError, match=f"kill -CONT {process.pid}"):
+            wait_for_stop(process)
+        os.kill(process.pid, signal.SIGCONT)
+        process.check_not_stopped()
+    process.check_not_stopped()
+
+
+def wait_for_stop(process: ManagedProcess) -> None:
+    for _ in range(100):
+        process.check_not_stopped()
+        time.sleep(0.05)
 
 
 def test_process_that_is_not_ready_in_time_leaves_nothing(tmp_path: Path) -> None:
@@ -165,7 +184,8 @@ def test_adopt_ends_a_process_whose_supervisor_was_killed_before_its_record(
     folders = [tmp_path / name for name in ("killed", "another")]
     code = (
         "from pathlib import Path; from tests.unit.deploy.processes.test_process import *; "
-        "Sleeper._write_record = lambda self, pid, _: (print(pid, flush=True), "
+        "import marloft.deploy.processes.process as module; "
+        "module.record_of = lambda pid, *_: (print(pid, flush=True), "
         "os.kill(os.getpid(), signal.SIGKILL)); Sleeper(Path({!r})).start()"
     )
     processes = []
@@ -207,3 +227,38 @@ def test_adopt_forgets_a_torn_record(tmp_path: Path, content: str) -> None:
     (tmp_path / "sleeper.json").write_text(content)
     assert not Sleeper(tmp_path).adopt()
     assert not (tmp_path / "sleeper.json").exists()
+
+
+def test_record_is_kept_as_long_as_the_process_runs(tmp_path: Path) -> None:
+    record = tmp_path / "sleeper.json"
+    with Sleeper(tmp_path) as sleeper:
+        before = record.read_bytes()
+        for damage in (record.unlink, lambda: record.write_text("{")):
+            damage()
+            sleeper.keep_record()
+            assert record.read_bytes() == before
+        record.unlink()
+        record.mkdir()
+        with pytest.raises(OSError, match="sleeper"):
+            sleeper.keep_record()
+        record.rmdir()
+    sleeper.keep_record()
+    assert not record.exists(), "nothing runs"
+
+
+def test_process_runs_where_neither_record_nor_console_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "sleeper.json").mkdir()
+    (tmp_path / "console.log").mkdir()
+    with Sleeper(tmp_path) as sleeper:
+        assert sleeper.is_alive()
+        assert "last words: ''" in sleeper.last_words()
+
+
+def test_left_over_process_is_ended_though_its_record_is_damaged(tmp_path: Path) -> None:
+    first = Sleeper(tmp_path)
+    first.start()
+    running = psutil.Process(first.pid)
+    (tmp_path / "sleeper.json").write_text("{")
+    Sleeper(tmp_path).end_earlier()
+    first.is_alive()
+    assert is_gone(running)

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,6 +19,7 @@ from marloft.deploy.processes.torchserve import (
     read_properties,
     serving_properties,
 )
+from marloft.deploy.processes.torchserve_log import log_config, with_log_config
 from marloft.errors import ConfigError, ServingError
 from marloft.monitoring.exporter import WORKERS_FOLDER
 from tests.unit.deploy.local_server import Answer, LocalServer
@@ -93,11 +95,37 @@ def test_served_properties_are_the_projects_but_for_ports_store_and_models(
         "inference_address": "http://127.0.0.1:8180",
         "management_address": "http://127.0.0.1:8181",
         "metrics_address": "http://127.0.0.1:8182",
+        "grpc_inference_address": "127.0.0.1",
+        "grpc_management_address": "127.0.0.1",
+        "allowed_urls": "file:///nowhere",
         "grpc_inference_port": "7170",
         "grpc_management_port": "7171",
         "initial_worker_port": "9100",
         "model_store": str(tmp_path / "store"),
+        "job_queue_size": "100000",
     }
+
+
+def test_no_setting_opens_torchserve_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "config.properties"
+    opened = [
+        f"{api}_address=http://0.0.0.0:8080" for api in ("inference", "management", "metrics")
+    ]
+    opened += [f"grpc_{api}_address=0.0.0.0" for api in ("inference", "management")]
+    path.write_text("\n".join([*opened, "allowed_urls=http(s)?://.*", "load_models=all"]))
+    text = serving_properties(path, tmp_path, Ports())
+    assert "0.0.0.0" not in text
+    assert "allowed_urls=file:///nowhere" in text
+    assert "load_models" not in text
+
+
+def test_stock_torchserve_is_closed_to_others_by_the_projects_file() -> None:
+    found = read_properties(REPOSITORY / "config.properties")
+    addresses = {value for key, value in found.items() if key.endswith("_address")}
+    assert {urlsplit(each).hostname or each for each in addresses} == {"127.0.0.1"}
+    assert len([key for key in found if key.endswith("_address")]) == 5
+    assert found["allowed_urls"] == "file:///nowhere"
+    assert found["load_models"] != "all"
 
 
 def test_repositorys_own_file_keeps_every_other_setting(tmp_path: Path) -> None:
@@ -125,7 +153,10 @@ def test_command_starts_torchserve_of_this_python_on_the_written_properties(
         str(properties),
     ]
     expected = serving_properties(
-        tmp_path / "config.properties", tmp_path / "store", Ports(offset=100)
+        tmp_path / "config.properties",
+        tmp_path / "store",
+        Ports(offset=100),
+        vmargs=with_log_config("", "../log/torchserve"),
     )
     assert properties.read_text() == expected
 
@@ -175,13 +206,26 @@ def test_what_matters_changes_the_fingerprint(
     assert len(set(prints)) == 5
 
 
+def test_javas_arguments_are_the_projects_and_those_of_our_logs(
+    make: Make, config: Path, tmp_path: Path
+) -> None:
+    config.write_text(f"{CONFIG}\nvmargs=-Xmx1g\n")
+    make().prepare()
+    words = written(tmp_path)["vmargs"].split()
+    assert words[0] == "-Xmx1g"
+    assert words[1:] == [
+        "-Dlog4j.configurationFile=torchserve-log4j2.xml",
+        "-XX:ErrorFile=../log/torchserve/hs_err_pid%p.log",
+    ]
+    assert (tmp_path / "var" / "run" / "torchserve-log4j2.xml").read_text() == log_config()
+
+
 def test_nothing_is_loaded_at_start_unless_it_is_said(make: Make, tmp_path: Path) -> None:
     server = make()
-    server.prepare()
-    assert "load_models" not in written(tmp_path)
+    assert server.prepare().once == []
     server.load_at_start(["ranker-1.0.mar", "outcomes-1.0.mar"])
-    server.prepare()
-    assert written(tmp_path)["load_models"] == "ranker-1.0.mar,outcomes-1.0.mar"
+    assert server.prepare().once == ["--models", "ranker-1.0.mar", "outcomes-1.0.mar"]
+    assert "load_models" not in written(tmp_path)
 
 
 def test_what_is_loaded_at_start_makes_no_other_torchserve(make: Make) -> None:

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from marloft.contract.manifest import WorkerSettings
-from marloft.contract.policy import Guardrails, LogPolicy, RolloutPlan
+from marloft.contract.policy import Guardrails, LogPolicy, RequestLimits, RolloutPlan
 from marloft.contract.release import Allocation, Arm, ReleasedModel, ReleasedVersion
 from marloft.deploy.release import rollouts
 from marloft.deploy.release.decisions import Draft
@@ -78,6 +78,10 @@ def test_no_change_is_no_line() -> None:
         (
             replace(BASE, guardrails=Guardrails(p99_ms=100)),
             "ranker: guardrail p99_ms none → 100",
+        ),
+        (
+            replace(BASE, limits=RequestLimits(per_client_per_s=50)),
+            "ranker: limit per_client_per_s none → 50",
         ),
         (replace(BASE, shadow="2.0"), "ranker: shadow: none → 2.0"),
         (replace(BASE, aliases={"champion": "1.0"}), "ranker: alias champion: none → 1.0"),

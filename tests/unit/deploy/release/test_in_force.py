@@ -1,7 +1,7 @@
 """Whose routes are in force while the newest release's versions are loading."""
 
 from marloft.contract.release import Key, Release
-from marloft.deploy.gateway.route_file import routes_label
+from marloft.deploy.gateway.discovery_files import file_version
 from marloft.deploy.gateway.routes import render_routes
 from marloft.deploy.release.in_force import InForce, choose, read_label, whole
 from tests.unit.deploy.control.test_reconcile import pin, released, sha
@@ -66,7 +66,9 @@ def test_the_label_of_a_route_file_is_read_back() -> None:
     assert mixed.label == "7;ranker=6"
     assert read_label(mixed.label, releases.__getitem__) == mixed
     assert read_label(whole(OLD).label, releases.__getitem__) == whole(OLD)
+    assert read_label("7;ranker=6#ab12cd34ef56", releases.__getitem__) == mixed
     assert read_label("7-stopping", releases.__getitem__) is None
+    assert read_label("7-stopping#ab12cd34ef56", releases.__getitem__) is None
     assert read_label("", releases.__getitem__) is None
     assert mixed.numbers == {"other": 7, "ranker": 6}
 
@@ -74,11 +76,11 @@ def test_the_label_of_a_route_file_is_read_back() -> None:
 def test_routes_of_a_mixture_name_the_release_of_each_model() -> None:
     mixed = InForce(front=NEW, models={"ranker": OLD})
     routes = render_routes(NEW, in_force=mixed)
-    assert routes_label(routes) == "7;ranker=6"
+    assert file_version(routes).partition("#")[0] == "7;ranker=6"
     assert b"release=6;version=1.0" in routes
     assert b"release=7" not in routes
     assert b"version=2.0" not in routes
-    assert routes_label(b"{") == ""
+    assert file_version(b"{") == ""
 
 
 def test_versions_are_those_that_a_route_may_lead_to() -> None:

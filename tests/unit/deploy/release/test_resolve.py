@@ -8,7 +8,7 @@ import pytest
 
 from marloft.archive.pack import write_archive
 from marloft.contract.manifest import WorkerSettings
-from marloft.contract.policy import RolloutPlan
+from marloft.contract.policy import RequestLimits, RolloutPlan
 from marloft.contract.release import Allocation, Arm, ReleasedModel, ReleasedVersion
 from marloft.deploy.release.resolve import check_bytes, holds, resolve
 from marloft.errors import ConfigError, ReleaseError
@@ -68,10 +68,14 @@ def test_settings_of_the_file_come_before_the_archives(write_file: WriteFile, st
 def test_aliases_guardrails_and_log_policy_are_what_the_file_says(
     write_file: WriteFile, store: Path
 ) -> None:
-    more = 'default: "1.0", aliases: {champion: "1.1"}, guardrails: {p99_ms: 100}'
+    more = (
+        'default: "1.0", aliases: {champion: "1.1"}, guardrails: {p99_ms: 100}, '
+        "limits: {requests_per_s: 500}"
+    )
     found = resolve(write_file(PLAIN.replace('default: "1.0"', more) + LOG), store)
     assert found.models["ranker"].aliases == {"champion": "1.1"}
     assert found.models["ranker"].guardrails.p99_ms == 100
+    assert found.models["ranker"].limits == RequestLimits(requests_per_s=500)
     assert found.log.fsync == "batch"
 
 

@@ -3,6 +3,7 @@
 Paths, parameters and answers are those of https://pytorch.org/serve/management_api.html.
 """
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,6 +92,7 @@ def test_registered_versions_are_as_torchserve_describes_them(
             max_batch_delay_ms=7,
             startup_s=90,
             workers={"9000": 11, "9001": 12},
+            ready_processes=frozenset({11, 12}),
         ),
         ("ranker", "2.0"): Registered(
             state="starting",
@@ -218,3 +220,29 @@ def test_torchserve_that_gives_no_answer_has_refused_nothing(
     with pytest.raises(ServingError, match=r"^TorchServe does not answer GET /models: ") as caught:
         api.registered()
     assert not isinstance(caught.value, RefusedError)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[1, 2]", b'"models"', b'{"models": 3}'])
+def test_answer_that_is_no_list_of_models_is_an_error_of_serving(
+    server: LocalServer, api: ManagementApi, body: bytes
+) -> None:
+    server.answer = lambda _: Answer(body=body)
+    with pytest.raises(ServingError, match=r"TorchServe (answers GET /models without|lists its)"):
+        api.registered()
+
+
+@pytest.mark.parametrize("body", [b"[1, 2]", b"3", b"not JSON"])
+def test_refusal_in_another_form_is_told_as_it_is(
+    server: LocalServer, api: ManagementApi, body: bytes
+) -> None:
+    server.answer = lambda _: Answer(body=body, status=500)
+    with pytest.raises(RefusedError, match="500 "):
+        api.registered()
+
+
+def test_silence_is_an_error_after_the_time_given() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        api = ManagementApi(hung.getsockname()[1], answer_s=0.1)
+        with pytest.raises(ServingError, match="does not answer GET /models"):
+            api.registered()
+        api.close()

@@ -1,5 +1,6 @@
 """A `serve` whose processes, gateway and TorchServe are in memory, and the story of its calls."""
 
+import functools
 import threading
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -10,11 +11,15 @@ import pytest
 
 from marloft.contract.release import ReleasedModel
 from marloft.deploy import supervisor as module
+from marloft.deploy.control import upkeep
 from marloft.deploy.control.controller import Connections
 from marloft.deploy.ports import Exposure, Ports
+from marloft.deploy.processes import restarts
 from marloft.deploy.processes.process import ManagedProcess
+from marloft.deploy.processes.watchdog import Watchdog
 from marloft.deploy.supervisor import serve
 from marloft.errors import ServingError
+from tests.free_ports import free_ports
 from tests.unit.deploy.control.fakes import Bench, FakeWatch
 
 LIVE = "release 1 is live: ranker 1.0"
@@ -24,10 +29,11 @@ class InMemory(ManagedProcess):
     """A process that runs when it is said to; every call is noted in the stage's story."""
 
     stop_patience_s = 1.0
+    answer_s = 1.0
 
     def __init__(self, name: str, stage: "Stage") -> None:
         self.name, self.stage = name, stage
-        self.alive = self.left_over = False
+        self.alive = self.left_over = self.silent = False
         self.loads: list[Sequence[str]] = []
 
     def note(self, what: str) -> None:
@@ -50,20 +56,15 @@ class InMemory(ManagedProcess):
     def spawn(self) -> None:
         self.note("spawn")
         self.stage.routes.append(self.stage.bench.project.routes.read_bytes())
-        self.alive = True
-
-    def start(self) -> None:
-        self.note("start")
-        self.stage.routes.append(self.stage.bench.project.routes.read_bytes())
-        self.alive = True
+        self.alive, self.silent = True, False
 
     def wait_until_ready(self) -> None:
         self.note("wait for")
         if self.name == self.stage.never_ready:
             raise ServingError(f"{self.name} was not ready in 60 s.")
 
-    def probe(self) -> bool:
-        return self.alive
+    def probe(self, timeout_s: float = 1.0) -> bool:  # noqa: ARG002
+        return self.alive and not self.silent
 
     def is_alive(self) -> bool:
         return self.alive
@@ -71,8 +72,11 @@ class InMemory(ManagedProcess):
     def last_words(self) -> str:
         return f"{self.name} ended with code -9"
 
-    def revive(self, report: Callable[[str], None]) -> None:  # noqa: ARG002
-        self.stage.looked_after.add(self.name)
+    def bound_console(self) -> None:
+        self.stage.looked_after.add(f"console of {self.name}")
+
+    def keep_record(self) -> None:
+        self.stage.looked_after.add(f"record of {self.name}")
 
     def stop(self, patience_s: float | None = None) -> None:  # noqa: ARG002
         self.note("stop")
@@ -95,6 +99,7 @@ class Stage:
 
     def __init__(self, folder: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bench = Bench(folder, store)
+        self.ports = free_ports()
         self.story: list[str] = []
         self.looked_after: set[str] = set()
         self.routes: list[bytes] = []
@@ -117,10 +122,14 @@ class Stage:
             workflows=self.bench.workflows,
             golden_gate=self.bench.gate,
             in_flight=self.bench.in_flight,
+            acceptance=self.bench.acceptance,
+            ports=Ports(),
         )
-        monkeypatch.setattr(Connections, "at", lambda _: connections)
+        monkeypatch.setattr(Connections, "at", lambda *_: connections)
         monkeypatch.setattr(module, "RolloutWatch", lambda *_: ToldWatch(self))
-        monkeypatch.setattr(module, "LogRetention", lambda *_: self)
+        monkeypatch.setattr(upkeep, "Watchdog", functools.partial(Watchdog, every_s=0.01))
+        monkeypatch.setattr(restarts, "_SUSPECT_S", 0.1)
+        monkeypatch.setattr(upkeep, "LogRetention", lambda *_: self)
         monkeypatch.setattr(module, "check_free", self._check_free)
         monkeypatch.setattr(module, "drain", self._drain)
 
@@ -142,7 +151,7 @@ class Stage:
     def serve(self) -> None:
         serve(
             self.bench.project,
-            Ports(),
+            self.ports,
             self.stop,
             self._report,
             exposure=Exposure(),

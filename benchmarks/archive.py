@@ -18,13 +18,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
-from rich.console import Console
 
+from benchmarks.progress import say
 from harness import factories
 from harness.hostile_archives.archives import HOSTILE_ARCHIVES, good_archive
 from harness.hostile_archives.building import ARCHIVE
@@ -232,11 +231,6 @@ def _command(command: list[str]) -> None:
 def _result(name: str, expected: list[tuple[str, str]], checks: Sequence[Check]) -> HostileResult:
     found = [(check.code, check.culprit) for check in checks if not check.ok]
     return HostileResult(name=name, expected=expected, found=found)
-
-
-def say(text: str) -> None:
-    """Print one line of progress."""
-    Console().print(f"[{datetime.now(UTC):%H:%M:%S}] {text}", highlight=False, markup=False)
 
 
 def main() -> None:

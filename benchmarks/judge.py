@@ -6,7 +6,13 @@ from pathlib import Path
 
 from harness.driver import SentRequest
 from marloft.assignment import arm_of
-from marloft.contract.release import Release, newest_number, read_release, releases_folder
+from marloft.contract.release import (
+    Release,
+    ReleasedModel,
+    newest_number,
+    read_release,
+    releases_folder,
+)
 from marloft.errors import MarloftError
 from marloft.logs.read import open_log
 
@@ -24,18 +30,21 @@ class Judge:
         self._releases = {number: read_release(folder, number) for number in numbers}
         with open_log(var) as log:
             rows = log.connection.execute(
-                "SELECT request_id, release, version, intended_version FROM predictions "
-                "WHERE role = 'answer' AND status = 200"
+                "SELECT request_id, release, version, intended_version, experiment "
+                "FROM predictions WHERE role = 'answer' AND status = 200"
             ).fetchall()
+            users = log.connection.execute("SELECT user_id FROM predictions").fetchall()
         self._logged = {row[0]: row[1:] for row in rows}
         self._times = Counter(row[0] for row in rows)
+        self._users = Counter(row[0] for row in users)
 
     def fault(self, sent: SentRequest) -> str | None:
         """Return the fault in a few words, None for a right answer.
 
         An answer is right when it came within 5 s, its record is there once, and the version that
         answered is the one that the release in its record gives to this user; that release must
-        not be older than the one that was live when the request was sent.
+        not be older than the one that was live when the request was sent. While a split rests,
+        because an arm's worker is away, the default is right for everybody, outside the experiment.
         """
         if sent.status != 200:
             return f"status {sent.status}: {sent.detail}"
@@ -43,17 +52,35 @@ class Judge:
             return f"took {sent.took_s:.1f} s"
         if self._times[sent.request_id or ""] != 1:
             return f"{self._times[sent.request_id or '']} records"
-        number, version, intended = self._logged[sent.request_id or ""]
+        number, version, intended, experiment = self._logged[sent.request_id or ""]
         if number is None or number < sent.release:
             return f"answered by release {number}, {sent.release} was live"
-        meant = assigned(self._releases[number], self._model, sent.user)
+        release = self._releases[number]
+        meant = assigned(release, self._model, sent.user)
+        if _rests(release.models[self._model], experiment):
+            meant = release.models[self._model].default
         if not (version == intended == meant and sent.version == f"v{meant}"):
             return f"v{meant} was meant, {intended} intended, {version} logged, {sent.version} said"
         return None
 
+    def rested(self, sent: Iterable[SentRequest]) -> int:
+        """Return how many were answered by the default while a split rested."""
+        logged = [self._logged[s.request_id] for s in sent if s.request_id in self._logged]
+        return sum(
+            _rests(self._releases[row[0]].models[self._model], row[3]) for row in logged if row[0]
+        )
+
     def lost(self, sent: Iterable[SentRequest]) -> int:
         """Return how many requests were answered 200 and are not in the log exactly once."""
         return sum(self._times[s.request_id or ""] != 1 for s in sent if s.status == 200)
+
+    def records_of(self, user: str) -> int:
+        """Return how many records name a user, whatever they were answered."""
+        return self._users[user]
+
+
+def _rests(released: ReleasedModel, experiment: str | None) -> bool:
+    return released.allocation is not None and experiment is None
 
 
 def assigned(release: Release, model: str, user: int) -> str:

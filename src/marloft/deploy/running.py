@@ -20,7 +20,7 @@ from marloft.files import PRIVATE, parse_json, private_folder, read_json
 LIVE_HOST, LIVE_PATH = LOOPBACK, "/live"
 # `is_running` shares the lock for microseconds; who holds it longer is a `marloft serve`.
 _PATIENCE_S, _POLL_S = 0.25, 0.01
-_ANSWER_S = 3.0
+_ANSWER_S = 2.0
 
 
 @contextmanager

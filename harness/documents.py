@@ -1,6 +1,5 @@
 """A model card and a fairness audit of an artifact, as the pipeline leaves them for `pack`."""
 
-import hashlib
 from pathlib import Path
 
 from marloft.contract.audit import (
@@ -10,12 +9,13 @@ from marloft.contract.audit import (
     GroupResult,
 )
 from marloft.contract.estimate import Estimate
-from marloft.files import write_atomic, write_json
+from marloft.contract.manifest import Artifact
+from marloft.files import read_json, sidecar_path, write_atomic, write_json
 
 
 def write_documents(build: Path, artifact: Path) -> None:
     """Write `card/model_card.md` and `fairness/fairness.json` about the artifact below `build`."""
-    sha256 = hashlib.sha256(artifact.read_bytes()).hexdigest()
+    sha256 = read_json(sidecar_path(artifact), Artifact).sha256
     write_atomic(build / "card" / "model_card.md", card_text(sha256))
     write_json(build / "fairness" / "fairness.json", fairness_report(sha256))
 

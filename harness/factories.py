@@ -4,7 +4,6 @@ The model is `sigmoid(user[u] + item[i] + year[y] + genres · w)`; `score` compu
 alone, so that golden answers are independent of every runtime.
 """
 
-import hashlib
 import importlib.util
 import shutil
 import tempfile
@@ -17,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.documents import write_documents
-from marloft.contract.manifest import Artifact, GoldenAnswer, Runtime
-from marloft.files import sidecar_path, write_atomic, write_json
+from marloft.contract.manifest import Artifact, GoldenAnswer, Runtime, artifact_digest
+from marloft.files import sha256_file, sidecar_path, write_atomic, write_json
 from marloft.ranker.features import INPUT_NAMES, FeatureTables, build_tables, encode, parse_user_id
+from marloft.runtimes.artifact_files import other_files
 
 REPOSITORY = Path(__file__).parents[1]
 EARLIER = REPOSITORY / "tests" / "fixtures" / "earlier"
@@ -115,12 +115,14 @@ def write_project(folder: Path, torchscript: bool = False) -> Path:
 
 def write_sidecar(artifact: Path, runtime: Runtime) -> None:
     """Write the artifact's sidecar as the export step does."""
-    data = artifact.read_bytes()
+    others = other_files(artifact, runtime)
+    hashes = {name: sha256_file(path) for name, path in others.items()}
     sidecar = Artifact(
         file=artifact.name,
         runtime=runtime,
-        sha256=hashlib.sha256(data).hexdigest(),
-        size_bytes=len(data),
+        sha256=artifact_digest({artifact.name: sha256_file(artifact), **hashes}),
+        size_bytes=sum(path.stat().st_size for path in (artifact, *others.values())),
+        files=hashes,
         inputs=_DTYPES,
         outputs={"score": "float32[n]"},
         parents={"model.pt": "0" * 64},

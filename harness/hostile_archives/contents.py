@@ -1,8 +1,13 @@
 """Archives whose contents contradict each other, or should not be in an archive."""
 
+import bz2
+import gzip
 import io
+import lzma
 import pickle
+import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,12 +58,91 @@ def _sidecar(text: Callable[[bytes], bytes]) -> Callable[[GoodArchive, Path], No
     return make
 
 
-def _torch_save() -> bytes:
+def _zipped(members: Members) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("model/data.pkl", pickle.dumps({"weight": 1}))
-        archive.writestr("model/version", "3")
+        for name, data in members.items():
+            archive.writestr(name, data)
     return file.getvalue()
+
+
+def _tarred(name: str, data: bytes) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+    return file.getvalue()
+
+
+def _bomb_in_bomb() -> bytes:
+    return gzip.compress(gzip.compress(bytes(1 << 27)))
+
+
+class _Harmless:
+    """Pickled as a call, as an attacker's would be; unpickled it prints a word."""
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return print, ("unpickled",)
+
+
+def _added(name: str, code: str, member: str, data: bytes) -> HostileArchive:
+    return agreeing(name, code, member, lambda members: members | {member: data})
+
+
+_CALL = pickle.dumps(_Harmless())
+_OLD_CALL = pickle.dumps(_Harmless(), 0)
+_TEXT = b"some words before it\n" * 50_000
+_ELF = b"\x7fELF\x02\x01\x01" + bytes(57)
+_TORCH_SAVE = _zipped({"model/data.pkl": pickle.dumps({"weight": 1}), "model/version": b"3"})
+# What is found although neither its name nor its first bytes say what it is.
+_HIDDEN = (
+    _added("pickle of protocol 0", "MRL018", "notes.txt", _OLD_CALL),
+    _added("pickle of protocol 1", "MRL018", "notes.txt", pickle.dumps(_Harmless(), 1)),
+    _added("pickle that breaks off after its call", "MRL018", "notes.bin", _CALL[:-1] + b"\xff"),
+    _added("pickle behind a text", "MRL018", "notes.bin", _TEXT + _CALL),
+    _added("pickle of protocol 0 behind a text", "MRL018", "notes.bin", _TEXT + _OLD_CALL),
+    _added("pickle, gzip", "MRL018", "notes.gz", gzip.compress(_CALL)),
+    _added("pickle of data, gzip", "MRL018", "notes", gzip.compress(pickle.dumps({"a": [1]}))),
+    _added("pickle, gzip, behind a text", "MRL018", "notes", _TEXT + gzip.compress(_CALL)),
+    _added("pickle, gzip cut short", "MRL018", "notes", gzip.compress(_CALL + _TEXT)[:-20]),
+    _added("pickle, bzip2", "MRL018", "notes.bz2", bz2.compress(_CALL)),
+    _added("pickle, xz", "MRL018", "notes.xz", lzma.compress(_CALL)),
+    _added("pickle, zlib", "MRL018", "notes.z", zlib.compress(_CALL)),
+    _added("pickle, gzip of gzip", "MRL018", "notes", gzip.compress(gzip.compress(_CALL))),
+    _added("pickle in a zip file", "MRL018", "notes.zip", _zipped({"a/b": _CALL})),
+    _added("pickle in a tar file", "MRL018", "notes.tgz", _tarred("a/b", _CALL)),
+    _added(
+        "pickle as an extra file of TorchScript",
+        "MRL018",
+        "m.pt",
+        _zipped(
+            {"m/constants.pkl": b"\x80\x02).", "m/data.pkl": b"\x80\x02).", "m/extra/a": _CALL}
+        ),
+    ),
+    _added(
+        "TorchScript file whose pickle calls",
+        "MRL018",
+        "m.pt",
+        _zipped({"m/constants.pkl": b"\x80\x02).", "m/data.pkl": pickle.dumps(_Harmless(), 2)}),
+    ),
+    _added(
+        "compression that cannot be read", "MRL018", "notes.zst", b"\x28\xb5\x2f\xfd" + b"x" * 99
+    ),
+    agreeing("bomb inside a bomb", "MRL018", "notes", lambda m: m | {"notes": _bomb_in_bomb()}),
+    _added("compiled code of the handler", "MRL024", "__pycache__/ranker.cpython-311.pyc", b"x"),
+    _added("compiled code without a source", "MRL024", "helpers.pyc", b"x"),
+    _added("extension module", "MRL024", "helpers.so", b"x"),
+    _added("library of a version", "MRL024", "lib/libhelpers.so.1.2", b"x"),
+    _added("module that Python imports by itself", "MRL024", "sitecustomize.py", b""),
+    _added("package that Python imports by itself", "MRL024", "usercustomize/__init__.py", b""),
+    _added("wheel", "MRL024", "helpers.whl", b"x"),
+    _added("program for Linux", "MRL024", "notes.bin", _ELF),
+    _added("program behind a text", "MRL024", "notes.txt", _TEXT + _ELF),
+    _added("program, gzip", "MRL024", "notes.gz", gzip.compress(_ELF)),
+    _added("program in a zip file", "MRL024", "notes.zip", _zipped({"run": _ELF})),
+    _added("script", "MRL024", "notes.txt", b"#!/bin/sh\necho hello\n"),
+)
 
 
 CONTENT = (
@@ -176,7 +260,8 @@ CONTENT = (
     agreeing(
         "pickle by its bytes", "MRL018", "extra.bin", lambda m: m | {"extra.bin": pickle.dumps(m)}
     ),
-    agreeing("file of torch.save", "MRL018", "extra.pt", lambda m: m | {"extra.pt": _torch_save()}),
+    agreeing("file of torch.save", "MRL018", "extra.pt", lambda m: m | {"extra.pt": _TORCH_SAVE}),
+    *_HIDDEN,
     agreeing("environment file", "MRL019", ".env", lambda m: m | {".env": b"TOKEN=1"}),
     agreeing(
         "private key in a text",

@@ -87,6 +87,12 @@ FORM = (
     _path("file as a folder", "MRL003", "ranker.py/evil.py"),
     HostileArchive("bomb", "MRL004", "bomb", _bomb),
     by_members(
+        "60,000 members",
+        "MRL004",
+        "",
+        lambda members: members | {f"empty/{number}": b"" for number in range(60_000)},
+    ),
+    by_members(
         "endless document",
         "MRL004",
         "golden.jsonl",

@@ -13,6 +13,7 @@ import yaml
 
 from marloft.errors import ConfigError, nearest
 from marloft.structure_errors import collect, convert, in_file_order, listed
+from marloft.text_files import read_utf8
 
 T = TypeVar("T")
 # What msgspec raises for bytes that are not JSON, not UTF-8, or nested too deep to follow.
@@ -129,7 +130,7 @@ def write_json(path: Path, value: Any, mode: int = PUBLIC) -> None:
 
 def read_json(path: Path, kind: type[T]) -> T:
     """Read a JSON file into `kind`; raises ConfigError with the file's name and the place."""
-    return parse_json(_read(path), kind, str(path))
+    return parse_json(read_utf8(path), kind, str(path))
 
 
 def parse_json(data: bytes, kind: type[T], where: str) -> T:
@@ -165,7 +166,7 @@ def read_plain_yaml(path: Path) -> Any:
             first, or is nested so deep or so large that no reader could follow it; with the line.
     """
     try:
-        loader = _Loader(_read(path))
+        loader = _Loader(read_utf8(path))
         node = loader.get_single_node()
         _check_nodes(node)
         return None if node is None else loader.construct_document(node)
@@ -230,15 +231,6 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver(
     _BOOL, re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
 )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist; check the path.") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{path} is a folder; name a file.") from None
 
 
 def _explain(error: Exception, kind: type[Any]) -> str:

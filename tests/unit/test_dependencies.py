@@ -29,7 +29,7 @@ FOR: dict[str, tuple[str, ...]] = {
         "marloft.serving.metrics",
     ),
     "schema": ("marloft.archive.project",),
-    "train": ("harness", "marloft.ranker", "marloft.training", "training"),
+    "train": ("harness", "marloft.ranker", "marloft.runtimes", "marloft.training", "training"),
     "fairness": ("marloft.archive", "marloft.fairness", "marloft.report"),
     "experiment": ("marloft.experiment", "marloft.report", "harness"),
     "monitoring": ("marloft.monitoring", "monitoring"),

@@ -183,7 +183,7 @@ def test_anchor_that_leads_back_to_itself_ends(tmp_path: Path) -> None:
         (f"a: {'{a: ' * 300}1{'}' * 300}", "line 1 is more than 200 levels deep"),
         ("[" * 100_000, "exceeded maximum nesting depth"),
         ("a: &a {b: *a, c: *a}", "is more than 200 levels deep"),
-        ("a: \x80\xff".encode("latin-1"), "invalid"),
+        ("a: \x80\xff".encode("latin-1"), "is not UTF-8"),
         (b"\xff\xfea", "UTF-16"),
     ],
 )

@@ -31,6 +31,11 @@ WITHOUT_MIRROR: dict[str, str] = {
     "marloft.cli.card": "run as typed, since libraries load late: tests/e2e/test_fairness_cli.py",
     "marloft.cli.experiment": "run as typed, as above: tests/e2e/test_experiment_cli.py",
     "marloft.cli.fairness": "run as typed, as above: tests/e2e/test_fairness_cli.py",
+    **{
+        f"marloft.archive.checks.{name}": "a part: tests/unit/archive/checks/test_hidden_code.py"
+        for name in ["executables", "inner_files", "pickles", "windows"]
+    },
+    "marloft.archive.checks.secrets": "told by it: tests/unit/archive/checks/test_screening.py",
     "marloft.archive.replay": "runs handlers: tests/e2e/test_archive_replay.py",
     "marloft.archive.sandbox.handler_worker": "a program that needs TorchServe's loader: "
     "tests/unit/archive/sandbox/test_handler_trial.py",

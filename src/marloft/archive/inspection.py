@@ -56,6 +56,7 @@ class Description(Struct, frozen=True, kw_only=True):
     size_bytes: int
     runtime: str | None
     artifact: str | None
+    artifact_files: list[str]
     handler: str
     members: dict[str, Member]
     schema: RowSchema | None
@@ -116,6 +117,7 @@ def _describe(path: Path, sha256: str, manifest: Manifest, archive: zipfile.ZipF
         size_bytes=path.stat().st_size,
         runtime=manifest.runtime,
         artifact=manifest.artifact,
+        artifact_files=manifest.artifact_members[1:],
         handler=manifest.handler,
         members={
             name: Member(size_bytes=held[name], sha256=digest)
@@ -174,9 +176,10 @@ def compare(before: Description, after: Description) -> list[Difference]:
 
 
 def _weights(archive: Description) -> dict[str, Any]:
+    hashes = {name: archive.members[name].sha256 for name in archive.artifact_files}
     artifact = archive.artifact and archive.members[archive.artifact].sha256
     parents = {f"parent {name}": sha256 for name, sha256 in archive.parents.items()}
-    return {"runtime": archive.runtime, "artifact": artifact, **parents}
+    return {"runtime": archive.runtime, "artifact": artifact, **hashes, **parents}
 
 
 def _schema(archive: Description) -> dict[str, Any]:
@@ -228,5 +231,5 @@ def _category(archive: Description, member: str) -> Category | None:
         return "card"
     if member == GOLDEN_JSONL:
         return "golden"
-    read_elsewhere = RESERVED - {ALLOCATION_JSON} | {archive.artifact}
+    read_elsewhere = RESERVED - {ALLOCATION_JSON} | {archive.artifact, *archive.artifact_files}
     return None if member in read_elsewhere else "members"

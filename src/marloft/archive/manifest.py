@@ -41,6 +41,8 @@ def make_manifest(
         requires=requires,
         sensitive_features_at_serving=spec.sensitive_features_at_serving,
         response=UNSET if spec.response is None else spec.response,
+        executables=sorted(spec.executables) or UNSET,
+        artifact_files=(sorted(artifact.files) or UNSET) if artifact else UNSET,
     )
 
 

@@ -18,7 +18,13 @@ from marloft.archive.golden import compile_schema, parse_golden
 from marloft.archive.golden_comparison import check_expected
 from marloft.archive.manifest import make_manifest
 from marloft.archive.sandbox.handler_trial import try_handler
-from marloft.archive.spec import ArchiveSpec, artifact_sidecar, read_spec, refuse_changed
+from marloft.archive.spec import (
+    ArchiveSpec,
+    artifact_files,
+    artifact_sidecar,
+    read_spec,
+    refuse_changed,
+)
 from marloft.archive.zip_writer import Source, ZipWriter
 from marloft.contract.allocation import ALLOCATION_JSON, packed_allocation
 from marloft.contract.audit import FAIRNESS_JSON
@@ -36,6 +42,7 @@ from marloft.contract.manifest import (
 from marloft.contract.schema import to_json_schema
 from marloft.errors import ArchiveError, ConfigError
 from marloft.files import read_json, sha256_file, sidecar_path, to_json, write_json
+from marloft.text_files import read_utf8
 from marloft.version import __version__
 
 Trial = Callable[[Path], Measured]
@@ -107,17 +114,28 @@ def _artifact(spec: ArchiveSpec) -> Artifact | None:
     return artifact_sidecar(Path(spec.artifact), spec.runtime)
 
 
+def _artifact_files(spec: ArchiveSpec, artifact: Artifact | None) -> dict[str, Path]:
+    if spec.artifact is None or artifact is None:
+        return {}
+    return artifact_files(Path(spec.artifact), artifact)
+
+
 def _collect(spec: ArchiveSpec, artifact: Artifact | None) -> dict[str, Source]:
     """Return every member but `archive.json`, by its path in the archive."""
     handler = Path(spec.handler)
-    handler_class(handler.read_bytes(), str(handler))
-    given: list[tuple[str, Path]] = [(handler.name, handler)]
-    if spec.artifact is not None:
-        given.append((Path(spec.artifact).name, Path(spec.artifact)))
+    handler_class(read_utf8(handler), str(handler))
+    exported = _artifact_files(spec, artifact)
+    given = [(handler.name, handler), *exported.items()]
     given += [(member, Path(source)) for member, source in spec.files.items()]
     for name, source in given:
         _check_name(name)
-        screen(name, source, is_artifact=str(source) == spec.artifact)
+        is_artifact = exported.get(name) == source
+        screen(name, source, is_artifact=is_artifact, is_named=name in spec.executables)
+    absent = sorted(set(spec.executables) - {name for name, _ in given})
+    if absent:
+        raise ConfigError(
+            f"executables: {absent[0]!r} is no member; write its path under `files` in the archive."
+        )
     clash = colliding([name for name, _ in given] + list(RESERVED))
     if clash is not None:
         raise ArchiveError(
@@ -139,7 +157,7 @@ def _generated(spec: ArchiveSpec) -> dict[str, Source]:
         experiment = Path(spec.allocation.experiment)
         generated[ALLOCATION_JSON] = to_json(packed_allocation(experiment, spec.allocation.model))
     if spec.golden is not None and spec.schema is not None:
-        golden = Path(spec.golden).read_bytes()
+        golden = read_utf8(Path(spec.golden))
         check_expected(parse_golden(golden, spec.schema), spec.response)
         screen(GOLDEN_JSONL, golden)
         generated[GOLDEN_JSONL] = golden
@@ -151,12 +169,12 @@ def _documents(spec: ArchiveSpec, artifact: Artifact | None) -> dict[str, Source
     sha256 = None if artifact is None else artifact.sha256
     documents: dict[str, Source] = {}
     if spec.card is not None:
-        card = Path(spec.card).read_bytes()
+        card = read_utf8(Path(spec.card))
         check_card(card, sha256)
         screen(MODEL_CARD, card)
         documents[MODEL_CARD] = card
     if spec.audit is not None:
-        audit = Path(spec.audit).read_bytes()
+        audit = read_utf8(Path(spec.audit))
         check_fairness(audit, sha256)
         documents[FAIRNESS_JSON] = audit
     return documents
@@ -226,7 +244,8 @@ def _write(
     with ZipWriter(path) as archive:
         hashes = {name: archive.add(name, members[name]) for name in sorted(members)}
         if artifact is not None and spec.artifact is not None:
-            refuse_changed(Path(spec.artifact), artifact, hashes[Path(spec.artifact).name])
+            exported = {name: hashes[name] for name in _artifact_files(spec, artifact)}
+            refuse_changed(Path(spec.artifact), artifact, exported)
         archive.add(ARCHIVE_JSON, to_json(make_manifest(spec, hashes, artifact, requires)))
 
 

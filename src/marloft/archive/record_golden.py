@@ -24,6 +24,7 @@ from marloft.contract.manifest import GoldenAnswer
 from marloft.contract.response import FIELDS, Response, type_of
 from marloft.errors import ConfigError, nearest
 from marloft.files import NOT_JSON, write_atomic
+from marloft.text_files import read_utf8
 from marloft.tracebacks import Frame
 
 AnswerFunction = Callable[[dict[str, Any]], Any]
@@ -68,10 +69,8 @@ def record_golden(
 
 def _requests(path: Path, spec: ArchiveSpec) -> list[dict[str, Any]]:
     """Return the request bodies after checking each against the schema."""
-    if not path.is_file():
-        raise ConfigError(f"{path} does not exist; write one request body a line.")
     bodies: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(read_utf8(path).splitlines(), start=1):
         try:
             bodies.append(msgspec.json.decode(line, type=dict[str, Any]))
         except NOT_JSON as error:

@@ -15,6 +15,7 @@ from marloft.contract.manifest import (
     Runtime,
     Version,
     WorkerSettings,
+    artifact_digest,
     workflow_node,
 )
 from marloft.contract.response import Response
@@ -49,7 +50,7 @@ class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     of an experiment file.
     `golden_tolerance` is the largest absolute difference from a golden score that still counts as
     the same answer. `accepts` lists the content types of requests. `response` says what kind of
-    answer it gives.
+    answer it gives. `executables` are the members that are programs or compiled code on purpose.
     """
 
     name: Name
@@ -60,6 +61,7 @@ class ArchiveSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     artifact: str | None = None
     runtime: Runtime | None = None
     files: dict[str, str] = {}
+    executables: list[str] = []
     requirements: str | None = None
     allocation: PackedAllocation | None = None
     golden: str | None = None
@@ -87,7 +89,7 @@ def read_spec(config: Path) -> ArchiveSpec:
         if source is None:
             return None
         try:
-            return _located_file(config, key, source)
+            return str(plain_file(config, key, located(config, key, source)))
         except ConfigError as error:
             missing.append(str(error).removeprefix(f"{config}: "))
 
@@ -174,7 +176,8 @@ def read_artifact(artifact: Path, runtime: Runtime) -> Artifact:
         ArchiveError: the artifact was changed after its export, or is for another runtime.
     """
     sidecar = artifact_sidecar(artifact, runtime)
-    refuse_changed(artifact, sidecar, sha256_file(artifact))
+    hashes = {name: sha256_file(file) for name, file in artifact_files(artifact, sidecar).items()}
+    refuse_changed(artifact, sidecar, hashes)
     return sidecar
 
 
@@ -193,17 +196,37 @@ def artifact_sidecar(artifact: Path, runtime: Runtime) -> Artifact:
     return sidecar
 
 
-def refuse_changed(artifact: Path, sidecar: Artifact, sha256: str) -> None:
-    """Raise ArchiveError if `sha256`, the artifact's hash, is not the one of its export."""
-    if sha256 != sidecar.sha256:
-        raise ArchiveError(
-            f"{artifact} has sha256 {sha256[:12]}… but {sidecar_path(artifact)} says "
-            f"{sidecar.sha256[:12]}…; it was changed after its export: export it again."
-        )
+def artifact_files(artifact: Path, sidecar: Artifact) -> dict[str, Path]:
+    """Return every file that an artifact consists of, by its path next to the artifact.
+
+    Raises:
+        ArchiveError: one of them is not there.
+    """
+    files = {name: artifact.parent / name for name in (artifact.name, *sorted(sidecar.files))}
+    for path in files.values():
+        if not path.is_file():
+            raise ArchiveError(
+                f"{artifact} is read from {path} too, which is not there; export it again."
+            )
+    return files
 
 
-def _located_file(config: Path, key: str, source: str) -> str:
-    return str(plain_file(config, key, located(config, key, source)))
+def refuse_changed(artifact: Path, sidecar: Artifact, hashes: Mapping[str, str]) -> None:
+    """Raise ArchiveError if an artifact's bytes are not those of its export.
+
+    Args:
+        artifact: its file.
+        sidecar: what its export wrote.
+        hashes: the SHA-256 of each of its files, by their paths next to it.
+    """
+    if artifact_digest(hashes) == sidecar.sha256:
+        return
+    changed = next((n for n, sha256 in sidecar.files.items() if hashes[n] != sha256), artifact.name)
+    said = f"{sidecar.files.get(changed, sidecar.sha256)[:12]}…"
+    raise ArchiveError(
+        f"{artifact.parent / changed} has sha256 {hashes[changed][:12]}… but "
+        f"{sidecar_path(artifact)} says {said}; it was changed after its export: export it again."
+    )
 
 
 def located(config: Path, key: str, source: str) -> Path:

@@ -1,9 +1,8 @@
 """Checks a model archive without running anything from it. docs/archive.md explains each code."""
 
-import stat
 import zipfile
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -11,9 +10,9 @@ from marloft.archive.checks.bounded import bounded_check
 from marloft.archive.checks.contents import (
     UNUSABLE,
     Content,
+    check_code,
     check_hashes,
     check_members,
-    check_pickles,
     check_requires,
     check_secrets,
     check_shadowing,
@@ -22,7 +21,7 @@ from marloft.archive.checks.contents import (
 )
 from marloft.archive.checks.documents import MODEL_CARD, document_checks
 from marloft.archive.checks.layout import UNREADABLE, layout_fault
-from marloft.archive.checks.members import STOCK_MANIFEST, colliding, unsafe
+from marloft.archive.checks.members import STOCK_MANIFEST, colliding, unsafe_member
 from marloft.archive.checks.policy import check_policy
 from marloft.archive.sandbox.confinement import Isolation
 from marloft.contract.audit import FAIRNESS_JSON
@@ -39,10 +38,11 @@ from marloft.errors import ArchiveError, ConfigError
 from marloft.files import parse_json, read_json, sha256_file, sidecar_path
 
 ANY_ORIGIN = TrustPolicy()
-_LONGEST_NAME = 255
 # Read whole, so that a stored one could fill the memory without being a bomb by its ratio.
 _DOCUMENTS = {ARCHIVE_JSON, SCHEMA_JSON, GOLDEN_JSONL, STOCK_MANIFEST, MODEL_CARD, FAIRNESS_JSON}
 _LARGEST_DOCUMENT = 64 << 20
+# Far more than a model and its code have; each is opened several times.
+_MOST_MEMBERS = 10_000
 _BOMB_RATIO = 100
 _BOMB_FLOOR = 1 << 20
 
@@ -128,7 +128,6 @@ def _stages(
     content: Content, manifest: Manifest, path: Path, sha256: str, policy: TrustPolicy
 ) -> tuple[Callable[[], list[Check]], ...]:
     """Return what is checked, in order; a stage that fails makes the next one meaningless."""
-    artifact = manifest.artifact and manifest.members.get(manifest.artifact, "")
     return (
         lambda: [check_hashes(content, manifest), check_members(content, manifest)],
         lambda: check_policy(path, policy),
@@ -139,9 +138,9 @@ def _stages(
             check_stock_manifest(content, manifest),
             check_shadowing(content),
             _check_sidecar(path, sha256),
-            *document_checks(content.archive, artifact),
-            check_pickles(content),
-            check_secrets(content, manifest.artifact),
+            *document_checks(content.archive, manifest.artifact_sha256),
+            *check_code(content, manifest),
+            check_secrets(content, manifest),
         ],
     )
 
@@ -155,15 +154,7 @@ def _check_layout(archive: zipfile.ZipFile, path: Path) -> Check:
 
 def _check_names(infos: list[zipfile.ZipInfo]) -> Check:
     for info in infos:
-        # orig_filename is the stored name: zipfile cuts its own copy at a NUL byte.
-        why = unsafe(info.orig_filename)
-        mode = info.external_attr >> 16
-        if why is None and any(
-            len(part.encode()) > _LONGEST_NAME for part in PurePosixPath(info.filename).parts
-        ):
-            why = f"a part of it is longer than {_LONGEST_NAME} bytes"
-        if why is None and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-            why = "it is a link or a device"
+        why = unsafe_member(info)
         if why is not None:
             return Check.failed("MRL002", info.orig_filename, f"unsafe path: {why}")
     return Check.passed("MRL002", "every path stays inside the archive's folder")
@@ -172,16 +163,20 @@ def _check_names(infos: list[zipfile.ZipInfo]) -> Check:
 def _check_duplicates(infos: list[zipfile.ZipInfo]) -> Check:
     seen: set[str] = set()
     for info in infos:
-        if info.filename.casefold() in seen:
+        name = info.filename.casefold().rstrip("/")
+        if name in seen:
             return Check.failed("MRL003", info.filename, "occurs twice; the last one would run")
-        seen.add(info.filename.casefold())
-    clash = colliding(seen)
+        seen.add(name)
+    clash = colliding(info.filename for info in infos if not info.is_dir())
     if clash is not None:
         return Check.failed("MRL003", clash, "uses another member as a folder")
     return Check.passed("MRL003", "no path occurs twice")
 
 
 def _check_sizes(infos: list[zipfile.ZipInfo], size_bytes: int) -> Check:
+    if len(infos) > _MOST_MEMBERS:
+        text = f"it has {len(infos):,} members, more than {_MOST_MEMBERS:,}: pack them as one file"
+        return Check.failed("MRL004", "", text)
     for info in infos:
         if info.file_size > max(_BOMB_FLOOR, _BOMB_RATIO * info.compress_size):
             return Check.failed(

@@ -1,6 +1,8 @@
 """What is inside a model archive (`archive.json`) and next to an artifact or archive (sidecars)."""
 
+import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +21,12 @@ SCHEMA_JSON = "schema.json"
 GOLDEN_JSONL = "golden.jsonl"
 MODEL_CONFIG = "model-config.yaml"
 _NODE_SEPARATOR = "__"
+# What to change where an export took the number of rows of its example for a constant.
+ROWS_CURE = (
+    "export it with a dynamic row axis: `marloft.export_onnx(…)` or `export_torchscript(…)`; "
+    'torch\'s own with `dynamo=True, dynamic_shapes={"INPUT": {0: "rows"}}`; '
+    "skl2onnx with `[None, COLUMNS]`."
+)
 _ARCHIVE_FILE = re.compile(r"(?P<name>[a-z][a-z0-9_]*)-(?P<version>\d+\.\d+)\.mar\Z")
 
 
@@ -30,6 +38,20 @@ def archive_file(name: str, version: str) -> str:
 def archive_path(store: Path, name: str, version: str) -> Path:
     """Return the path of one version's archive in a model store."""
     return store / archive_file(name, version)
+
+
+def artifact_digest(files: Mapping[str, str]) -> str:
+    """Return the one hash of an artifact: of one file its own, of several that of all of them.
+
+    The latter is the SHA-256 of what `sha256sum` prints of the files, sorted by name.
+
+    Args:
+        files: each file's SHA-256, by its path next to the others.
+    """
+    if len(files) == 1:
+        return next(iter(files.values()))
+    lines = "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(files.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def parse_archive_file(file: str) -> tuple[str, str] | None:
@@ -69,7 +91,8 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `members` maps each other member's path to its SHA-256; `golden_tolerance` is the largest
     absolute difference from a golden number that still counts as the same answer. `response` is
-    absent in an archive that declares none.
+    absent in an archive that declares none; so are `executables`, the members that are programs or
+    compiled code on purpose, and `artifact_files`, what the artifact is read from besides itself.
     """
 
     format: Literal[1] = 1
@@ -86,6 +109,25 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     requires: dict[str, str]
     sensitive_features_at_serving: list[str]
     response: Response | UnsetType = UNSET
+    executables: list[str] | UnsetType = UNSET
+    artifact_files: list[str] | UnsetType = UNSET
+
+    @property
+    def artifact_members(self) -> list[str]:
+        """Every member that the artifact consists of, itself the first; none for code only."""
+        others = [] if self.artifact_files is UNSET else self.artifact_files
+        return [] if self.artifact is None else [self.artifact, *others]
+
+    @property
+    def artifact_sha256(self) -> str | None:
+        """The artifact's one hash, None for code only; empty for what is not listed."""
+        files = {name: self.members.get(name, "") for name in self.artifact_members}
+        return artifact_digest(files) if files else None
+
+    @property
+    def named_executables(self) -> list[str]:
+        """The members that are programs on purpose, none where the archive says nothing."""
+        return [] if self.executables is UNSET else self.executables
 
     @property
     def declared_response(self) -> Response | None:
@@ -112,6 +154,8 @@ class EngineFacts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sidecar of an exported model: where it came from and how far it is from its source model.
 
+    `files` are what it is read from besides itself, such as an ONNX graph's external data, each
+    with its SHA-256; then `sha256` is `artifact_digest` of all, and `size_bytes` their sum.
     `inputs` maps each input name to its dtype and shape (`n` = rows), as `"int64[n]"`;
     `max_abs_diff` is the largest absolute difference from the source model's scores; `engine` is
     there for TensorRT only.
@@ -130,6 +174,7 @@ class Artifact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     created: str
     command: str
     engine: EngineFacts | None = None
+    files: dict[str, str] = {}
 
 
 class GoldenAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

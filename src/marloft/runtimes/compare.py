@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marloft import files
-from marloft.contract.manifest import Artifact
+from marloft.contract.manifest import ROWS_CURE, Artifact, artifact_digest
 from marloft.contract.manifest import Runtime as RuntimeName
 from marloft.errors import DataError, nearest
+from marloft.runtimes.artifact_files import other_files
 from marloft.runtimes.load import load_runtime
 from marloft.runtimes.protocol import Arrays, Runtime
 
@@ -42,11 +43,14 @@ class ComparedExport:
     def describe(self, parents: Mapping[str, str], metrics: Mapping[str, float]) -> Artifact:
         """Return the file's sidecar; `parents` maps what it was made from to its SHA-256."""
         rows = {len(a) for name, a in self.inputs.items() if name not in self.per_request}
+        others = other_files(self.path, self.runtime)
+        hashes = {name: files.sha256_file(path) for name, path in others.items()}
         return Artifact(
             file=self.path.name,
             runtime=self.runtime,
-            sha256=files.sha256_file(self.path),
-            size_bytes=self.path.stat().st_size,
+            sha256=artifact_digest({self.path.name: files.sha256_file(self.path), **hashes}),
+            size_bytes=sum(path.stat().st_size for path in (self.path, *others.values())),
+            files=hashes,
             inputs=describe_arrays(self.inputs, self.per_request),
             outputs=describe_arrays(
                 {name: self.outputs[name] for name in self.expected}, self.per_request
@@ -79,6 +83,7 @@ def compare_export(
     _check_names(per_request, inputs, expected)
     loaded = load_runtime(runtime, path, threads=1)
     outputs = _run(path, loaded, inputs, "all rows at once")
+    _refuse_fixed_rows(path, loaded, inputs, expected, per_request)
     wanted = [(outputs, expected)]
     if set(inputs) - set(per_request):
         first = first_row(inputs, per_request)
@@ -109,6 +114,21 @@ def compare_export(
         max_abs_diff=distance,
         per_request=per_request,
     )
+
+
+def _refuse_fixed_rows(
+    path: Path, loaded: Runtime, inputs: Arrays, expected: Arrays, per_request: Collection[str]
+) -> None:
+    """Raise DataError unless the file also takes two rows, however many it is compared on."""
+    if not set(inputs) - set(per_request):
+        return
+    pair = {n: a if n in per_request else np.repeat(a[:1], 2, axis=0) for n, a in inputs.items()}
+    outputs = _run(path, loaded, pair, "two rows")
+    for name in sorted(set(expected) & set(outputs) - set(per_request)):
+        if outputs[name].shape[:1] != (2,):
+            raise DataError(
+                f"{path} gives {name!r} of shape {outputs[name].shape} for two rows; {ROWS_CURE}"
+            )
 
 
 def first_row(arrays: Arrays, per_request: Collection[str]) -> dict[str, NDArray[Any]]:
@@ -152,8 +172,8 @@ def _run(path: Path, loaded: Runtime, inputs: Arrays, what: str) -> dict[str, ND
         # A runtime's own text ends with the cause, after a traceback of its own.
         *_, cause = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(
-            f"{path} cannot be run on {what}: {cause} If the number of rows is the cause, export "
-            "it with a dynamic row axis."
+            f"{path} cannot be run on {what}: {cause} If the number of rows is the cause, "
+            f"{ROWS_CURE}"
         ) from error
 
 
@@ -164,8 +184,7 @@ def _distance(path: Path, name: str, outputs: Arrays, wanted: NDArray[Any]) -> f
     found = outputs[name]
     if found.shape != wanted.shape:
         raise DataError(
-            f"{path} gives {name!r} of shape {found.shape}, its source {wanted.shape}; "
-            "export it with a dynamic row axis."
+            f"{path} gives {name!r} of shape {found.shape}, its source {wanted.shape}; {ROWS_CURE}"
         )
     groups = [_GROUPS.get(array.dtype.kind, str(array.dtype)) for array in (found, wanted)]
     if groups[0] != groups[1]:

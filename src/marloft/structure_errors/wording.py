@@ -70,6 +70,8 @@ def meant(node: inspect.Type, value: Any) -> str | None:
             wanted = next(filter(None, (meant(each, value) for each in node.types)), None)
         case inspect.StrType(), int() | float() if not isinstance(value, bool):
             wanted = _quoted(node, scalar(value))
+        case inspect.StrType(), str() if node.pattern is not None:
+            wanted = _as_name(node.pattern, value)
         case inspect.StrType(), datetime.date():
             wanted = _quoted(node, value.isoformat())
         case inspect.BoolType(), str() if value.lower() in _TRUTH:
@@ -85,6 +87,12 @@ def meant(node: inspect.Type, value: Any) -> str | None:
 
 def _quoted(node: inspect.StrType, text: str) -> str | None:
     return json.dumps(text) if node.pattern is None or re.search(node.pattern, text) else None
+
+
+def _as_name(pattern: str, text: str) -> str | None:
+    """Return text in the form of a name, `my-model` as `my_model`, where that form is asked for."""
+    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    return name if re.search(pattern, name) else None
 
 
 def _number(node: inspect.IntType | inspect.FloatType, text: str) -> str | None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from marloft.structure_errors.wording import expected, scalar, shown
+from marloft.structure_errors.wording import expected, meant, scalar, shown
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,17 @@ def test_value_is_shown(value: Any, text: str) -> None:
 @given(st.text(st.characters(categories=["L", "N", "P", "Zs"]), min_size=1) | st.integers())
 def test_scalar_is_read_back_as_itself(value: Any) -> None:
     assert msgspec.yaml.decode(scalar(value).encode()) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("my-model", "my_model"), ("ResNet 50", "resnet_50"), ("50-resnet", None), ("---", None)],
+)
+def test_name_in_another_form_is_answered_with_the_line_to_write(
+    text: str, wanted: str | None
+) -> None:
+    assert meant(msgspec.inspect.StrType(pattern=r"^[a-z][a-z0-9_]*\Z"), text) == wanted
+
+
+def test_version_that_is_no_name_is_not_made_one() -> None:
+    assert meant(msgspec.inspect.StrType(pattern=r"^\d+\.\d+\Z"), "1.0-beta") is None

@@ -2,16 +2,19 @@
 
 import hashlib
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from marloft.archive.checks.hidden_code import EXECUTABLE, PICKLE, HiddenCode, hidden_code
 from marloft.archive.checks.layout import UNREADABLE
 from marloft.archive.checks.members import STOCK_MANIFEST, shadowed
 from marloft.archive.checks.requirements import unmet
-from marloft.archive.checks.screening import pickle_kind, secret_in, secret_name
+from marloft.archive.checks.secrets import secret_in, secret_name
 from marloft.archive.golden import compile_schema, parse_golden
 from marloft.archive.golden_comparison import check_expected
 from marloft.archive.golden_requests import raw_type
@@ -33,10 +36,10 @@ class Content:
 
     archive: zipfile.ZipFile
 
-    @property
-    def names(self) -> list[str]:
-        """Every member's path."""
-        return self.archive.namelist()
+    @cached_property
+    def names(self) -> dict[str, None]:
+        """Every file's path, in the archive's order; folders have no content to check."""
+        return {info.filename: None for info in self.archive.infolist() if not info.is_dir()}
 
     def bytes_of(self, member: str) -> bytes:
         """Return a member's bytes; raises KeyError or one of UNREADABLE."""
@@ -77,7 +80,7 @@ def check_members(content: Content, manifest: Manifest) -> Check:
     needed = {manifest.handler, STOCK_MANIFEST}
     if manifest.artifact is not None:
         # Code alone may read its bodies by itself; a model's rows are always described.
-        needed |= {manifest.artifact, SCHEMA_JSON}
+        needed |= {*manifest.artifact_members, SCHEMA_JSON}
     for member in sorted(held - listed):
         return Check.failed("MRL007", member, "is not listed in archive.json")
     for member in sorted((listed | needed) - held):
@@ -165,27 +168,43 @@ def check_shadowing(content: Content) -> Check:
     return Check.passed("MRL012", "no member hides a module")
 
 
-def check_pickles(content: Content) -> Check:
-    """MRL018: no member is a pickle."""
+def check_code(content: Content, manifest: Manifest) -> list[Check]:
+    """MRL018 and MRL024: no member is a pickle, or a program that the archive does not name."""
+    named = set(manifest.named_executables)
+    first: dict[str, Check] = {}
+    for member, found in _hidden_code(content, manifest):
+        if found.code != EXECUTABLE or member not in named:
+            first.setdefault(found.code, Check.failed(found.code, member, f"is {found.what}"))
+    passed = {
+        PICKLE: "no member is a pickle, looked at from outside and inside",
+        EXECUTABLE: f"programs are those that the archive names: {', '.join(sorted(named))}"
+        if named
+        else "no member is a program or compiled code",
+    }
+    return [first.get(code) or Check.passed(code, text) for code, text in passed.items()]
+
+
+def _hidden_code(content: Content, manifest: Manifest) -> Iterator[tuple[str, HiddenCode]]:
+    artifact = set(manifest.artifact_members)
     for member in content.names:
         try:
             with content.archive.open(member) as stream:
-                found = pickle_kind([member], stream)
+                found = hidden_code([member], stream, is_artifact=member in artifact)
         except UNREADABLE as error:
-            found = f"a file that cannot be read: {reason(error)}"
+            found = HiddenCode(PICKLE, f"a file that cannot be read: {reason(error)}")
         if found is not None:
-            return Check.failed("MRL018", member, f"is {found}; reading a pickle runs code")
-    return Check.passed("MRL018", "no member is a pickle")
+            yield member, found
 
 
-def check_secrets(content: Content, artifact: str | None) -> Check:
+def check_secrets(content: Content, manifest: Manifest) -> Check:
     """MRL019: no member looks like a secret; an artifact's bytes are an export's, not searched."""
+    artifact = set(manifest.artifact_members)
     for member in content.names:
         if secret_name(member):
             return Check.failed("MRL019", member, "has the name of a file with secrets")
         try:
             with content.archive.open(member) as stream:
-                found = None if member == artifact else secret_in(stream)
+                found = None if member in artifact else secret_in(stream)
         except UNREADABLE as error:
             found = f"what cannot be read: {reason(error)}"
         if found is not None:

@@ -1,6 +1,8 @@
 """Rules for the names of an archive's members, shared by `pack` and `verify`."""
 
+import stat
 import sys
+import zipfile
 from collections.abc import Iterable
 from functools import cache
 from importlib.machinery import PathFinder
@@ -24,6 +26,7 @@ RESERVED = frozenset(
         STOCK_MANIFEST,
     }
 )
+_LONGEST_NAME = 255
 _INSTALLED = ("site-packages", "dist-packages")
 _IMPORTABLE = ("py", "pyc", "so")
 # What a worker imports after the archive has become the first entry of its sys.path.
@@ -62,6 +65,24 @@ def unsafe(name: str) -> str | None:
     if str(path) != name:
         return f"it is not in its plain form {str(path)!r}"
     return None
+
+
+def unsafe_member(info: zipfile.ZipInfo) -> str | None:
+    """Return why a member of a zip file must not be unpacked, None if it may be.
+
+    An entry for a folder is fine: most zip programs write them.
+    """
+    # orig_filename is the stored name: zipfile cuts its own copy at a NUL byte.
+    name = info.orig_filename
+    reason = unsafe(name.removesuffix("/") if info.is_dir() else name)
+    if reason is not None:
+        return reason
+    if any(len(part.encode()) > _LONGEST_NAME for part in PurePosixPath(name).parts):
+        return f"a part of it is longer than {_LONGEST_NAME} bytes"
+    kind = stat.S_IFDIR if info.is_dir() else stat.S_IFREG
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, kind):
+        return "it is a link or a device"
+    return "it is a folder with content" if info.is_dir() and info.file_size else None
 
 
 def shadowed(name: str) -> str | None:

@@ -49,9 +49,8 @@ def _audit(path: Path, policy: TrustPolicy) -> Check:
         return Check.passed("MRL017", "no audit required")
     try:
         manifest = read_manifest(path)
-        artifact = manifest.artifact and manifest.members.get(manifest.artifact)
         with zipfile.ZipFile(path) as archive:
-            found = check_fairness(archive.read(FAIRNESS_JSON), artifact)
+            found = check_fairness(archive.read(FAIRNESS_JSON), manifest.artifact_sha256)
     except KeyError:
         return Check.failed("MRL017", FAIRNESS_JSON, "the policy wants an audit, and there is none")
     except (ArchiveError, ConfigError, *UNREADABLE) as error:

@@ -12,6 +12,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import InvalidName, canonicalize_name
 
 from marloft.errors import ConfigError
+from marloft.text_files import read_text
 
 
 def read_requirements(path: Path) -> dict[str, str]:
@@ -22,7 +23,7 @@ def read_requirements(path: Path) -> dict[str, str]:
             would make the archive depend on this machine.
     """
     found: dict[str, str] = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         text = line.partition(" #")[0].strip()
         if not text or text.startswith("#"):
             continue

@@ -24,6 +24,7 @@ from marloft.contract.manifest import Runtime as RuntimeName
 from marloft.contract.schema import RowSchema, from_json_schema, read_schema
 from marloft.errors import ArchiveError, ConfigError
 from marloft.files import parse_json, sha256_file, sidecar_path, write_atomic, write_json
+from marloft.text_files import read_utf8
 
 _SUFFIXES: dict[str, RuntimeName] = {".onnx": "onnx", ".plan": "tensorrt"}
 _SCHEMA_HINT = """\
@@ -182,9 +183,7 @@ def _write_artifact(
 
 
 def _bytes(path: Path) -> bytes:
-    if not path.is_file():
-        raise ConfigError(f"{path} is no file; correct the path.")
-    return path.read_bytes()
+    return read_utf8(path)
 
 
 def _name(stock: StockArchive) -> str:

@@ -1,7 +1,6 @@
 """Reads an archive of torch-model-archiver with care: nothing in it is trusted or run."""
 
 import shutil
-import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import IO, Any
 from msgspec import Struct
 
 from marloft.archive.checks.layout import UNREADABLE
-from marloft.archive.checks.members import RESERVED, STOCK_MANIFEST, colliding, unsafe
+from marloft.archive.checks.members import RESERVED, STOCK_MANIFEST, colliding, unsafe_member
 from marloft.contract.manifest import ARCHIVE_JSON
 from marloft.errors import ArchiveError, ConfigError
 from marloft.files import parse_json
@@ -107,9 +106,7 @@ def read_stock_archive(path: Path) -> Iterator[StockArchive]:
 def _refuse_unsafe(path: Path, archive: zipfile.ZipFile) -> None:
     files = [info for info in archive.infolist() if not info.is_dir()]
     for info in files:
-        reason = unsafe(info.orig_filename)
-        if reason is None and stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
-            reason = "it is a link or a device"
+        reason = unsafe_member(info)
         if reason is None and info.file_size > max(_BOMB_FLOOR, _BOMB_RATIO * info.compress_size):
             reason = f"it unpacks to {info.file_size:,} bytes: a zip bomb"
         if reason is not None:

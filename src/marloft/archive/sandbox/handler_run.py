@@ -28,7 +28,7 @@ from marloft.contract.manifest import (
     Manifest,
     decode_golden,
 )
-from marloft.contract.schema import from_json_schema
+from marloft.contract.schema import RowSchema, from_json_schema
 from marloft.extras import extra_of
 from marloft.tracebacks import Failure, read_failures
 
@@ -45,10 +45,12 @@ class UnpackedArchive(Struct, frozen=True, kw_only=True):
     """An archive in a folder, with its golden answers and the request of each.
 
     `folder` lies in a scratch folder that nothing else uses; `size_bytes` is the archive's.
+    `schema` is that of the golden requests, None without any.
     """
 
     folder: Path
     manifest: Manifest
+    schema: RowSchema | None
     golden: list[GoldenAnswer]
     requests: list[HttpRequest]
     size_bytes: int
@@ -99,6 +101,7 @@ def unpack(path: Path, scratch: Path) -> UnpackedArchive:
     return UnpackedArchive(
         folder=folder,
         manifest=manifest,
+        schema=schema,
         golden=golden,
         requests=http_requests(golden, manifest.accepts, schema),
         size_bytes=path.stat().st_size,

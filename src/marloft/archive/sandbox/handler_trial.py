@@ -5,11 +5,14 @@ import random
 import tempfile
 import time
 import zipfile
+from itertools import cycle, islice
 from pathlib import Path
+
+import msgspec
 
 from marloft.archive.checks.lint import lint
 from marloft.archive.golden_comparison import golden_difference
-from marloft.archive.golden_requests import json_request
+from marloft.archive.golden_requests import JSON_TYPE, HttpRequest, json_request
 from marloft.archive.manifest import read_manifest
 from marloft.archive.sandbox.confinement import ConfinedRun
 from marloft.archive.sandbox.handler_run import (
@@ -25,7 +28,7 @@ from marloft.archive.sandbox.handler_run import (
     run_batches,
     unpack,
 )
-from marloft.contract.manifest import GOLDEN_JSONL, Measured
+from marloft.contract.manifest import GOLDEN_JSONL, ROWS_CURE, Measured
 from marloft.errors import ArchiveError
 
 _logger = logging.getLogger(__name__)
@@ -47,9 +50,10 @@ def try_handler(path: Path) -> Measured:
     """Lint an archive's code, then load it and send it its golden requests in several ways.
 
     Each golden answer has to be repeated alone, in one batch in three orders, and in a batch with
-    malformed requests, which have to get a 4xx each. An archive without golden answers is loaded,
-    and sent the malformed requests if it has a row schema. This runs the archive's code, confined
-    as `confinement.run` says.
+    malformed requests, which have to get a 4xx each. Then requests of one row, of two and of
+    `max_rows` are sent, whatever the golden ones hold: their rows again and again. An archive
+    without golden answers is loaded, and sent the malformed requests if it has a row schema. This
+    runs the archive's code, confined as `confinement.run` says.
 
     Raises:
         ArchiveError: the lint found something.
@@ -59,8 +63,11 @@ def try_handler(path: Path) -> Measured:
         lint(archive, read_manifest(path))
     with tempfile.TemporaryDirectory(prefix="marloft-trial-") as scratch:
         unpacked = unpack(path, Path(scratch))
-        batches = _batches(len(unpacked.golden), malformed=unpacked.has_schema)
+        sizes = _row_counts(unpacked)
         requests = [*unpacked.requests, *map(json_request, _MALFORMED)]
+        batches = _batches(len(unpacked.golden), malformed=unpacked.has_schema)
+        batches += [(f"with {n} rows", [len(requests) + place]) for place, n in enumerate(sizes)]
+        requests += [_request_of(unpacked, count) for count in sizes]
         started = time.time()
         process, answered = run_batches(unpacked, requests, [batch for _, batch in batches])
     log = log_of(process, unpacked)
@@ -70,7 +77,41 @@ def try_handler(path: Path) -> Measured:
         _logger.warning("%s: %s.", unpacked.manifest.name, WITHOUT_TORCHSERVE)
     for (how, batch), answers in zip(batches, answered.batches, strict=True):
         _refuse_wrong(unpacked, how, dict(zip(batch, answers, strict=True)), log)
+    answers_by_size = [batch[0] for batch in answered.batches[len(batches) - len(sizes) :]]
+    _refuse_fixed_rows(unpacked, dict(zip(sizes, answers_by_size, strict=True)), log)
     return _measured(answered, started, first=bool(unpacked.golden))
+
+
+def _row_counts(archive: UnpackedArchive) -> list[int]:
+    """Return how many rows are tried: none without an example of a row to send in JSON."""
+    if archive.schema is None or JSON_TYPE not in archive.manifest.accepts:
+        return []
+    return sorted(
+        {min(count, archive.schema.max_rows) for count in (1, 2, archive.schema.max_rows)}
+    )
+
+
+def _request_of(archive: UnpackedArchive, count: int) -> HttpRequest:
+    """Return a request of so many rows, those of the golden requests again and again."""
+    rows = cycle([row for answer in archive.golden for row in answer.request["features"]])
+    request = archive.golden[0].request | {"features": list(islice(rows, count))}
+    return json_request(msgspec.json.encode(request))
+
+
+def _refuse_fixed_rows(
+    archive: UnpackedArchive, answers: dict[int, HandlerAnswer], log: str
+) -> None:
+    """Refuse an archive that fails for some numbers of rows that its schema admits."""
+    failed = [count for count, answer in answers.items() if answer.status >= _FAILED]
+    if failed:
+        failure = failure_of(log)
+        raise HandlerError(
+            f"{_line_of(log, archive)}: a request of {failed[0]} rows fails"
+            f"{f' ({failure})' if failure else ''}, and the schema admits 1 to {max(answers)}. "
+            f"If {archive.manifest.artifact or 'the model'} takes a fixed number of rows, "
+            f"{ROWS_CURE}",
+            log,
+        )
 
 
 def _batches(count: int, *, malformed: bool) -> list[tuple[str, list[int]]]:

@@ -22,6 +22,7 @@ from marloft.files import PRIVATE, write_if_other
 from marloft.monitoring.exporter import WORKERS_FOLDER
 from marloft.serving.log import VAR_ENV
 from marloft.serving.metric_files import FOLDER_ENV
+from marloft.text_files import read_text
 
 _FIRST_WORKER_PORT = 9000
 # The gateway refuses in words and at once (`gateway/clusters.py`); TorchServe's own queue, 100 by
@@ -189,7 +190,7 @@ def read_properties(path: Path) -> dict[str, str]:
             "writes one."
         )
     properties: dict[str, str] = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         text = line.strip()
         if not text or text.startswith(("#", "!")):
             continue

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import factories
 from marloft.archive.checks.screening import screen
 from marloft.errors import ArchiveError
 
@@ -103,10 +102,13 @@ def test_exported_program_is_refused(tmp_path: Path) -> None:
         screen("model.pt2", tmp_path / "model.pt2")
 
 
-@pytest.mark.slow
-def test_torchscript_and_plain_arrays_are_no_pickles(tmp_path: Path) -> None:
-    export = factories.write_export(tmp_path, torchscript=True)
-    for name in ("model.torchscript", "model.onnx", "tables.npz"):
-        screen(name, export / name, is_artifact=name.startswith("model"))
-    (export / "model.torchscript").rename(export / "model.pt")
-    screen("model.pt", export / "model.pt", is_artifact=True)
+def test_program_is_refused_unless_the_configuration_names_it(tmp_path: Path) -> None:
+    library = _file(tmp_path, b"\x7fELF\x02\x01\x01" + bytes(99), "fast.so")
+    with pytest.raises(ArchiveError, match="is compiled code; a worker could run it"):
+        screen("fast.so", library)
+    screen("fast.so", library, is_named=True)
+
+
+def test_pickle_is_refused_whatever_the_configuration_names(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="reading a pickle runs code"):
+        screen("a.bin", _file(tmp_path, pickle.dumps([1])), is_named=True)

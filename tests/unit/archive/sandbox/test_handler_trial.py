@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import msgspec
+import onnx
 import pytest
 
 import marloft
 from harness import factories, lens
+from harness.documents import write_documents
 from marloft.archive.pack import pack
 from marloft.archive.sandbox.handler_trial import HandlerError
-from marloft.contract.manifest import Measured
+from marloft.contract.manifest import GoldenAnswer, Measured
 from marloft.errors import ArchiveError
 from tests.planted.failing_starts import CASES, plant
 
@@ -34,8 +37,8 @@ def _built(folder: Path, old: str = "", new: str = "", config: str = "ranker_v1"
 
 def test_good_handler_is_measured(tmp_path: Path) -> None:
     measured = _built(tmp_path)
-    # Six golden requests in five batches, three malformed ones.
-    assert measured.answers == 6 * 5 + 3
+    # Six golden requests in five batches, three malformed ones, three numbers of rows.
+    assert measured.answers == 6 * 5 + 3 + 3
     assert 0 < measured.load_s < 60
     # A Python with torch and ONNX Runtime loaded, whatever the model.
     assert 50 < measured.peak_memory_mb < 2000
@@ -157,6 +160,27 @@ _SPREAD = """
 def test_fault_that_spreads_over_its_batch_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HandlerError, match=r"asked in a batch with malformed requests, golden"):
         _built(tmp_path, "\n    def decode(", _SPREAD)
+
+
+def test_model_of_a_fixed_number_of_rows_is_refused_whatever_the_golden_requests_hold(
+    tmp_path: Path,
+) -> None:
+    project = factories.write_project(tmp_path)
+    export = project / "build" / "export"
+    model = onnx.load(export / "model.onnx")
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(model, export / "model.onnx")
+    factories.write_sidecar(export / "model.onnx", "onnx")
+    write_documents(project / "build", export / "model.onnx")
+    expected = {"scores": factories.score(7, [50]), "prediction": [50]}
+    golden = GoldenAnswer(request=factories.body(7, [50]), expected=expected)
+    (export / "golden.jsonl").write_bytes(msgspec.json.encode(golden) + b"\n")
+    with pytest.raises(HandlerError) as refused:
+        pack(project / "archive_configs" / "ranker_v1.yaml", project / "store")
+    assert "a request of 2 rows fails" in str(refused.value)
+    assert "If model.onnx takes a fixed number of rows, export it" in str(refused.value)
+    assert 'dynamic_shapes={"INPUT": {0: "rows"}}' in str(refused.value)
 
 
 def test_packing_without_a_run_says_so(tmp_path: Path) -> None:

@@ -75,6 +75,13 @@ def _tarred(name: str, data: bytes) -> bytes:
     return file.getvalue()
 
 
+def _zip_bomb() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros", bytes(1 << 27))
+    return file.getvalue()
+
+
 def _bomb_in_bomb() -> bytes:
     return gzip.compress(gzip.compress(bytes(1 << 27)))
 
@@ -129,6 +136,7 @@ _HIDDEN = (
     _added(
         "compression that cannot be read", "MRL018", "notes.zst", b"\x28\xb5\x2f\xfd" + b"x" * 99
     ),
+    agreeing("bomb in a zip file", "MRL018", "notes", lambda m: m | {"notes": _zip_bomb()}),
     agreeing("bomb inside a bomb", "MRL018", "notes", lambda m: m | {"notes": _bomb_in_bomb()}),
     _added("compiled code of the handler", "MRL024", "__pycache__/ranker.cpython-311.pyc", b"x"),
     _added("compiled code without a source", "MRL024", "helpers.pyc", b"x"),

@@ -15,6 +15,8 @@ from marloft.contract.segments import (
 )
 from marloft.files import read_json, sha256_file
 
+# A segment may be rewritten while it is looked at; each time takes moments.
+_LOOKS = 5
 FOLDERS = {"predictions": PREDICTIONS_FOLDER, "outcomes": OUTCOMES_FOLDER}
 
 
@@ -44,8 +46,20 @@ def list_segments(var: Path, kind: str) -> list[Segment]:
 def mismatch(segment: Segment) -> str | None:
     """Compare a closed segment with its footer; return what differs, None when nothing does.
 
-    An open segment has nothing to compare with.
+    An open segment has nothing to compare with. What differs while a person is being forgotten is
+    looked at again, with the footer of then.
     """
+    for _ in range(_LOOKS):
+        found = _difference(segment)
+        now = _look_at(segment.path)
+        being_rewritten = now.footer is not None and now.footer.becomes is not None
+        if found is None or (now.footer == segment.footer and not being_rewritten):
+            return found
+        segment = now
+    return found
+
+
+def _difference(segment: Segment) -> str | None:
     footer = segment.footer
     if footer is None:
         return None

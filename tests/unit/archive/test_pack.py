@@ -111,7 +111,8 @@ def test_bytes_are_the_same_exactly_when_the_files_are(
         (folder / "outcomes.py").write_bytes(
             (factories.REPOSITORY / "handlers" / "outcomes.py").read_bytes()
         )
-        (folder / "data").write_bytes(content)
+        # No content of it is code by its first bytes.
+        (folder / "data").write_bytes(b"data" + content)
         (folder / "a.yaml").write_text(
             "{name: a, version: '1.0', handler: outcomes.py, files: {data: data}}"
         )

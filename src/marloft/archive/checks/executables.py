@@ -34,7 +34,7 @@ def executable_name(name: str) -> str | None:
         return "compiled code"
     if _PROGRAMS.match(path.name):
         return "a program"
-    hook = path.parts[0].partition(".")[0].lower() in _HOOKS
+    hook = name.partition("/")[0].partition(".")[0].lower() in _HOOKS
     return "a module that Python imports by itself" if hook else None
 
 

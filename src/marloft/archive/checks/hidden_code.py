@@ -38,7 +38,7 @@ _DEEPEST = 5
 _NUMPY = b"\x93NUMPY"
 _ZIP = b"PK\x03\x04"
 # The folders of a TorchScript file whose members are bare numbers.
-_TENSORS = ("data", "constants")
+_TENSORS = {"data", "constants"}
 
 
 class HiddenCode(NamedTuple):
@@ -144,7 +144,7 @@ def _in_torchscript(
             if foreign is not None:
                 what = f"a TorchScript file whose {name} names {foreign}"
                 return HiddenCode(PICKLE, what)
-        elif parts[:1] != (folder,) or parts[1] not in _TENSORS:
+        elif parts[:1] != (folder,) or not set(parts[1:2]) & _TENSORS:
             found = _search([name], inner, budget, scan=True, depth=depth + 1)
             if found is not None:
                 return HiddenCode(found.code, f"a TorchScript file whose {name} is {found.what}")

@@ -75,10 +75,10 @@ def inner_files(stream: IO[bytes], budget: Budget) -> Iterator[tuple[str, str, I
     stream.seek(0)
     head = stream.read(HEAD)
     if zipfile.is_zipfile(stream):
-        yield from _members_of_zip(stream)
+        yield from _members_of_zip(stream, budget)
         return
     if head[_TAR_AT:].startswith(_TAR_MARK):
-        yield from _members_of_tar(stream)
+        yield from _members_of_tar(stream, budget)
         return
     if len(head) > 1 and head[0] == _ZLIB_METHOD and int.from_bytes(head[:2]) % _ZLIB_CHECK == 0:
         stream.seek(0)
@@ -91,19 +91,22 @@ def inner_files(stream: IO[bytes], budget: Budget) -> Iterator[tuple[str, str, I
         yield from _unpacked(kind, expanded(stream), budget)
 
 
-def _members_of_zip(stream: IO[bytes]) -> Iterator[tuple[str, str, IO[bytes]]]:
+def _members_of_zip(stream: IO[bytes], budget: Budget) -> Iterator[tuple[str, str, IO[bytes]]]:
     with zipfile.ZipFile(stream) as archive:
         for info in archive.infolist():
+            budget.take(info.file_size)
             if not info.is_dir():
                 with archive.open(info) as member:
                     yield "zip", info.filename, member
 
 
-def _members_of_tar(stream: IO[bytes]) -> Iterator[tuple[str, str, IO[bytes]]]:
+def _members_of_tar(stream: IO[bytes], budget: Budget) -> Iterator[tuple[str, str, IO[bytes]]]:
     stream.seek(0)
     try:
         with tarfile.open(fileobj=stream) as archive:
             for info in archive:
+                # A sparse file is as long as it says, whatever the archive holds of it.
+                budget.take(info.size)
                 member = archive.extractfile(info) if info.isfile() else None
                 if member is not None:
                     yield "tar", info.name, member

@@ -8,6 +8,7 @@ import gzip
 import io
 import pickle
 import random
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -113,6 +114,17 @@ def test_program_is_found_wherever_it_begins(before: int) -> None:
 def test_what_is_found_inside_says_the_way_there() -> None:
     seen = found("data.gz", gzip.compress(gzip.compress(_CALL)))
     assert seen == HiddenCode(PICKLE, "a file of gzip of a file of gzip of a pickle")
+
+
+@pytest.mark.parametrize("name", [".", "m", "a//b", "..", "\x7f"])
+def test_member_of_any_name_inside_is_looked_at(name: str) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("m/constants.pkl", b"\x80\x02).")
+        archive.writestr(name, _CALL)
+    seen = found("m.pt", file.getvalue())
+    assert seen is not None
+    assert seen.code == PICKLE
 
 
 def test_pickle_of_data_alone_is_refused_at_the_first_byte_only() -> None:

@@ -32,7 +32,7 @@ _CALLS = {"REDUCE", "OBJ", "NEWOBJ", "NEWOBJ_EX"}
 _LEAST_OPCODES = 4
 # What TorchScript's own reader makes of the names in its pickles; it imports none of them.
 _TORCHSCRIPT_NAME = re.compile(
-    r"__torch__\.\S+ \S+|torch \w+Storage|torch\._utils _rebuild\w+|torch\.jit\._pickle \w+"
+    r"__torch__(?:\.\S+)? \S+|torch \w+Storage|torch\._utils _rebuild\w+|torch\.jit\._pickle \w+"
     r"|collections OrderedDict"
 )
 

@@ -138,3 +138,21 @@ def test_an_artifact_is_not_searched_for_numbers_that_look_like_code() -> None:
     content = bytes(99) + _CALL
     assert hidden_code(["model.onnx"], io.BytesIO(content), is_artifact=True) is None
     assert hidden_code(["model.onnx"], io.BytesIO(content)) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "is_foreign"),
+    [
+        (b"__torch__\nDeliveries\n", False),
+        (b"__torch__.package.module\nModel\n", False),
+        (b"torch\nFloatStorage\n", False),
+        (b"torch\nload\n", True),
+        (b"os\nsystem\n", True),
+    ],
+)
+def test_torchscript_names_its_own_classes_alone(name: bytes, is_foreign: bool) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("m/constants.pkl", b"\x80\x02).")
+        archive.writestr("m/data.pkl", b"\x80\x02c" + name + b")R.")
+    assert (found("m.pt", file.getvalue()) is not None) == is_foreign

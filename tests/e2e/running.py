@@ -30,6 +30,19 @@ def configure(project: Path, deployment: str) -> None:
         write_archive(config, project / "model_store")
 
 
+def two_arms(name: str, users: int) -> str:
+    """Return an experiment file that asks whether ranker 1.1 is as good as 1.0."""
+    return f"""\
+name: {name}
+hypothesis: 1.1 ranks as well as 1.0
+arms:
+  - {{name: control, version: "1.0", weight: 50}}
+  - {{name: treatment, version: "1.1", weight: 50}}
+decision: {{ctr_margin: 0.1, latency_margin: 0.25}}
+plan: {{users: {users}, duration: 60s}}
+"""
+
+
 def records(project: Path) -> list[PredictionRecord]:
     """Return every line of the prediction log."""
     lines: list[bytes] = []

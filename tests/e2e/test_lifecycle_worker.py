@@ -16,20 +16,11 @@ from marloft.contract.live import Live, live_path
 from marloft.contract.records import PredictionRecord
 from marloft.files import read_json
 from marloft.logs.read import open_log
-from tests.e2e.running import Serving, configure, marloft, records
+from tests.e2e.running import Serving, configure, marloft, records, two_arms
 from tests.small_disk import fill, mounted
 
 pytestmark = pytest.mark.e2e
 
-EXPERIMENT = """\
-name: ab
-hypothesis: 1.1 ranks as well as 1.0
-arms:
-  - {name: control, version: "1.0", weight: 50}
-  - {name: treatment, version: "1.1", weight: 50}
-decision: {ctr_margin: 0.1, latency_margin: 0.25}
-plan: {users: 2000, duration: 60s}
-"""
 DEPLOYMENT = """\
 default_model: ranker
 models:
@@ -53,7 +44,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             config.unlink()
     two = one.read_text().replace('version: "1.0"', 'version: "1.1"')
     one.with_name("other.yaml").write_text(two)
-    (folder / "ab.yaml").write_text(EXPERIMENT)
+    (folder / "ab.yaml").write_text(two_arms("ab", 2000))
     configure(folder, DEPLOYMENT)
     marloft(folder, "apply")
     with mounted(folder / "var" / "log", "size=32m"):

@@ -26,7 +26,7 @@ from harness.factories import REPOSITORY, write_project
 from marloft.contract import metric_names as names
 from marloft.contract.records import OUTCOMES_FOLDER
 from marloft.deploy.ports import Ports
-from tests.e2e.running import Serving, configure, marloft
+from tests.e2e.running import Serving, configure, marloft, two_arms
 from tests.required_programs import tool
 
 pytestmark = pytest.mark.e2e
@@ -37,15 +37,6 @@ DEPLOYMENT = """\
 default_model: ranker
 models:
   ranker: {versions: {"1.0": {}, "1.1": {}}, default: "1.0", experiment: feed.yaml}
-"""
-EXPERIMENT = """\
-name: feed
-hypothesis: 1.1 ranks as well as 1.0
-arms:
-  - {name: control, version: "1.0", weight: 50}
-  - {name: treatment, version: "1.1", weight: 50}
-decision: {ctr_margin: 0.1, latency_margin: 0.25}
-plan: {users: 100, duration: 60s}
 """
 FAULT = f"""\
         if {PLANTED} in request.column("item_id"):
@@ -68,7 +59,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "archive_configs" / "one.yaml").write_text(one)
     two = one.replace('version: "1.0"', 'version: "1.1"')
     (folder / "archive_configs" / "two.yaml").write_text(two)
-    (folder / "feed.yaml").write_text(EXPERIMENT)
+    (folder / "feed.yaml").write_text(two_arms("feed", 100))
     configure(folder, DEPLOYMENT)
     marloft(folder, "apply")
     return folder

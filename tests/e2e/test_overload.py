@@ -4,9 +4,9 @@ import contextlib
 import socket
 import statistics
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -14,6 +14,7 @@ import pytest
 
 from harness.factories import write_project
 from harness.serving import MARLOFT
+from tests.e2e.clients import Clients
 from tests.e2e.running import JSON_TYPE, Serving, configure, marloft
 from tests.planted.planting import plant
 
@@ -58,31 +59,26 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
         yield running
 
 
-class Flood:
+class Flood(Clients):
     """Clients that ask the slow version again as soon as they have an answer."""
 
     def __init__(self, serving: Serving, clients: int) -> None:
+        self._links = [httpx2.Client(timeout=30, headers=JSON_TYPE) for _ in range(clients)]
+        super().__init__(*(partial(self._ask, link) for link in self._links))
         self._url = f"{serving.gateway}/predict"
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
         self.answers: list[tuple[int, float, httpx2.Response]] = []
 
-    def __enter__(self) -> "Flood":
-        for thread in self._threads:
-            thread.start()
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        super().__exit__()
+        for link in self._links:
+            link.close()
 
-    def _ask(self) -> None:
-        with httpx2.Client(timeout=30, headers=JSON_TYPE) as client:
-            while not self._stop.wait(0.1):
-                began = time.monotonic()
-                answer = client.post(self._url, content=SLOW_BODY)
-                self.answers.append((answer.status_code, time.monotonic() - began, answer))
+    def _ask(self, link: httpx2.Client) -> int:
+        time.sleep(0.1)
+        began = time.monotonic()
+        answer = link.post(self._url, content=SLOW_BODY)
+        self.answers.append((answer.status_code, time.monotonic() - began, answer))
+        return answer.status_code
 
 
 def test_flood_of_one_version_is_refused_at_once_and_hurts_no_other(serving: Serving) -> None:

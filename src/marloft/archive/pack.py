@@ -114,17 +114,13 @@ def _artifact(spec: ArchiveSpec) -> Artifact | None:
     return artifact_sidecar(Path(spec.artifact), spec.runtime)
 
 
-def _artifact_files(spec: ArchiveSpec, artifact: Artifact | None) -> dict[str, Path]:
-    if spec.artifact is None or artifact is None:
-        return {}
-    return artifact_files(Path(spec.artifact), artifact)
-
-
 def _collect(spec: ArchiveSpec, artifact: Artifact | None) -> dict[str, Source]:
     """Return every member but `archive.json`, by its path in the archive."""
     handler = Path(spec.handler)
     handler_class(read_utf8(handler), str(handler))
-    exported = _artifact_files(spec, artifact)
+    exported = {}
+    if artifact is not None and spec.artifact is not None:
+        exported = artifact_files(Path(spec.artifact), artifact)
     given = [(handler.name, handler), *exported.items()]
     given += [(member, Path(source)) for member, source in spec.files.items()]
     for name, source in given:
@@ -244,8 +240,9 @@ def _write(
     with ZipWriter(path) as archive:
         hashes = {name: archive.add(name, members[name]) for name in sorted(members)}
         if artifact is not None and spec.artifact is not None:
-            exported = {name: hashes[name] for name in _artifact_files(spec, artifact)}
-            refuse_changed(Path(spec.artifact), artifact, exported)
+            path = Path(spec.artifact)
+            exported = {name: hashes[name] for name in (path.name, *artifact.files)}
+            refuse_changed(path, artifact, exported)
         archive.add(ARCHIVE_JSON, to_json(make_manifest(spec, hashes, artifact, requires)))
 
 

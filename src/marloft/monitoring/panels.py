@@ -4,7 +4,7 @@ One list for Grafana's JSON (`dashboards`), for pictures without Grafana (`monit
 and for the test that checks every metric name.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
@@ -104,10 +104,7 @@ def _errors() -> Panel:
         about="Share of requests that were faulty (4xx) or that the version itself failed (5xx, or "
         "no answer within the limit).",
         unit="percentunit",
-        queries=[
-            Query(expr=_share(matcher), legend=f"{_VERSION} {kind}")
-            for kind, matcher in kinds.items()
-        ],
+        queries=_shares(kinds),
     )
 
 
@@ -118,11 +115,15 @@ def _refused() -> Panel:
         about="Share of requests that were refused, since more came than could be answered, or "
         "whose record could not be written.",
         unit="percentunit",
-        queries=[
-            Query(expr=_share(matcher), legend=f"{_VERSION} {kind}")
-            for kind, matcher in kinds.items()
-        ],
+        queries=_shares(kinds),
     )
+
+
+def _shares(kinds: Mapping[str, str]) -> list[Query]:
+    """Return the share of each kind of requests, given by their matchers."""
+    return [
+        Query(expr=_share(matcher), legend=f"{_VERSION} {kind}") for kind, matcher in kinds.items()
+    ]
 
 
 def _share(matcher: str) -> str:

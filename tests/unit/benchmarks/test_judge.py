@@ -6,24 +6,14 @@ from typing import Any
 import pytest
 
 from benchmarks.judge import Judge, away_s
-from harness.driver import SentRequest
 from marloft.assignment import arm_of
 from marloft.contract.manifest import WorkerSettings
 from marloft.contract.release import Allocation, Arm, Release, ReleasedModel, ReleasedVersion
 from tests.releases import made_release
+from tests.unit.benchmarks.made_requests import sent_request
 
 PINNED = ReleasedVersion(sha256="0" * 64, settings=WorkerSettings())
-GOOD = SentRequest(
-    sent_s=100.0,
-    took_s=0.01,
-    user=1,
-    release=2,
-    status=200,
-    version="v2.0",
-    request_id="a",
-    retry_after=False,
-    detail="",
-)
+GOOD = sent_request(sent_s=100.0, release=2, version="v2.0")
 
 
 def release(number: int, default: str) -> Release:

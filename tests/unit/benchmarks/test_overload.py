@@ -3,22 +3,13 @@
 from benchmarks.hostile_rows import Load
 from benchmarks.overload import back_to_normal_s, peak_per_s
 from harness.driver import SentRequest
+from tests.unit.benchmarks.made_requests import sent_request
 
 
 def sent(medians_ms: list[float], status: int = 200) -> list[SentRequest]:
     """Return ten requests of each second, all of its median."""
     return [
-        SentRequest(
-            sent_s=second + n / 10,
-            took_s=took / 1e3,
-            user=1,
-            release=1,
-            status=status,
-            version="v1.0",
-            request_id="a",
-            retry_after=False,
-            detail="",
-        )
+        sent_request(sent_s=second + n / 10, took_s=took / 1e3, status=status)
         for second, took in enumerate(medians_ms)
         for n in range(10)
     ]

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from benchmarks.judge import Judge
 from benchmarks.recovery import Seen, judged
-from harness.driver import SentRequest
 from harness.faults.fault import Fault, nothing
+from tests.unit.benchmarks.made_requests import sent_request
 
 FAULT = Fault(name="disk full: var/run", named="space", begin=nothing)
 SEEN = Seen(
@@ -22,17 +22,7 @@ SEEN = Seen(
     recovered_s=0.5,
     supervisor_ended=False,
 )
-GOOD = SentRequest(
-    sent_s=1.0,
-    took_s=0.01,
-    user=1,
-    release=1,
-    status=200,
-    version="v1.0",
-    request_id="a",
-    retry_after=False,
-    detail="",
-)
+GOOD = sent_request()
 LATER = GOOD._replace(status=503, retry_after=True, request_id=None)
 AWAY = GOOD._replace(status=0, detail="ConnectError('refused')", request_id=None)
 FAILED = GOOD._replace(status=503, detail="no word when", request_id=None)

@@ -8,7 +8,7 @@ compiled modules in place of their source, and `sitecustomize` without being ask
 import re
 from pathlib import PurePosixPath
 
-SOURCE = ".py"
+_SOURCE = ".py"
 _COMPILED = re.compile(r".*\.(?:py[cod]|so(?:\.\d+)*|dll|dylib|egg|whl|jar)\Z", re.IGNORECASE)
 _PROGRAMS = re.compile(r".*\.(?:exe|bat|cmd|ps1|scr|com)\Z", re.IGNORECASE)
 _HOOKS = ("sitecustomize", "usercustomize")
@@ -23,8 +23,6 @@ _ANYWHERE: dict[bytes, tuple[re.Pattern[bytes], str]] = {
 }
 _FIRST: dict[bytes, str] = {b"\xca\xfe\xba\xbe": "a Java class or a macOS program"}
 _INTERPRETER = re.compile(rb"#!\s*/")
-# How many bytes a mark has at most, for who reads in parts.
-LONGEST_MARK = 8
 
 
 def executable_name(name: str) -> str | None:
@@ -43,7 +41,7 @@ def executable_first(head: bytes, name: str) -> str | None:
 
     A Python source may name its interpreter in its first line.
     """
-    if _INTERPRETER.match(head) and not name.endswith(SOURCE):
+    if _INTERPRETER.match(head) and not name.endswith(_SOURCE):
         return "a script that names its interpreter"
     return next((what for mark, what in _FIRST.items() if head.startswith(mark)), None)
 

@@ -37,7 +37,7 @@ _UNREAD = {
 _ZLIB_METHOD, _ZLIB_CHECK = 0x78, 31
 _TAR_MARK, _TAR_AT = b"ustar", 257
 # As many bytes as are needed to tell what a file is.
-HEAD = 512
+_HEAD = 512
 
 
 class TooLargeError(ValueError):
@@ -73,7 +73,7 @@ def inner_files(stream: IO[bytes], budget: Budget) -> Iterator[tuple[str, str, I
         TooLargeError: the budget is spent.
     """
     stream.seek(0)
-    head = stream.read(HEAD)
+    head = stream.read(_HEAD)
     if zipfile.is_zipfile(stream):
         yield from _members_of_zip(stream, budget)
         return

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from marloft.archive.checks.members import WORKER_PACKAGES
 
-SUFFIXES = frozenset({".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".dill"})
+_SUFFIXES = frozenset({".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".dill"})
 # How far a pickle is followed from where it seems to begin.
 AHEAD = 1 << 16
 _MOST_OPCODES = 10_000
@@ -39,7 +39,7 @@ _TORCHSCRIPT_NAME = re.compile(
 
 def named_as_pickle(names: Iterable[str]) -> bool:
     """Whether one of a file's names ends as the names of pickles do."""
-    return any(PurePosixPath(name).suffix.lower() in SUFFIXES for name in names)
+    return any(PurePosixPath(name).suffix.lower() in _SUFFIXES for name in names)
 
 
 def begins_as_pickle(head: bytes, *, whole: bool) -> bool:

@@ -2,7 +2,6 @@
 
 import time
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Self
 
 from marloft.deploy.control.controller import Controller
@@ -69,12 +68,7 @@ class Upkeep:
         """Return itself: the watchdogs ask from the beginning."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the watchdogs."""
         self._watchdogs.close()
 

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 _EVERY_S, _PATIENCE_S = 1.0, 5.0
@@ -39,12 +38,7 @@ class Watchdog:
         threading.Thread(target=self._run, name="watchdog", daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Ask no more; a question under way ends by itself."""
         self._end.set()
 
